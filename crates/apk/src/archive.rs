@@ -1,0 +1,165 @@
+//! `APKINDEX.tar.gz`: an index as it is published.
+//!
+//! Two gzip streams. The second, the *unsigned index*, is a tar of `DESCRIPTION` and `APKINDEX`;
+//! the first holds signatures of the second's bytes, and no end of archive.
+
+use std::io;
+
+use rsa::rand_core::CryptoRngCore;
+
+use crate::{
+    gzip::{self, GzipStream, NotGzip},
+    index::{Index, IndexError},
+    key::{KeyError, KeyName, SigningKey, VerifyingKey},
+    signature::{Algorithm, Signature, SignatureName},
+    tar::{self, Bodies, Scanner, TarError},
+};
+
+/// The most bytes that an index may inflate to: ten times Alpine's largest.
+pub const MAX_LENGTH: u64 = 128 * 1024 * 1024;
+
+/// Why bytes are not an index that a client accepts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// A gzip stream is damaged or cut off.
+    #[error("a gzip stream of the index is damaged or cut off")]
+    Gzip,
+    /// There are not exactly one signatures stream and one index stream.
+    #[error("the index has {found} gzip streams instead of two")]
+    Streams {
+        /// How many there are.
+        found: usize,
+    },
+    /// It inflates to more than [`MAX_LENGTH`].
+    #[error("the index inflates to more than {MAX_LENGTH} bytes")]
+    Length,
+    /// A stream is not a tar that apk reads.
+    #[error("the index is not a valid tar")]
+    Tar(#[from] TarError),
+    /// There is no `APKINDEX`, more than one, or it is not UTF-8.
+    #[error("the index has no readable `APKINDEX`")]
+    Content,
+    /// An entry is invalid.
+    #[error("the index has an invalid entry")]
+    Index(#[from] IndexError),
+    /// Writing failed. The target is memory, so this does not happen.
+    #[error("the index could not be written")]
+    Write(#[from] io::Error),
+    /// Signing failed.
+    #[error("the index could not be signed")]
+    Sign(#[from] KeyError),
+}
+
+impl From<NotGzip> for ArchiveError {
+    fn from(_: NotGzip) -> Self {
+        Self::Gzip
+    }
+}
+
+/// Writes an unsigned index. The same index and description give the same bytes.
+///
+/// `description` is shown by `apk policy`; up to 160 bytes of it.
+///
+/// # Errors
+///
+/// [`ArchiveError::Write`], which does not happen.
+pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, ArchiveError> {
+    let text = index.to_string();
+    let files = [("DESCRIPTION", description.as_bytes()), ("APKINDEX", text.as_bytes())];
+    Ok(gzip::compress(&tar::write_archive(&files)?)?)
+}
+
+/// Signs an unsigned index, and returns the whole of `APKINDEX.tar.gz`.
+///
+/// # Errors
+///
+/// [`ArchiveError::Sign`], if the key can't be used.
+pub fn sign(
+    unsigned: &[u8],
+    key: &SigningKey,
+    key_name: &KeyName,
+    random: &mut impl CryptoRngCore,
+) -> Result<Vec<u8>, ArchiveError> {
+    let mut signatures = Vec::new();
+    for algorithm in Algorithm::PUBLISHED {
+        let name = SignatureName { algorithm, key_name: key_name.clone() };
+        signatures.push((name.to_string(), key.sign(algorithm, unsigned, random)?.0));
+    }
+    let files: Vec<_> = signatures.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+    let mut archive = gzip::compress(&tar::write_segment(&files)?)?;
+    archive.extend_from_slice(unsigned);
+    Ok(archive)
+}
+
+/// A published index that was read.
+#[derive(Debug)]
+pub struct IndexArchive<'a> {
+    /// The signatures, in the order of a client's search.
+    pub signatures: Vec<(SignatureName, Signature)>,
+    /// What the signatures sign.
+    pub unsigned: &'a [u8],
+    /// The content of `DESCRIPTION`, empty if absent.
+    pub description: String,
+    /// The entries.
+    pub index: Index,
+}
+
+impl<'a> IndexArchive<'a> {
+    /// Reads `APKINDEX.tar.gz` as strictly as the strictest client.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError`], for whatever a client would refuse, signatures aside.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
+        let (signatures, unsigned) = read_stream(bytes)?;
+        let (content, rest) = read_stream(unsigned)?;
+        if unsigned.is_empty() || !rest.is_empty() {
+            let found = if unsigned.is_empty() { 1 } else { 3 };
+            return Err(ArchiveError::Streams { found });
+        }
+        let signatures = signatures
+            .entries
+            .into_iter()
+            .filter_map(|entry| Some((SignatureName::parse(&entry.path)?, Signature(entry.body))))
+            .collect();
+        let mut description = String::new();
+        let mut index = None;
+        for entry in content.entries {
+            match entry.path.as_slice() {
+                b"DESCRIPTION" => description = text(entry.body)?,
+                b"APKINDEX" if index.is_none() => index = Some(text(entry.body)?.parse()?),
+                _ => return Err(ArchiveError::Content),
+            }
+        }
+        let index = index.ok_or(ArchiveError::Content)?;
+        Ok(Self { signatures, unsigned, description, index })
+    }
+
+    /// Tells whether a client that has only `key`, under `name`, accepts the index: it tries the
+    /// first signature of that name and no other (measured).
+    pub fn is_signed_by(&self, name: &KeyName, key: &VerifyingKey) -> bool {
+        self.signatures
+            .iter()
+            .find(|(signature, _)| signature.key_name == *name)
+            .is_some_and(|(name, bytes)| key.verifies(name.algorithm, self.unsigned, bytes))
+    }
+}
+
+fn text(body: Vec<u8>) -> Result<String, ArchiveError> {
+    String::from_utf8(body).map_err(|_| ArchiveError::Content)
+}
+
+/// Reads the gzip stream at the beginning of `bytes`, and returns what follows it.
+fn read_stream(bytes: &[u8]) -> Result<(tar::Scan, &[u8]), ArchiveError> {
+    let mut scanner = Scanner::new(Bodies::Keep, 64);
+    let mut length = 0;
+    let fed = GzipStream::new().feed(bytes, |out| {
+        length += out.len() as u64;
+        if length > MAX_LENGTH { Err(ArchiveError::Length) } else { Ok(scanner.feed(out)?) }
+    })?;
+    if !fed.ended {
+        return Err(ArchiveError::Gzip);
+    }
+    Ok((scanner.finish()?, bytes.get(fed.consumed..).unwrap_or_default()))
+}

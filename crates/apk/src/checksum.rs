@@ -1,0 +1,100 @@
+//! The two hashes that tie an index entry to a package's bytes.
+
+use std::{fmt, str::FromStr};
+
+use base64ct::{Base64, Encoding as _};
+
+use crate::value::InvalidValue;
+
+/// SHA-1 of a control section's gzip stream: the `C:` field, `Q1` and 28 characters of base64.
+///
+/// It is the identity of a package for apk: a client compares it with what it downloads.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct PullChecksum([u8; 20]);
+
+impl PullChecksum {
+    /// Wraps a SHA-1 digest.
+    pub fn new(digest: [u8; 20]) -> Self {
+        Self(digest)
+    }
+}
+
+impl FromStr for PullChecksum {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let mut digest = [0; 20];
+        text.strip_prefix("Q1")
+            .and_then(|base64| Base64::decode(base64, &mut digest).ok())
+            .filter(|decoded| decoded.len() == 20)
+            .ok_or_else(|| {
+                InvalidValue::new("checksum", text, "is not `Q1` and the base64 of 20 bytes")
+            })?;
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for PullChecksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Q1{}", Base64::encode_string(&self.0))
+    }
+}
+
+/// SHA-256 of a data section's gzip stream: `datahash` in `.PKGINFO`, 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct DataHash([u8; 32]);
+
+impl DataHash {
+    /// Wraps a SHA-256 digest.
+    pub fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
+impl FromStr for DataHash {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let invalid = || InvalidValue::new("data hash", text, "is not 64 hexadecimal digits");
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(invalid());
+        }
+        let mut digest = [0; 32];
+        for (index, byte) in digest.iter_mut().enumerate() {
+            let digits = text.get(index * 2..index * 2 + 2).ok_or_else(invalid)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| invalid())?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for DataHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_are_inverse(sha1: [u8; 20], sha256: [u8; 32]) {
+            let checksum = PullChecksum::new(sha1);
+            prop_assert_eq!(checksum.to_string().parse::<PullChecksum>(), Ok(checksum));
+            let hash = DataHash::new(sha256);
+            prop_assert_eq!(hash.to_string().parse::<DataHash>(), Ok(hash));
+            prop_assert_eq!(hash.to_string().to_uppercase().parse::<DataHash>(), Ok(hash));
+        }
+    }
+
+    #[test]
+    fn a_digest_of_another_length_is_refused() {
+        assert!("Q1AAAA".parse::<PullChecksum>().is_err());
+        assert!("X10000000000000000000000000000000000000000".parse::<PullChecksum>().is_err());
+        assert!("00ff".parse::<DataHash>().is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! Dependency tokens: `D:`, `p:` and `i:` of an index, `depend` and its like in `.PKGINFO`.
+
+use std::{fmt, str::FromStr};
+
+use crate::{value::Excerpt, version};
+
+/// Why a token is not a dependency.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DependencyError {
+    /// The name is empty or has a character that apk-package(5) does not allow.
+    #[error("dependency `{token}` has an invalid name")]
+    Name {
+        /// The whole token.
+        token: Excerpt,
+    },
+    /// The operator is not one of those that apk prints in one way only.
+    #[error("dependency `{token}` has an operator other than = < <= > >= ~ <~ >~ ><")]
+    Operator {
+        /// The whole token.
+        token: Excerpt,
+    },
+    /// The version is missing, or no version by the grammar of `apk version --check`.
+    #[error("dependency `{token}` has no valid version after its operator")]
+    Version {
+        /// The whole token.
+        token: Excerpt,
+    },
+    /// The token is longer than `apk index` can write (measured: 256 bytes with its space).
+    #[error("dependency `{token}` is longer than {max} bytes", max = Dependency::MAX_LENGTH)]
+    Length {
+        /// The whole token.
+        token: Excerpt,
+    },
+}
+
+/// How a dependency's version is compared. Prints in apk's canonical spelling.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Operator {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Checksum,
+    Fuzzy,
+    FuzzyLess,
+    FuzzyGreater,
+}
+
+impl Operator {
+    /// Reads an operator as apk does: as a set of characters, where `~` includes `=`.
+    fn parse(text: &str) -> Option<Self> {
+        let has = |c| text.contains(c);
+        Some(match (has('<'), has('>'), has('='), has('~')) {
+            (false, false, true, false) => Self::Equal,
+            (true, false, false, false) => Self::Less,
+            (true, false, true, false) => Self::LessOrEqual,
+            (false, true, false, false) => Self::Greater,
+            (false, true, true, false) => Self::GreaterOrEqual,
+            (true, true, false, false) => Self::Checksum,
+            (false, false, _, true) => Self::Fuzzy,
+            (true, false, _, true) => Self::FuzzyLess,
+            (false, true, _, true) => Self::FuzzyGreater,
+            _ => return None,
+        })
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Checksum => "><",
+            Self::Fuzzy => "~",
+            Self::FuzzyLess => "<~",
+            Self::FuzzyGreater => ">~",
+        }
+    }
+}
+
+/// One token of a dependency list, such as `so:libc.musl-x86_64.so.1`, `!foo<2` or `bar~=1.2`.
+///
+/// Prints in canonical spelling: `=>` becomes `>=`, `~=` becomes `~`.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Dependency {
+    conflict: bool,
+    name: String,
+    constraint: Option<(Operator, String)>,
+}
+
+impl Dependency {
+    /// The longest token that is accepted, in bytes.
+    pub const MAX_LENGTH: usize = 250;
+
+    /// Parses a token of `provides`, whose version may be outside the grammar.
+    ///
+    /// Wolfi ships `so:libaws-c-s3.so.0unstable=0unstable`; apk lists such a token as it stands.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dependency::from_str`], but for the grammar of the version.
+    pub fn parse_provided(token: &str) -> Result<Self, DependencyError> {
+        Self::parse(token, |version| {
+            version.bytes().all(|b| b.is_ascii_graphic() && !b"<>=~@".contains(&b))
+                || version::is_canonical(version)
+        })
+    }
+
+    fn parse(token: &str, is_version: impl FnOnce(&str) -> bool) -> Result<Self, DependencyError> {
+        let excerpt = || Excerpt::of(token.as_bytes());
+        if token.len() > Self::MAX_LENGTH {
+            return Err(DependencyError::Length { token: excerpt() });
+        }
+        let (conflict, rest) =
+            token.strip_prefix('!').map_or((false, token), |after| (true, after));
+        let is_operator = |c| matches!(c, '<' | '>' | '=' | '~');
+        let name_end = rest.find(is_operator).unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(name_end);
+        if name.is_empty() || !name.bytes().all(is_name_byte) {
+            return Err(DependencyError::Name { token: excerpt() });
+        }
+        let name = name.to_owned();
+        if rest.is_empty() {
+            return Ok(Self { conflict, name, constraint: None });
+        }
+        let version = rest.trim_start_matches(is_operator);
+        let operator = rest.get(..rest.len() - version.len()).and_then(Operator::parse);
+        let Some(operator) = operator else {
+            return Err(DependencyError::Operator { token: excerpt() });
+        };
+        let valid = match operator {
+            Operator::Checksum => version.bytes().all(|b| b.is_ascii_graphic()),
+            _ => is_version(version),
+        };
+        if version.is_empty() || !valid {
+            return Err(DependencyError::Version { token: excerpt() });
+        }
+        Ok(Self { conflict, name, constraint: Some((operator, version.to_owned())) })
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+._,:/[]-".contains(&byte)
+}
+
+impl FromStr for Dependency {
+    type Err = DependencyError;
+
+    fn from_str(token: &str) -> Result<Self, DependencyError> {
+        Self::parse(token, version::is_canonical)
+    }
+}
+
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.conflict { "!" } else { "" })?;
+        f.write_str(&self.name)?;
+        match &self.constraint {
+            Some((operator, version)) => write!(f, "{}{version}", operator.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A list of dependencies in the order of its package, repeats included: one line of an index.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Dependencies(Vec<Dependency>);
+
+impl Dependencies {
+    /// Tells whether the list is empty; it is then left out of an index.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Appends the tokens of `line`, which are separated by spaces.
+    ///
+    /// # Errors
+    ///
+    /// Those of `parse`, for the first token that it refuses.
+    pub(crate) fn extend_from_line(
+        &mut self,
+        line: &str,
+        parse: impl Fn(&str) -> Result<Dependency, DependencyError>,
+    ) -> Result<(), DependencyError> {
+        for token in line.split(' ').filter(|token| !token.is_empty()) {
+            self.0.push(parse(token)?);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Dependencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, dependency) in self.0.iter().enumerate() {
+            f.write_str(if position == 0 { "" } else { " " })?;
+            dependency.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("a", "a")]
+    #[case("!a", "!a")]
+    #[case("a==1", "a=1")]
+    #[case("a=<1", "a<=1")]
+    #[case("a=>1", "a>=1")]
+    #[case("a<>Q1DNWZeWkviN7MJedLpYM8yBvmnGM=", "a><Q1DNWZeWkviN7MJedLpYM8yBvmnGM=")]
+    #[case("a~=1.2", "a~1.2")]
+    #[case("a<~=1", "a<~1")]
+    #[case("!a>~1", "!a>~1")]
+    #[case("cmd:[", "cmd:[")]
+    #[case("/bin/sh", "/bin/sh")]
+    #[case("py3.11:foo<2_rc1-r0", "py3.11:foo<2_rc1-r0")]
+    fn a_token_is_printed_in_canonical_spelling(#[case] token: &str, #[case] canonical: &str) {
+        let dependency: Dependency = token.parse().unwrap();
+        assert_eq!(dependency.to_string(), canonical);
+        assert_eq!(canonical.parse(), Ok(dependency));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("!")]
+    #[case("=1")]
+    #[case("a=")]
+    #[case("a@edge")]
+    #[case("a<>=1")]
+    #[case("a<>~1")]
+    #[case("a=xyz")]
+    #[case("a=1\n")]
+    fn a_token_that_apk_would_garble_is_refused(#[case] token: &str) {
+        assert!(token.parse::<Dependency>().is_err());
+    }
+
+    #[test]
+    fn only_provides_may_have_a_version_outside_the_grammar() {
+        let token = "so:libaws-c-s3.so.0unstable=0unstable";
+        assert_eq!(Dependency::parse_provided(token).unwrap().to_string(), token);
+        assert!(matches!(token.parse::<Dependency>(), Err(DependencyError::Version { .. })));
+        assert!(Dependency::parse_provided("a=").is_err());
+        assert!(Dependency::parse_provided("a=1@edge").is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! Gzip streams: inflating one after the other as their bytes arrive, and writing one.
+
+use std::io::{self, Write as _};
+
+use flate2::{Compression, Decompress, FlushDecompress, GzBuilder, Status};
+
+/// Inflates one gzip stream of which the bytes arrive piece by piece, in constant memory.
+pub(crate) struct GzipStream {
+    inflate: Decompress,
+    buffer: Box<[u8]>,
+}
+
+/// The bytes are not a gzip stream, or its checksum does not fit.
+#[derive(Debug)]
+pub(crate) struct NotGzip;
+
+/// How far [`GzipStream::feed`] came.
+pub(crate) struct Fed {
+    /// How many bytes of the input belong to this stream.
+    pub(crate) consumed: usize,
+    /// Whether the stream ended after them, with a valid checksum.
+    pub(crate) ended: bool,
+}
+
+impl GzipStream {
+    pub(crate) fn new() -> Self {
+        let window_bits = 15;
+        Self {
+            inflate: Decompress::new_gzip(window_bits),
+            buffer: vec![0; 64 * 1024].into_boxed_slice(),
+        }
+    }
+
+    /// Inflates `input` as far as it belongs to this stream, handing what comes out to `sink`.
+    pub(crate) fn feed<E: From<NotGzip>>(
+        &mut self,
+        input: &[u8],
+        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Fed, E> {
+        let mut consumed = 0;
+        loop {
+            let rest = input.get(consumed..).unwrap_or_default();
+            let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
+            let status = self
+                .inflate
+                .decompress(rest, &mut self.buffer, FlushDecompress::None)
+                .map_err(|_| NotGzip)?;
+            let read = difference(self.inflate.total_in(), before_in);
+            let written = difference(self.inflate.total_out(), before_out);
+            consumed += read;
+            sink(self.buffer.get(..written).unwrap_or_default())?;
+            if status == Status::StreamEnd {
+                return Ok(Fed { consumed, ended: true });
+            }
+            if read == 0 && written == 0 {
+                return Ok(Fed { consumed, ended: false });
+            }
+        }
+    }
+}
+
+/// The difference of two running totals around one call, which a buffer's length bounds.
+fn difference(after: u64, before: u64) -> usize {
+    usize::try_from(after - before).unwrap_or(usize::MAX)
+}
+
+/// Compresses `content` into one gzip stream with the header that apk writes: no name, no time,
+/// best compression, Unix.
+pub(crate) fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
+    let unix = 3;
+    let mut writer =
+        GzBuilder::new().mtime(0).operating_system(unix).write(Vec::new(), Compression::best());
+    writer.write_all(content)?;
+    writer.finish()
+}

@@ -1,0 +1,89 @@
+//! The index: all entries of one repository prefix.
+
+use std::{cmp::Ordering, fmt, str::FromStr};
+
+use crate::entry::{EntryError, IndexEntry};
+
+/// The entries of one repository prefix in the order of `apk index`: by name without regard to
+/// ASCII case, by name, by version (measured on apk-tools 3.0.8; clients need no order).
+///
+/// Prints as the content of `APKINDEX`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Index(Vec<IndexEntry>);
+
+/// Says which entry of an index is not one.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("entry {position} of the index is invalid")]
+pub struct IndexError {
+    /// Counts from 1.
+    pub position: usize,
+    /// What is wrong with it.
+    pub source: EntryError,
+}
+
+impl Index {
+    /// Makes an index of `entries`, which may come in any order.
+    pub fn new(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        entries.sort_by(order);
+        Self(entries)
+    }
+
+    /// Returns the entries, in order.
+    pub fn entries(&self) -> &[IndexEntry] {
+        &self.0
+    }
+}
+
+fn order(a: &IndexEntry, b: &IndexEntry) -> Ordering {
+    let folded = |entry: &'_ IndexEntry| entry.name.as_str().to_ascii_lowercase();
+    folded(a)
+        .cmp(&folded(b))
+        .then_with(|| a.name.cmp(&b.name))
+        .then_with(|| a.version.cmp(&b.version))
+}
+
+impl fmt::Display for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|entry| entry.fmt(f))
+    }
+}
+
+/// Parses the content of `APKINDEX`, keeping the order in which the entries stand: an index that
+/// somebody else wrote need not be sorted.
+impl FromStr for Index {
+    type Err = IndexError;
+
+    fn from_str(text: &str) -> Result<Self, IndexError> {
+        let entries = text
+            .split_inclusive("\n\n")
+            .enumerate()
+            .map(|(position, entry)| {
+                entry.parse().map_err(|source| IndexError { position: position + 1, source })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_in_the_order_of_apk_index() {
+        let entry = |(name, version): (&str, &str)| {
+            format!(
+                "C:Q1DNWZeWkviN7MJedLpYM8yBvmnGM=\nP:{name}\nV:{version}\nA:x86_64\nS:1\nI:1\n\n"
+            )
+            .parse::<IndexEntry>()
+            .unwrap()
+        };
+        let names = "A a a+ a-b a.b a0 a_b Ab aB ab B b Z zz".split(' ').map(|name| (name, "1"));
+        let versions = ["1-r0", "1.9-r0", "1.10-r0", "2-r0"].map(|version| ("zzz", version));
+        let expected: Vec<_> = names.chain(versions).map(entry).collect();
+        let mut shuffled = expected.clone();
+        shuffled.sort_by_key(|entry| std::cmp::Reverse(entry.file_stem()));
+        assert_eq!(Index::new(shuffled).entries(), expected);
+    }
+}

@@ -1,0 +1,197 @@
+//! RSA keys and their names.
+
+use std::{fmt, str::FromStr};
+
+use rsa::{
+    Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey,
+    pkcs1::DecodeRsaPrivateKey as _,
+    pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePublicKey as _, LineEnding},
+    rand_core::CryptoRngCore,
+    traits::PublicKeyParts as _,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    signature::{Algorithm, Signature},
+    value::InvalidValue,
+};
+
+/// The fewest bits of an RSA key. apk itself sets no limit (measured: it accepts 512).
+pub const MIN_BITS: usize = 2048;
+
+/// The file name of a public key in `/etc/apk/keys`, such as `ops@example.com-5f3c2a1b.rsa.pub`.
+///
+/// A client finds the key of a signature by this name alone (apk-keys(5)). At most 80 bytes, so
+/// that `.SIGN.RSA256.<key name>` fits a tar header; ASCII letters, digits and `@._+-`, does not
+/// begin with `.` (apk skips hidden files, measured) and ends in `.rsa.pub`.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyName(String);
+
+impl KeyName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for KeyName {
+    type Error = InvalidValue;
+
+    fn try_from(value: String) -> Result<Self, InvalidValue> {
+        let rule = if value.len() > 80 {
+            "is longer than 80 bytes"
+        } else if value.starts_with('.') {
+            "starts with `.`"
+        } else if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"@._+-".contains(&b)) {
+            "may hold only ASCII letters, digits, `@`, `.`, `_`, `+` and `-`"
+        } else if !value.ends_with(".rsa.pub") {
+            "does not end in `.rsa.pub`"
+        } else {
+            return Ok(Self(value));
+        };
+        Err(InvalidValue::new("key name", &value, rule))
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<KeyName> for String {
+    fn from(name: KeyName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is not a key that we can use. Never shows any of it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The private key is encrypted.
+    #[error("the private key is encrypted; store it decrypted (`openssl rsa -in KEY -out PLAIN`)")]
+    Encrypted,
+    /// It is a key of another kind, or none.
+    #[error(
+        "the text is no RSA key in PEM form: it should begin with `-----BEGIN PRIVATE KEY-----` or \
+         `-----BEGIN RSA PRIVATE KEY-----`"
+    )]
+    NotAnRsaKey,
+    /// The key has fewer than [`MIN_BITS`].
+    #[error("the RSA key has {bits} bits, fewer than {MIN_BITS}")]
+    TooSmall {
+        /// Bits of the modulus.
+        bits: usize,
+    },
+    /// The library could not sign or encode.
+    #[error("the RSA key can't be used")]
+    Unusable,
+}
+
+/// A private key. Its bytes are zeroised on drop, and `Debug` shows none of them.
+#[derive(Clone)]
+pub struct SigningKey(RsaPrivateKey);
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    /// Reads a key in PEM form: PKCS #8 (`PRIVATE KEY`) or PKCS #1 (`RSA PRIVATE KEY`).
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`], for any other text and for a key of fewer than [`MIN_BITS`] bits.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        if pem.contains("ENCRYPTED") {
+            return Err(KeyError::Encrypted);
+        }
+        let key = RsaPrivateKey::from_pkcs8_pem(pem.trim())
+            .ok()
+            .or_else(|| RsaPrivateKey::from_pkcs1_pem(pem.trim()).ok())
+            .ok_or(KeyError::NotAnRsaKey)?;
+        check_bits(key.n().bits())?;
+        Ok(Self(key))
+    }
+
+    /// Returns the public half.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        VerifyingKey(self.0.to_public_key())
+    }
+
+    /// Signs `message`: RSASSA-PKCS1-v1_5 (RFC 8017, 8.2).
+    ///
+    /// The operation is blinded with `random`, which hides its duration (RUSTSEC-2023-0071); the
+    /// signature does not depend on it.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unusable`], if the key is inconsistent.
+    pub fn sign(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+        random: &mut impl CryptoRngCore,
+    ) -> Result<Signature, KeyError> {
+        let (padding, digest) = scheme(algorithm, message);
+        let bytes =
+            self.0.sign_with_rng(random, padding, &digest).map_err(|_| KeyError::Unusable)?;
+        Ok(Signature(bytes))
+    }
+}
+
+/// A public key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VerifyingKey(RsaPublicKey);
+
+impl VerifyingKey {
+    /// Reads a key in PEM form, `PUBLIC KEY` (SPKI, RFC 5280).
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`], for any other text and for a key of fewer than [`MIN_BITS`] bits.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let key =
+            RsaPublicKey::from_public_key_pem(pem.trim()).map_err(|_| KeyError::NotAnRsaKey)?;
+        check_bits(key.n().bits())?;
+        Ok(Self(key))
+    }
+
+    /// Writes the key in PEM form, `PUBLIC KEY`: the only one that every apk reads.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unusable`], if the library can't encode the key.
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        self.0.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Unusable)
+    }
+
+    /// Tells whether `signature` is one of `message` by this key.
+    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &Signature) -> bool {
+        let (padding, digest) = scheme(algorithm, message);
+        self.0.verify(padding, &digest, &signature.0).is_ok()
+    }
+}
+
+fn check_bits(bits: usize) -> Result<(), KeyError> {
+    if bits < MIN_BITS { Err(KeyError::TooSmall { bits }) } else { Ok(()) }
+}
+
+fn scheme(algorithm: Algorithm, message: &[u8]) -> (Pkcs1v15Sign, Vec<u8>) {
+    let digest = algorithm.digest(message);
+    let padding =
+        Pkcs1v15Sign { hash_len: Some(digest.len()), prefix: algorithm.digest_info().into() };
+    (padding, digest)
+}

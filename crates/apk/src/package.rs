@@ -1,0 +1,389 @@
+//! Reading a package: an `.apk` file of format v2, as a stream and in constant memory.
+//!
+//! ```text
+//! gzip streams:  signatures section(s)   control section       data section
+//! content:       .SIGN.RSA.<key name>    .PKGINFO, scripts     the files
+//!                                        └ SHA-1 = checksum    └ SHA-256 = `datahash`
+//! ```
+
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    checksum::{DataHash, PullChecksum},
+    gzip::{GzipStream, NotGzip},
+    package_info::{self, PackageInfo, PackageInfoError},
+    tar::{Bodies, Entry, Scan, Scanner},
+    value::Excerpt,
+};
+
+pub use crate::tar::TarError;
+
+/// The most bytes of a package: what S3 takes in a single upload.
+pub const MAX_SIZE: u64 = 5 * 1024 * 1024 * 1024;
+/// The most bytes that a signatures or control section may inflate to. Scripts over 256 KiB are
+/// refused by apk, and there are seven of them at most.
+pub const MAX_CONTROL_LENGTH: u64 = 8 * 1024 * 1024;
+/// The most bytes that a data section may inflate to.
+pub const MAX_DATA_LENGTH: u64 = 64 * 1024 * 1024 * 1024;
+/// The most signatures sections. One is usual; apk takes any number.
+pub const MAX_SIGNATURES_SECTIONS: usize = 16;
+/// The most entries of a signatures or control section.
+pub const MAX_CONTROL_ENTRIES: u64 = 64;
+/// The most files of a data section.
+pub const MAX_DATA_ENTRIES: u64 = 4_000_000;
+
+/// What a package is, as far as it matters to an index.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Package {
+    /// Its `.PKGINFO`.
+    pub info: PackageInfo,
+    /// The checksum of its control section.
+    pub checksum: PullChecksum,
+    /// The size of the file in bytes.
+    pub size: u64,
+    /// Whether it installs a file or runs a script.
+    pub has_content: bool,
+}
+
+/// Why a file is not a package that may be listed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackageError {
+    /// The file has no bytes.
+    #[error("the file is empty")]
+    Empty,
+    /// The file is larger than [`MAX_SIZE`].
+    #[error("the file is larger than {MAX_SIZE} bytes")]
+    Size,
+    /// The file is a package of format v3.
+    #[error("the file is a package of format v3 (ADB), which APKINDEX.tar.gz can't list")]
+    FormatV3,
+    /// The file does not begin with a gzip stream.
+    #[error("the file does not begin as a gzip stream, as a package does")]
+    NotAPackage,
+    /// The file is an index.
+    #[error("the file is an index, not a package")]
+    IsAnIndex,
+    /// A gzip stream is damaged.
+    #[error("the gzip stream of the {section} is damaged")]
+    Damaged {
+        /// The section.
+        section: Section,
+    },
+    /// The file ends in the middle of a section.
+    #[error("the file is cut off in the {section}")]
+    Truncated {
+        /// The section.
+        section: Section,
+    },
+    /// The file ends after the control section.
+    #[error("the file has no data section after its control section")]
+    NoData,
+    /// There are more than [`MAX_SIGNATURES_SECTIONS`].
+    #[error("the file has more than {MAX_SIGNATURES_SECTIONS} signatures sections")]
+    TooManySignatures,
+    /// A section inflates to more than its limit.
+    #[error("the {section} inflates to more than {max} bytes")]
+    Length {
+        /// The section.
+        section: Section,
+        /// The limit.
+        max: u64,
+    },
+    /// A section is not a tar that apk reads.
+    #[error("the {section} is not a valid tar")]
+    Tar {
+        /// The section.
+        section: Section,
+        /// What is wrong with it.
+        source: TarError,
+    },
+    /// A section before the data ends with the two zero blocks that only the data may have.
+    #[error("the {section} has an end of archive, after which apk would read nothing more")]
+    EndOfArchive {
+        /// The section.
+        section: Section,
+    },
+    /// The control section has something that apk refuses there.
+    #[error("the control section has an entry `{path}` that apk does not accept")]
+    ControlEntry {
+        /// The entry.
+        path: Excerpt,
+    },
+    /// The control section has no `.PKGINFO`, or more than one.
+    #[error("the control section has {count} .PKGINFO files instead of one")]
+    PackageInfoCount {
+        /// How many it has.
+        count: usize,
+    },
+    /// The `.PKGINFO` is refused.
+    #[error("its .PKGINFO is refused")]
+    PackageInfo(#[from] PackageInfoError),
+    /// Something follows the data section: garbage, padding or another gzip stream.
+    #[error("the file goes on after the end of its data section")]
+    AfterData,
+    /// The data section is not the one for which `.PKGINFO` was written.
+    #[error("`datahash` in .PKGINFO is {declared}, but the data section's SHA-256 is {actual}")]
+    DataHash {
+        /// What `.PKGINFO` says.
+        declared: DataHash,
+        /// What the data section is.
+        actual: DataHash,
+    },
+}
+
+impl From<NotGzip> for PackageError {
+    fn from(_: NotGzip) -> Self {
+        Self::NotAPackage
+    }
+}
+
+/// A part of a package, for messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Section {
+    /// The signatures, or the control section: which it is shows at its end.
+    Leading,
+    /// The files.
+    Data,
+}
+
+impl std::fmt::Display for Section {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Leading => "signatures or control section",
+            Self::Data => "data section",
+        })
+    }
+}
+
+/// Reads a package whose bytes arrive piece by piece, in whatever sizes.
+///
+/// Everything that is wrong shows as early as it can: a caller may stop at the first error.
+/// Memory is bounded by [`MAX_CONTROL_LENGTH`], whatever the size of the package.
+#[expect(missing_debug_implementations, reason = "the inflater has none")]
+pub struct PackageReader {
+    size: u64,
+    magic: Vec<u8>,
+    stream: GzipStream,
+    stream_length: u64,
+    inflated: u64,
+    tar: Scanner,
+    zero_blocks: u64,
+    signatures_sections: usize,
+    part: Part,
+}
+
+enum Part {
+    /// A signatures section or the control section.
+    Leading {
+        sha1: Sha1,
+    },
+    Data {
+        control: Control,
+        sha256: Sha256,
+    },
+    End {
+        control: Control,
+        data_hash: DataHash,
+        has_files: bool,
+    },
+}
+
+/// What the control section said.
+struct Control {
+    info: PackageInfo,
+    checksum: PullChecksum,
+    has_scripts: bool,
+}
+
+impl Default for PackageReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PackageReader {
+    /// Begins to read a package.
+    pub fn new() -> Self {
+        Self {
+            size: 0,
+            magic: Vec::new(),
+            stream: GzipStream::new(),
+            stream_length: 0,
+            inflated: 0,
+            tar: Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES),
+            zero_blocks: 0,
+            signatures_sections: 0,
+            part: Part::Leading { sha1: Sha1::new() },
+        }
+    }
+
+    /// Takes the next bytes of the file.
+    ///
+    /// # Errors
+    ///
+    /// See [`PackageError`]. After an error the reader is of no more use.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), PackageError> {
+        self.size += bytes.len() as u64;
+        if self.size > MAX_SIZE {
+            return Err(PackageError::Size);
+        }
+        self.check_magic(bytes)?;
+        while !bytes.is_empty() {
+            if matches!(self.part, Part::End { .. }) {
+                return Err(PackageError::AfterData);
+            }
+            let used = self.inflate(bytes)?;
+            bytes = bytes.get(used..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    ///
+    /// See [`PackageError`]: the file may end too early, or its data may not be what `.PKGINFO`
+    /// says.
+    pub fn finish(self) -> Result<Package, PackageError> {
+        if self.size == 0 {
+            return Err(PackageError::Empty);
+        }
+        let (control, actual, has_files) = match self.part {
+            Part::End { control, data_hash, has_files } => (control, data_hash, has_files),
+            Part::Data { .. } if self.stream_length == 0 => return Err(PackageError::NoData),
+            Part::Data { .. } => return Err(PackageError::Truncated { section: Section::Data }),
+            Part::Leading { .. } => {
+                return Err(PackageError::Truncated { section: Section::Leading });
+            }
+        };
+        let declared = control.info.data_hash;
+        if declared != actual {
+            return Err(PackageError::DataHash { declared, actual });
+        }
+        Ok(Package {
+            info: control.info,
+            checksum: control.checksum,
+            size: self.size,
+            has_content: has_files || control.has_scripts,
+        })
+    }
+
+    fn check_magic(&mut self, bytes: &[u8]) -> Result<(), PackageError> {
+        let wanted = 4 - self.magic.len();
+        if wanted == 0 {
+            return Ok(());
+        }
+        self.magic.extend(bytes.iter().take(wanted));
+        match self.magic.as_slice() {
+            b"ADB." | b"ADBd" | b"ADBc" => Err(PackageError::FormatV3),
+            magic if b"\x1f\x8b".starts_with(magic) || magic.starts_with(b"\x1f\x8b") => Ok(()),
+            magic if b"ADB".starts_with(magic) => Ok(()),
+            _ => Err(PackageError::NotAPackage),
+        }
+    }
+
+    /// Inflates what belongs to the current gzip stream, and returns how much that was.
+    fn inflate(&mut self, bytes: &[u8]) -> Result<usize, PackageError> {
+        let (section, max) = match self.part {
+            Part::Leading { .. } => (Section::Leading, MAX_CONTROL_LENGTH),
+            Part::Data { .. } | Part::End { .. } => (Section::Data, MAX_DATA_LENGTH),
+        };
+        let (tar, inflated) = (&mut self.tar, &mut self.inflated);
+        let fed = self
+            .stream
+            .feed(bytes, |out| {
+                *inflated += out.len() as u64;
+                if *inflated > max {
+                    return Err(PackageError::Length { section, max });
+                }
+                tar.feed(out).map_err(|source| PackageError::Tar { section, source })
+            })
+            .map_err(|error| match error {
+                PackageError::NotAPackage => PackageError::Damaged { section },
+                other => other,
+            })?;
+        let consumed = bytes.get(..fed.consumed).unwrap_or(bytes);
+        self.stream_length += consumed.len() as u64;
+        match &mut self.part {
+            Part::Leading { sha1 } => sha1.update(consumed),
+            Part::Data { sha256, .. } => sha256.update(consumed),
+            Part::End { .. } => {}
+        }
+        if fed.ended {
+            self.end_section(section)?;
+        }
+        Ok(consumed.len())
+    }
+
+    fn end_section(&mut self, section: Section) -> Result<(), PackageError> {
+        let next = Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES);
+        let scan = std::mem::replace(&mut self.tar, next)
+            .finish()
+            .map_err(|source| PackageError::Tar { section, source })?;
+        self.stream = GzipStream::new();
+        self.stream_length = 0;
+        self.inflated = 0;
+        let next = Part::Leading { sha1: Sha1::new() };
+        self.part = match std::mem::replace(&mut self.part, next) {
+            Part::Leading { sha1 } => self.end_leading(sha1, &scan)?,
+            Part::Data { control, sha256 } => Part::End {
+                control,
+                data_hash: DataHash::new(sha256.finalize().into()),
+                has_files: scan.count > 0,
+            },
+            end @ Part::End { .. } => end,
+        };
+        Ok(())
+    }
+
+    fn end_leading(&mut self, sha1: Sha1, scan: &Scan) -> Result<Part, PackageError> {
+        self.zero_blocks += scan.zero_blocks;
+        if self.zero_blocks > 1 {
+            return Err(PackageError::EndOfArchive { section: Section::Leading });
+        }
+        let is_signature = |entry: &Entry| entry.path.starts_with(b".SIGN.");
+        if !scan.entries.is_empty() && scan.entries.iter().all(is_signature) {
+            self.signatures_sections += 1;
+            if self.signatures_sections > MAX_SIGNATURES_SECTIONS {
+                return Err(PackageError::TooManySignatures);
+            }
+            return Ok(Part::Leading { sha1: Sha1::new() });
+        }
+        let checksum = PullChecksum::new(sha1.finalize().into());
+        let control = read_control(&scan.entries, checksum)?;
+        self.tar = Scanner::new(Bodies::Skip, MAX_DATA_ENTRIES);
+        Ok(Part::Data { control, sha256: Sha256::new() })
+    }
+}
+
+fn read_control(entries: &[Entry], checksum: PullChecksum) -> Result<Control, PackageError> {
+    if entries
+        .first()
+        .is_some_and(|entry| [b"APKINDEX".as_slice(), b"DESCRIPTION"].contains(&&*entry.path))
+    {
+        return Err(PackageError::IsAnIndex);
+    }
+    if let Some(entry) = entries.iter().find(|entry| !belongs_to_control(entry)) {
+        return Err(PackageError::ControlEntry { path: Excerpt::of(&entry.path) });
+    }
+    let infos: Vec<_> = entries.iter().filter(|entry| entry.path == b".PKGINFO").collect();
+    let [info] = infos.as_slice() else {
+        return Err(PackageError::PackageInfoCount { count: infos.len() });
+    };
+    Ok(Control { info: PackageInfo::parse(&info.body)?, checksum, has_scripts: entries.len() > 1 })
+}
+
+/// apk refuses `.INSTALL` and whatever is not a dot file there; a `.PKGINFO` that is no regular
+/// file could be read in two ways.
+fn belongs_to_control(entry: &Entry) -> bool {
+    let is_info = entry.path == b".PKGINFO";
+    entry.path.starts_with(b".")
+        && !entry.path.contains(&b'/')
+        && entry.path != b".INSTALL"
+        && (entry.is_file || !is_info)
+        && (!is_info || entry.body.len() <= package_info::MAX_LENGTH)
+}

@@ -1,0 +1,92 @@
+//! Signatures: what `.SIGN.*` entries hold, and how they are named.
+
+use std::fmt;
+
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::key::KeyName;
+
+/// A hash function for a signature, as an entry's name gives it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// `RSA256`: SHA-256; apk-tools 2.7 (2017) and later.
+    RsaSha256,
+    /// `RSA512`: SHA-512; as `RSA256`.
+    RsaSha512,
+    /// `RSA`: SHA-1; every apk-tools.
+    RsaSha1,
+}
+
+impl Algorithm {
+    /// What an index is signed with, in this order: the first entry whose key a client trusts is
+    /// the only one that it tries (measured), so the stronger one comes first.
+    pub const PUBLISHED: [Self; 2] = [Self::RsaSha256, Self::RsaSha1];
+
+    /// Returns the algorithm's name in `.SIGN.<name>.<key name>`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RsaSha256 => "RSA256",
+            Self::RsaSha512 => "RSA512",
+            Self::RsaSha1 => "RSA",
+        }
+    }
+
+    pub(crate) fn digest(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::RsaSha256 => Sha256::digest(message).to_vec(),
+            Self::RsaSha512 => Sha512::digest(message).to_vec(),
+            Self::RsaSha1 => Sha1::digest(message).to_vec(),
+        }
+    }
+
+    /// The DER bytes that stand before the digest (RFC 8017, 9.2, note 1). The `rsa` crate derives
+    /// them from hashes of an older `digest` than ours.
+    pub(crate) fn digest_info(self) -> &'static [u8] {
+        match self {
+            Self::RsaSha256 => {
+                b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
+            }
+            Self::RsaSha512 => {
+                b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40"
+            }
+            Self::RsaSha1 => b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14",
+        }
+    }
+}
+
+/// The bytes of a signature, as long as the modulus of its key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Signature(pub(crate) Vec<u8>);
+
+/// The name of a signature's entry: `.SIGN.<algorithm>.<key name>`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SignatureName {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Who signed.
+    pub key_name: KeyName,
+}
+
+impl SignatureName {
+    /// Parses the name of an entry. `None` if it is no signature of a kind that we know; apk passes
+    /// over these, too.
+    pub fn parse(path: &[u8]) -> Option<Self> {
+        let name = str::from_utf8(path).ok()?.strip_prefix(".SIGN.")?;
+        let (algorithm, key_name) = name.split_once('.')?;
+        let algorithm = match algorithm {
+            "RSA256" => Algorithm::RsaSha256,
+            "RSA512" => Algorithm::RsaSha512,
+            "RSA" => Algorithm::RsaSha1,
+            _ => return None,
+        };
+        Some(Self { algorithm, key_name: key_name.parse().ok()? })
+    }
+}
+
+impl fmt::Display for SignatureName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, ".SIGN.{}.{}", self.algorithm.name(), self.key_name)
+    }
+}

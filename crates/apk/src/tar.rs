@@ -1,0 +1,322 @@
+//! Tar as apk reads it: a scanner for bytes that arrive piece by piece, and a writer.
+
+use std::io;
+
+use ::tar::{Builder, EntryType, Header, PaxExtensions};
+
+use crate::value::Excerpt;
+
+const BLOCK: usize = 512;
+
+/// The most bytes of a pax header or a GNU long name. Without it a single field of a package
+/// could ask for gigabytes.
+const MAX_EXTENSION: u64 = 64 * 1024;
+
+/// Why something is not a tar that apk reads.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TarError {
+    /// A header does not say `ustar`, or its checksum is wrong.
+    #[error("tar header at byte {offset} is not a valid ustar header")]
+    Header {
+        /// Where the header begins in the inflated section.
+        offset: u64,
+    },
+    /// A size is not octal digits; apk reads no other form.
+    #[error("tar header at byte {offset} has an invalid size")]
+    Size {
+        /// Where the header begins in the inflated section.
+        offset: u64,
+    },
+    /// A pax header or a GNU long name is too large or malformed.
+    #[error("tar header at byte {offset} has an extension that is malformed or over 64 KiB")]
+    Extension {
+        /// Where the header begins in the inflated section.
+        offset: u64,
+    },
+    /// The tar ends in the middle of an entry.
+    #[error("tar is cut off in the middle of an entry")]
+    Truncated,
+    /// Something follows the end of the archive.
+    #[error("tar goes on after its end")]
+    AfterEnd,
+    /// There are more entries than the section may have.
+    #[error("tar has more than {max} entries")]
+    Entries {
+        /// How many there may be.
+        max: u64,
+    },
+    /// A path would leave the directory into which it is extracted.
+    #[error("path `{path}` is absolute or contains `..`")]
+    Path {
+        /// The path.
+        path: Excerpt,
+    },
+}
+
+/// One entry of a tar, with its body if the scanner keeps bodies.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) is_file: bool,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Whether a scanner keeps entries with their bodies, or only looks at them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Bodies {
+    /// The caller bounds what it feeds.
+    Keep,
+    Skip,
+}
+
+/// Reads a tar piece by piece. Follows apk where real packages need it (pax and GNU names, a stray
+/// zero block), and is stricter where they do not: it verifies header checksums and paths.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    bodies: Bodies,
+    max_entries: u64,
+    /// How many bytes were taken so far.
+    offset: u64,
+    state: State,
+    /// The header or body that is being collected.
+    collected: Vec<u8>,
+    /// A path from an extension, for the entry that follows it.
+    long_path: Option<Vec<u8>>,
+    scan: Scan,
+}
+
+#[derive(Debug)]
+enum State {
+    Header,
+    /// Passing over `left` bytes of a body or of its padding.
+    Skip {
+        left: u64,
+    },
+    Collect {
+        purpose: Purpose,
+        size: u64,
+    },
+}
+
+#[derive(Debug)]
+enum Purpose {
+    Entry { path: Vec<u8>, is_file: bool },
+    Pax,
+    LongName,
+}
+
+impl Scanner {
+    pub(crate) fn new(bodies: Bodies, max_entries: u64) -> Self {
+        Self {
+            bodies,
+            max_entries,
+            offset: 0,
+            state: State::Header,
+            collected: Vec::with_capacity(BLOCK),
+            long_path: None,
+            scan: Scan::default(),
+        }
+    }
+
+    /// Takes the next bytes of the tar.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), TarError> {
+        while !bytes.is_empty() {
+            let wanted = match &self.state {
+                State::Header => (BLOCK - self.collected.len()) as u64,
+                State::Collect { size, .. } => size - self.collected.len() as u64,
+                State::Skip { left } => *left,
+            };
+            let available = clamp(wanted, bytes.len());
+            let (taken, rest) = bytes.split_at_checked(available).unwrap_or((bytes, &[]));
+            self.offset += taken.len() as u64;
+            self.take(taken, wanted - taken.len() as u64)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Ends the scan, and returns what was found.
+    pub(crate) fn finish(self) -> Result<Scan, TarError> {
+        let between_entries = matches!(self.state, State::Header) && self.collected.is_empty();
+        if !between_entries || self.long_path.is_some() {
+            return Err(TarError::Truncated);
+        }
+        Ok(self.scan)
+    }
+
+    /// Takes bytes of the current state, which wants `left` more after them.
+    fn take(&mut self, bytes: &[u8], left: u64) -> Result<(), TarError> {
+        if let State::Skip { .. } = self.state {
+            self.state = skip(left);
+            return Ok(());
+        }
+        self.collected.extend_from_slice(bytes);
+        if left > 0 {
+            return Ok(());
+        }
+        let collected = std::mem::replace(&mut self.collected, Vec::with_capacity(BLOCK));
+        match std::mem::replace(&mut self.state, State::Header) {
+            State::Header => self.take_header(&collected),
+            State::Collect { purpose, size } => {
+                self.state = skip(padding(size));
+                self.take_body(purpose, collected)
+            }
+            State::Skip { .. } => Ok(()),
+        }
+    }
+
+    fn take_header(&mut self, block: &[u8]) -> Result<(), TarError> {
+        if block.first() == Some(&0) {
+            self.scan.zero_blocks += 1;
+            return Ok(());
+        }
+        if self.scan.zero_blocks > 1 {
+            return Err(TarError::AfterEnd);
+        }
+        let offset = self.offset - BLOCK as u64;
+        let header = Header::from_byte_slice(block);
+        if !is_ustar(block) || !checksum_fits(header, block) {
+            return Err(TarError::Header { offset });
+        }
+        let size = octal_size(header).ok_or(TarError::Size { offset })?;
+        match header.entry_type() {
+            EntryType::XHeader | EntryType::GNULongName if size > MAX_EXTENSION => {
+                Err(TarError::Extension { offset })
+            }
+            EntryType::XHeader => self.collect(Purpose::Pax, size),
+            EntryType::GNULongName => self.collect(Purpose::LongName, size),
+            EntryType::XGlobalHeader | EntryType::GNULongLink => {
+                self.state = skip(size + padding(size));
+                Ok(())
+            }
+            _ => self.take_entry(header, size),
+        }
+    }
+
+    fn take_entry(&mut self, header: &Header, size: u64) -> Result<(), TarError> {
+        self.scan.count += 1;
+        if self.scan.count > self.max_entries {
+            return Err(TarError::Entries { max: self.max_entries });
+        }
+        let path = self.long_path.take().unwrap_or_else(|| header.path_bytes().into_owned());
+        if leaves_directory(&path) {
+            return Err(TarError::Path { path: Excerpt::of(&path) });
+        }
+        if self.bodies == Bodies::Skip {
+            self.state = skip(size + padding(size));
+            return Ok(());
+        }
+        let is_file = matches!(header.entry_type(), EntryType::Regular | EntryType::Continuous);
+        self.collect(Purpose::Entry { path, is_file }, size)
+    }
+
+    fn collect(&mut self, purpose: Purpose, size: u64) -> Result<(), TarError> {
+        if size == 0 {
+            return self.take_body(purpose, Vec::new());
+        }
+        self.state = State::Collect { purpose, size };
+        Ok(())
+    }
+
+    fn take_body(&mut self, purpose: Purpose, body: Vec<u8>) -> Result<(), TarError> {
+        match purpose {
+            Purpose::Entry { path, is_file } => {
+                self.scan.entries.push(Entry { path, is_file, body });
+            }
+            Purpose::Pax => {
+                let malformed = TarError::Extension { offset: self.offset - body.len() as u64 };
+                if let Some(path) = pax_path(&body).map_err(|_| malformed)? {
+                    self.long_path = Some(path);
+                }
+            }
+            Purpose::LongName => {
+                self.long_path = body.split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a [`Scanner`] found.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// The entries, if bodies are kept.
+    pub(crate) entries: Vec<Entry>,
+    /// The number of entries.
+    pub(crate) count: u64,
+    /// The number of blocks that begin with a zero byte: apk ends the archive at the second.
+    pub(crate) zero_blocks: u64,
+}
+
+fn is_ustar(block: &[u8]) -> bool {
+    block.get(257..262) == Some(b"ustar")
+}
+
+fn checksum_fits(header: &Header, block: &[u8]) -> bool {
+    let sum: u32 = block
+        .iter()
+        .enumerate()
+        .map(|(position, byte)| if (148..156).contains(&position) { b' ' } else { *byte })
+        .map(u32::from)
+        .sum();
+    header.cksum().is_ok_and(|declared| declared == sum)
+}
+
+/// Returns the size that a header declares. apk reads octal digits up to a NUL or a space, and
+/// not the base-256 form of GNU tar.
+fn octal_size(header: &Header) -> Option<u64> {
+    let field = &header.as_old().size;
+    if field.first().is_some_and(|byte| byte & 0x80 != 0) {
+        return None;
+    }
+    header.entry_size().ok()
+}
+
+fn padding(size: u64) -> u64 {
+    size.next_multiple_of(BLOCK as u64) - size
+}
+
+fn skip(left: u64) -> State {
+    if left == 0 { State::Header } else { State::Skip { left } }
+}
+
+fn clamp(left: u64, available: usize) -> usize {
+    usize::try_from(left).map_or(available, |left| left.min(available))
+}
+
+fn pax_path(body: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let mut path = None;
+    for extension in PaxExtensions::new(body) {
+        let extension = extension?;
+        if extension.key_bytes() == b"path" {
+            path = Some(extension.value_bytes().to_vec());
+        }
+    }
+    Ok(path)
+}
+
+fn leaves_directory(path: &[u8]) -> bool {
+    path.starts_with(b"/") || path.split(|byte| *byte == b'/').any(|part| part == b"..")
+}
+
+/// Writes files one after the other as apk does, without an end of archive: a *tar segment*.
+pub(crate) fn write_segment(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
+    let mut tar = write_archive(files)?;
+    tar.truncate(tar.len() - 2 * BLOCK);
+    Ok(tar)
+}
+
+/// Writes files with fixed mode, owner and time, and two zero blocks at the end.
+pub(crate) fn write_archive(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
+    let mut builder = Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_username("root")?;
+        header.set_groupname("root")?;
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, name, *content)?;
+    }
+    builder.into_inner()
+}

@@ -1,0 +1,167 @@
+//! Checked strings: names, architectures, and the text of a field.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Says which value breaks which rule.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{what} `{value}` {rule}")]
+pub struct InvalidValue {
+    /// What the value should have been, such as "package name".
+    pub what: &'static str,
+    /// The value, escaped and cut to a length that fits in a message.
+    pub value: Excerpt,
+    /// The rule, as the end of the sentence.
+    pub rule: &'static str,
+}
+
+impl InvalidValue {
+    pub(crate) fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
+        Self { what, value: Excerpt::of(value.as_bytes()), rule }
+    }
+}
+
+/// A piece of foreign text that is safe to show: escaped, and at most [`Excerpt::MAX`] characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Excerpt(String);
+
+impl Excerpt {
+    /// The most characters that an excerpt shows.
+    pub const MAX: usize = 80;
+
+    /// Returns the beginning of `bytes`, with whatever is not printable escaped.
+    pub fn of(bytes: &[u8]) -> Self {
+        let beginning = bytes.get(..Self::MAX * 4).unwrap_or(bytes);
+        let text: Cow<'_, str> = String::from_utf8_lossy(beginning);
+        let mut characters = text.chars();
+        let mut shown: String =
+            characters.by_ref().take(Self::MAX).flat_map(char::escape_debug).collect();
+        if characters.next().is_some() || beginning.len() < bytes.len() {
+            shown.push('…');
+        }
+        Self(shown)
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A package name, such as `busybox` or `g++`.
+///
+/// Starts with an ASCII letter or digit; the rest may also hold `.`, `_`, `+` and `-`
+/// (apk-package(5)). At most 128 bytes, so that `<name>-<version>.apk` fits a file name.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PackageName(String);
+
+/// An architecture, such as `x86_64`; a package's own may also be `noarch`.
+///
+/// 1 to 32 lower-case ASCII letters, digits and `_`: apk checks nothing here, but the value
+/// becomes a part of URLs.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Architecture(String);
+
+impl Architecture {
+    /// Tells whether this is `noarch`: the package fits every architecture.
+    pub fn is_noarch(&self) -> bool {
+        self.0 == "noarch"
+    }
+}
+
+/// The value of one index field: a single line of UTF-8 without control characters.
+///
+/// The index has no escaping (measured: apk passes CR, TAB and NUL through), so this type is what
+/// stands between a package's metadata and forged index lines.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct FieldText(String);
+
+impl FieldText {
+    /// Tells whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<String> for PackageName {
+    type Error = InvalidValue;
+
+    fn try_from(value: String) -> Result<Self, InvalidValue> {
+        let rule = if value.len() > 128 {
+            "is longer than 128 bytes"
+        } else if !value.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            "does not start with an ASCII letter or digit"
+        } else if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b)) {
+            "may hold only ASCII letters, digits, `.`, `_`, `+` and `-`"
+        } else {
+            return Ok(Self(value));
+        };
+        Err(InvalidValue::new("package name", &value, rule))
+    }
+}
+
+impl TryFrom<String> for Architecture {
+    type Error = InvalidValue;
+
+    fn try_from(value: String) -> Result<Self, InvalidValue> {
+        let characters =
+            value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if characters && (1..=32).contains(&value.len()) {
+            return Ok(Self(value));
+        }
+        let rule = "is not 1 to 32 lower-case ASCII letters, digits and `_`";
+        Err(InvalidValue::new("architecture", &value, rule))
+    }
+}
+
+impl TryFrom<String> for FieldText {
+    type Error = InvalidValue;
+
+    fn try_from(value: String) -> Result<Self, InvalidValue> {
+        if value.bytes().any(|b| b.is_ascii_control()) {
+            let rule = "has a control character, which could forge lines of the index";
+            return Err(InvalidValue::new("field text", &value, rule));
+        }
+        Ok(Self(value))
+    }
+}
+
+/// Gives a checked string its views and conversions, all of which follow from `TryFrom<String>`.
+macro_rules! checked_string {
+    ($type:ty) => {
+        impl $type {
+            /// Returns the value as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = InvalidValue;
+
+            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+checked_string!(PackageName);
+checked_string!(Architecture);
+checked_string!(FieldText);
