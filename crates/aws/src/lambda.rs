@@ -1,0 +1,59 @@
+//! The entry point of a function.
+
+use alpinist_repository::failure::Failure;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tracing::error;
+
+/// Serves invocations with `step` until the environment is shut down.
+///
+/// A failure becomes a diagnostic whose `errorType` is the name of its kind, which is what the
+/// state machine matches, and whose `errorMessage` is the whole chain of causes.
+///
+/// # Errors
+///
+/// Those of the Lambda runtime's own interface.
+pub async fn run<Request, Response>(
+    step: impl AsyncFn(Request) -> Result<Response, Failure>,
+) -> Result<(), lambda_runtime::Error>
+where
+    Request: DeserializeOwned,
+    Response: Serialize,
+{
+    let step = &step;
+    lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
+        let outcome = match serde_json::from_value(event.payload) {
+            Ok(request) => step(request).await,
+            Err(error) => Err(Failure::InvalidInput(error)),
+        };
+        outcome.map_err(|failure| diagnostic(&failure))
+    }))
+    .await
+}
+
+fn diagnostic(failure: &Failure) -> Diagnostic {
+    let diagnostic = Diagnostic {
+        error_type: failure.kind().name().to_owned(),
+        error_message: failure.report(),
+    };
+    error!(error_type = diagnostic.error_type, "{}", diagnostic.error_message);
+    diagnostic
+}
+
+#[cfg(test)]
+mod tests {
+    use alpinist_repository::port::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn a_diagnostic_has_the_kind_and_the_whole_chain() {
+        let source = "AccessDenied: no".into();
+        let failure = Failure::Store(StoreError::Denied { key: "k".into(), source });
+        let diagnostic = diagnostic(&failure);
+        assert_eq!(diagnostic.error_type, "Alpinist.AccessDenied");
+        assert!(diagnostic.error_message.contains("k was denied"), "{diagnostic:?}");
+        assert!(diagnostic.error_message.ends_with("AccessDenied: no"), "{diagnostic:?}");
+    }
+}

@@ -1,0 +1,160 @@
+//! A bucket in S3.
+
+use alpinist_repository::port::{
+    ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore, Precondition, StoreError,
+};
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::put_object::PutObjectError,
+    primitives::ByteStream,
+};
+use bytes::Bytes;
+
+use crate::error::{chain, store_error};
+
+/// A bucket in S3.
+#[derive(Clone, Debug)]
+pub struct S3Store {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Store {
+    /// Makes a store of `bucket`.
+    pub fn new(client: Client, bucket: impl Into<String>) -> Self {
+        Self { client, bucket: bucket.into() }
+    }
+}
+
+/// The content of an object in S3.
+#[derive(Debug)]
+pub struct S3Body {
+    key: String,
+    stream: ByteStream,
+}
+
+impl ObjectBody for S3Body {
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        self.stream.next().await.transpose().map_err(|error| StoreError::Unavailable {
+            key: self.key.clone(),
+            source: chain(&error).into(),
+        })
+    }
+}
+
+impl ObjectStore for S3Store {
+    type Body = S3Body;
+
+    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        let request = self.client.head_object().bucket(&self.bucket).key(key);
+        let found = match request.send().await {
+            Ok(found) => found,
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(store_error(key, &error)),
+        };
+        Ok(Some(ObjectInfo {
+            etag: etag(key, found.e_tag)?,
+            size: size(found.content_length),
+            attributes: found.metadata.unwrap_or_default().into_iter().collect(),
+        }))
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object<S3Body>>, StoreError> {
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let found = match request.send().await {
+            Ok(found) => found,
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(store_error(key, &error)),
+        };
+        let info = ObjectInfo {
+            etag: etag(key, found.e_tag)?,
+            size: size(found.content_length),
+            attributes: found.metadata.unwrap_or_default().into_iter().collect(),
+        };
+        Ok(Some(Object { info, body: S3Body { key: key.to_owned(), stream: found.body } }))
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        object: NewObject,
+        precondition: Precondition,
+    ) -> Result<ETag, StoreError> {
+        let mut request = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type(object.content_type)
+            .set_metadata(Some(object.attributes.into_iter().collect()))
+            .body(object.bytes.into());
+        request = match precondition {
+            Precondition::None => request,
+            Precondition::Absent => request.if_none_match("*"),
+            Precondition::Unchanged(etag) => request.if_match(etag.0),
+        };
+        let written = request.send().await.map_err(|error| put_error(key, &error))?;
+        etag(key, written.e_tag)
+    }
+
+    async fn delete(&self, key: &str, seen: &ETag) -> Result<(), StoreError> {
+        let request = self.client.delete_object().bucket(&self.bucket).key(key).if_match(&seen.0);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
+            Err(error) if is_conflict(error.code()) => {
+                Err(StoreError::Conflict { key: key.to_owned() })
+            }
+            Err(error) => Err(store_error(key, &error)),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let mut pages = request.delimiter("/").into_paginator().send();
+        let mut listed = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| store_error(prefix, &error))?;
+            for object in page.contents.unwrap_or_default() {
+                let key = object.key.unwrap_or_default();
+                listed.push(Listed {
+                    etag: etag(&key, object.e_tag)?,
+                    size: size(object.size),
+                    last_modified: object.last_modified.map_or(0, |time| time.secs()),
+                    key,
+                });
+            }
+        }
+        Ok(listed)
+    }
+}
+
+fn etag(key: &str, etag: Option<String>) -> Result<ETag, StoreError> {
+    etag.map(ETag).ok_or_else(|| StoreError::Unavailable {
+        key: key.to_owned(),
+        source: "the answer has no ETag".into(),
+    })
+}
+
+fn size(size: Option<i64>) -> u64 {
+    size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
+}
+
+/// `NoSuchKey` answers an `If-Match` on an object that is gone.
+fn put_error(key: &str, error: &SdkError<PutObjectError, HttpResponse>) -> StoreError {
+    if is_conflict(error.code()) || error.code() == Some("NoSuchKey") {
+        return StoreError::Conflict { key: key.to_owned() };
+    }
+    store_error(key, error)
+}
+
+/// Tells whether S3 says that a precondition does not hold, or that a rival was faster.
+fn is_conflict(code: Option<&str>) -> bool {
+    matches!(code, Some("PreconditionFailed" | "ConditionalRequestConflict"))
+}

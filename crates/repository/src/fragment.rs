@@ -1,0 +1,88 @@
+//! Index fragments: the `.index` objects beside the packages.
+//!
+//! The content is the entry as text. Attributes say which package it describes.
+
+use alpinist_apk::entry::{EntryError, IndexEntry};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    hexadecimal,
+    location::RepositoryPrefix,
+    message::Accepted,
+    port::{Attributes, ETag, Listed, NewObject, Object, ObjectInfo},
+};
+
+/// The most bytes of a fragment: an entry has fewer.
+pub(crate) const MAX_LENGTH: u64 = 128 * 1024;
+
+/// The ETag of the package that a fragment describes.
+const PACKAGE_ETAG: &str = "package-etag";
+/// The SHA-256 of a fragment's content: an ETag need not tell whether two are equal.
+const ENTRY_SHA256: &str = "entry-sha256";
+
+/// Returns the fragment of an accepted package.
+pub(crate) fn new(accepted: &Accepted) -> NewObject {
+    let text = accepted.entry.to_string();
+    let attributes = Attributes::from([
+        (PACKAGE_ETAG.to_owned(), accepted.package.0.clone()),
+        (ENTRY_SHA256.to_owned(), sha256(&text)),
+    ]);
+    NewObject { bytes: text.into_bytes(), content_type: "text/plain; charset=utf-8", attributes }
+}
+
+/// Tells whether `fragment` is what [`new`] makes of the accepted package.
+pub(crate) fn is_current(fragment: &ObjectInfo, accepted: &Accepted) -> bool {
+    describes(fragment, &accepted.package)
+        && fragment.attributes.get(ENTRY_SHA256) == Some(&sha256(&accepted.entry.to_string()))
+}
+
+/// Tells whether `fragment` says that it describes the package with the ETag `package`.
+pub(crate) fn describes(fragment: &ObjectInfo, package: &ETag) -> bool {
+    fragment.attributes.get(PACKAGE_ETAG) == Some(&package.0)
+}
+
+/// Why a fragment can't be listed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FragmentError {
+    /// It was written for another version of the package.
+    #[error("it describes another version of the package")]
+    Stale,
+    /// It is not the text of an entry.
+    #[error("it is not an index entry")]
+    Entry(#[from] EntryError),
+    /// It is not UTF-8.
+    #[error("it is not UTF-8")]
+    Encoding(#[from] std::string::FromUtf8Error),
+    /// It would touch another package's entry.
+    #[error("it is the entry of another package or architecture")]
+    Foreign,
+}
+
+/// Returns the entry in a fragment, if it describes `package` as the listing shows it.
+///
+/// A fragment of Alpinist's ancestor, which has no attributes, counts if it is not older than the
+/// package and knows its size.
+pub(crate) fn entry(
+    fragment: Object<Vec<u8>>,
+    written: &Listed,
+    prefix: &RepositoryPrefix,
+    package: &Listed,
+) -> Result<IndexEntry, FragmentError> {
+    let labelled = fragment.info.attributes.contains_key(PACKAGE_ETAG);
+    if labelled && !describes(&fragment.info, &package.etag) {
+        return Err(FragmentError::Stale);
+    }
+    let entry: IndexEntry = String::from_utf8(fragment.body)?.parse()?;
+    if !labelled && (entry.size != package.size || written.last_modified < package.last_modified) {
+        return Err(FragmentError::Stale);
+    }
+    let own_key = prefix.package_key(&entry.file_stem()) == package.key;
+    if !own_key || entry.architecture != *prefix.architecture() {
+        return Err(FragmentError::Foreign);
+    }
+    Ok(entry)
+}
+
+fn sha256(text: &str) -> String {
+    hexadecimal(&Sha256::digest(text))
+}

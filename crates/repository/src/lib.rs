@@ -1,0 +1,36 @@
+//! What Alpinist does with a bucket, without AWS: four steps over two ports.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`step`] | the four steps, one after the other: extract, write, aggregate, publish |
+//! | [`message`] | what travels between them through the state machine |
+//! | [`failure`] | what they tell the state machine when they can't go on |
+//! | [`refusal`] | why a package may not be listed, and what to do about it |
+//! | [`location`] | the layout of the bucket |
+//! | [`snapshot`] | an index with the objects it was made from: what is staged and remembered |
+//! | [`port`] | what the steps need of a bucket and of a key store |
+//!
+//! An event is a hint that something changed, never a fact: each step looks at the bucket as it is
+//! now. What keeps concurrent executions apart are preconditions on three kinds of objects:
+//!
+//! - A fragment names the ETag of the package that it describes, and counts only while the package
+//!   has that ETag. It is written and removed only if it is still the one that was looked at.
+//! - The index is replaced only if it is still the one that was there *before* the bucket was listed.
+//! - The snapshot is a cache: what it says of a fragment with a certain ETag is true forever.
+
+pub mod failure;
+pub mod location;
+#[cfg(feature = "testing")]
+pub mod memory;
+pub mod message;
+pub mod port;
+pub mod refusal;
+pub mod snapshot;
+pub mod step;
+
+mod fragment;
+
+/// Returns `bytes` as lower-case hexadecimal digits.
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

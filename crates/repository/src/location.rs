@@ -1,0 +1,185 @@
+//! The layout of the bucket.
+//!
+//! ```text
+//! <branch>/<repository>/<architecture>/<name>-<version>.apk     a package
+//! <branch>/<repository>/<architecture>/<name>-<version>.index   its fragment
+//! <branch>/<repository>/<architecture>/APKINDEX.tar.gz          the index
+//! .alpinist/staged/…, .alpinist/published/…                     internal
+//! ```
+
+use std::{fmt, str::FromStr};
+
+use alpinist_apk::value::{Architecture, Excerpt, InvalidValue};
+
+/// The file name of an index in its repository prefix, as clients ask for it.
+const INDEX: &str = "APKINDEX.tar.gz";
+
+/// `<branch>/<repository>/<architecture>/`: what one index covers.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct RepositoryPrefix {
+    branch: String,
+    repository: String,
+    architecture: Architecture,
+}
+
+impl RepositoryPrefix {
+    /// The architecture whose packages lie here.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Returns what a client shows as the repository's description: `<branch>/<repository>`.
+    pub fn description(&self) -> String {
+        format!("{}/{}", self.branch, self.repository)
+    }
+
+    /// Returns the key of the published index.
+    pub fn index_key(&self) -> String {
+        format!("{self}{INDEX}")
+    }
+
+    /// Returns the key of the package `stem`, a `<name>-<version>`.
+    pub fn package_key(&self, stem: &str) -> String {
+        format!("{self}{stem}.apk")
+    }
+
+    /// Returns the key of the fragment of the package `stem`.
+    pub fn fragment_key(&self, stem: &str) -> String {
+        format!("{self}{stem}.index")
+    }
+
+    /// Returns the key under which a snapshot with this digest waits to be signed.
+    pub fn staged_key(&self, digest: &str) -> String {
+        format!(".alpinist/staged/{self}{digest}.json.gz")
+    }
+
+    /// Returns the key of the snapshot of the index that was published last.
+    pub fn snapshot_key(&self) -> String {
+        format!(".alpinist/published/{self}snapshot.json.gz")
+    }
+}
+
+impl fmt::Display for RepositoryPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/", self.branch, self.repository, self.architecture)
+    }
+}
+
+/// The key of a package.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct PackageKey {
+    prefix: RepositoryPrefix,
+    stem: String,
+}
+
+/// Why a key is not that of a package.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackageKeyError {
+    /// It has not the four parts of the layout.
+    #[error("its key is not <branch>/<repository>/<architecture>/<file>.apk")]
+    Layout,
+    /// The branch or the repository has characters that are unsafe in a URL.
+    #[error(
+        "`{part}` in its key is not 1 to 64 ASCII letters, digits, `.`, `_` and `-`, beginning \
+         with a letter or digit"
+    )]
+    Part {
+        /// The part.
+        part: Excerpt,
+    },
+    /// The third part is not an architecture.
+    #[error("its key has no architecture in the third place")]
+    Architecture(#[from] InvalidValue),
+    /// The third part is `noarch`, for which no client asks.
+    #[error("no client looks into a directory `noarch`")]
+    Noarch,
+}
+
+impl PackageKey {
+    /// The repository prefix in which the package lies.
+    pub fn prefix(&self) -> &RepositoryPrefix {
+        &self.prefix
+    }
+
+    /// The file name without `.apk`.
+    pub fn stem(&self) -> &str {
+        &self.stem
+    }
+
+    /// Returns the key of the package's fragment.
+    pub fn fragment_key(&self) -> String {
+        self.prefix.fragment_key(&self.stem)
+    }
+}
+
+impl FromStr for PackageKey {
+    type Err = PackageKeyError;
+
+    fn from_str(key: &str) -> Result<Self, PackageKeyError> {
+        let parts: Vec<_> = key.split('/').collect();
+        let &[branch, repository, architecture, file] = parts.as_slice() else {
+            return Err(PackageKeyError::Layout);
+        };
+        let stem = file.strip_suffix(".apk").filter(|stem| !stem.is_empty());
+        let stem = stem.ok_or(PackageKeyError::Layout)?.to_owned();
+        for part in [branch, repository] {
+            check_part(part)?;
+        }
+        let architecture: Architecture = architecture.parse()?;
+        if architecture.is_noarch() {
+            return Err(PackageKeyError::Noarch);
+        }
+        let prefix = RepositoryPrefix {
+            branch: branch.to_owned(),
+            repository: repository.to_owned(),
+            architecture,
+        };
+        Ok(Self { prefix, stem })
+    }
+}
+
+fn check_part(part: &str) -> Result<(), PackageKeyError> {
+    let safe = part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let begins = part.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if safe && begins && part.len() <= 64 {
+        return Ok(());
+    }
+    Err(PackageKeyError::Part { part: Excerpt::of(part.as_bytes()) })
+}
+
+impl fmt::Display for PackageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}.apk", self.prefix, self.stem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn a_key_of_the_layout_is_taken_apart_and_put_together() {
+        let key: PackageKey = "3.22/main/x86_64/g++-13.2-r0.apk".parse().unwrap();
+        assert_eq!(key.to_string(), "3.22/main/x86_64/g++-13.2-r0.apk");
+        assert_eq!(key.fragment_key(), "3.22/main/x86_64/g++-13.2-r0.index");
+        assert_eq!(key.prefix().index_key(), "3.22/main/x86_64/APKINDEX.tar.gz");
+    }
+
+    #[rstest]
+    #[case("main/x86_64/a-1.apk")]
+    #[case("3.22/main/x86_64/sub/a-1.apk")]
+    #[case("3.22/main/x86_64/.apk")]
+    #[case("3.22/main/x86_64/a-1.index")]
+    #[case("/main/x86_64/a-1.apk")]
+    #[case("../main/x86_64/a-1.apk")]
+    #[case(".alpinist/staged/x86_64/a-1.apk")]
+    #[case("3.22/ma in/x86_64/a-1.apk")]
+    #[case("3.22/main/X86/a-1.apk")]
+    #[case("3.22/main/noarch/a-1.apk")]
+    fn another_key_is_refused(#[case] key: &str) {
+        assert!(key.parse::<PackageKey>().is_err());
+    }
+}

@@ -1,0 +1,201 @@
+//! A bucket in memory with the rules of S3: strong consistency, preconditions, ETags that are a
+//! function of the content. For tests that force a race or a fault.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    hexadecimal,
+    port::{
+        Attributes, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
+        Precondition, StoreError,
+    },
+};
+
+/// One request to a [`MemoryStore`], as its hook sees it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "named after the methods of the port")]
+pub enum Request<'a> {
+    Head(&'a str),
+    Get(&'a str),
+    Put(&'a str),
+    Delete(&'a str),
+    List(&'a str),
+}
+
+type Hook = Box<dyn FnMut(&MemoryStore, Request<'_>) -> Result<(), StoreError> + Send>;
+
+/// A bucket in memory. Clones share it.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+    hook: Arc<Mutex<Option<Hook>>>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Stored>,
+    clock: i64,
+    requests: usize,
+}
+
+#[derive(Clone)]
+struct Stored {
+    bytes: Bytes,
+    attributes: Attributes,
+    last_modified: i64,
+}
+
+impl Stored {
+    fn info(&self) -> ObjectInfo {
+        let etag = ETag(format!("\"{}\"", hexadecimal(&Sha256::digest(&self.bytes))));
+        ObjectInfo { etag, size: self.bytes.len() as u64, attributes: self.attributes.clone() }
+    }
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+impl MemoryStore {
+    /// Calls `hook` before each request of the steps; it may change the bucket or make the request
+    /// fail. Requests that the hook makes itself are not seen by it.
+    pub fn before_requests(
+        &self,
+        hook: impl FnMut(&Self, Request<'_>) -> Result<(), StoreError> + Send + 'static,
+    ) {
+        *lock(&self.hook) = Some(Box::new(hook));
+    }
+
+    /// Puts an object as an uploader does.
+    pub fn upload(&self, key: &str, bytes: impl Into<Bytes>) {
+        self.insert(key, bytes.into(), Attributes::new());
+    }
+
+    /// Deletes an object as an uploader does.
+    pub fn remove(&self, key: &str) {
+        lock(&self.state).objects.remove(key);
+    }
+
+    /// Returns the content of an object.
+    pub fn content(&self, key: &str) -> Option<Bytes> {
+        lock(&self.state).objects.get(key).map(|stored| stored.bytes.clone())
+    }
+
+    /// Returns all keys.
+    pub fn keys(&self) -> Vec<String> {
+        lock(&self.state).objects.keys().cloned().collect()
+    }
+
+    /// Returns how many requests the steps have made.
+    pub fn requests(&self) -> usize {
+        lock(&self.state).requests
+    }
+
+    fn insert(&self, key: &str, bytes: Bytes, attributes: Attributes) -> ETag {
+        let mut state = lock(&self.state);
+        state.clock += 1;
+        let stored = Stored { bytes, attributes, last_modified: state.clock };
+        let etag = stored.info().etag;
+        state.objects.insert(key.to_owned(), stored);
+        etag
+    }
+
+    fn info(&self, key: &str) -> Option<ObjectInfo> {
+        lock(&self.state).objects.get(key).map(Stored::info)
+    }
+
+    /// Counts a request and lets the hook see it.
+    fn begin(&self, request: Request<'_>) -> Result<(), StoreError> {
+        lock(&self.state).requests += 1;
+        let hook = lock(&self.hook).take();
+        let Some(mut hook) = hook else { return Ok(()) };
+        let outcome = hook(self, request);
+        lock(&self.hook).get_or_insert(hook);
+        outcome
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The content of an object, in one piece.
+#[derive(Debug)]
+pub struct MemoryBody(Option<Bytes>);
+
+impl ObjectBody for MemoryBody {
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.0.take())
+    }
+}
+
+impl ObjectStore for MemoryStore {
+    type Body = MemoryBody;
+
+    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        self.begin(Request::Head(key))?;
+        Ok(self.info(key))
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object<MemoryBody>>, StoreError> {
+        self.begin(Request::Get(key))?;
+        let stored = lock(&self.state).objects.get(key).cloned();
+        Ok(stored
+            .map(|stored| Object { info: stored.info(), body: MemoryBody(Some(stored.bytes)) }))
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        object: NewObject,
+        precondition: Precondition,
+    ) -> Result<ETag, StoreError> {
+        self.begin(Request::Put(key))?;
+        let present = self.info(key).map(|info| info.etag);
+        let holds = match precondition {
+            Precondition::None => true,
+            Precondition::Absent => present.is_none(),
+            Precondition::Unchanged(etag) => present == Some(etag),
+        };
+        if !holds {
+            return Err(StoreError::Conflict { key: key.to_owned() });
+        }
+        Ok(self.insert(key, object.bytes.into(), object.attributes))
+    }
+
+    async fn delete(&self, key: &str, seen: &ETag) -> Result<(), StoreError> {
+        self.begin(Request::Delete(key))?;
+        match self.info(key) {
+            Some(present) if present.etag != *seen => {
+                Err(StoreError::Conflict { key: key.to_owned() })
+            }
+            _ => {
+                self.remove(key);
+                Ok(())
+            }
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.begin(Request::List(prefix))?;
+        let state = lock(&self.state);
+        let listed = state
+            .objects
+            .iter()
+            .filter(|(key, _)| key.strip_prefix(prefix).is_some_and(|rest| !rest.contains('/')));
+        Ok(listed
+            .map(|(key, stored)| {
+                let ObjectInfo { etag, size, .. } = stored.info();
+                Listed { key: key.clone(), etag, size, last_modified: stored.last_modified }
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,185 @@
+//! What travels from state to state: keys and ETags, never contents. The one exception is the
+//! entry on its way into a fragment; [`alpinist_apk::entry`] bounds its size.
+//!
+//! The response of a step is the request of the next one; no state reshapes it.
+
+use alpinist_apk::entry::IndexEntry;
+use serde::{Deserialize, Serialize};
+
+use crate::port::ETag;
+
+/// The package that an execution is about.
+///
+/// Reads an S3 event from EventBridge, or `{"bucket": …, "key": …}`; anything else in the input is
+/// passed over. The key is as in S3: EventBridge does not encode it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "Input")]
+pub struct Target {
+    /// The bucket.
+    pub bucket: String,
+    /// The key of the package.
+    pub key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Input {
+    Event { detail: Detail },
+    Direct { bucket: String, key: String },
+}
+
+#[derive(Deserialize)]
+struct Detail {
+    bucket: Bucket,
+    object: ObjectKey,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ObjectKey {
+    key: String,
+}
+
+impl From<Input> for Target {
+    fn from(input: Input) -> Self {
+        match input {
+            Input::Event { detail } => Self { bucket: detail.bucket.name, key: detail.object.key },
+            Input::Direct { bucket, key } => Self { bucket, key },
+        }
+    }
+}
+
+/// A package that may be listed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Accepted {
+    /// The version of the object that was read.
+    pub package: ETag,
+    /// Its index entry.
+    pub entry: IndexEntry,
+}
+
+/// Why the execution will end as failed, once the index is right.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RefusalReport {
+    /// The name of the failure kind.
+    pub error: String,
+    /// The whole message.
+    pub cause: String,
+}
+
+/// What extraction found; the state machine adds the refusal where there is one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Extracted {
+    /// The package.
+    #[serde(flatten)]
+    pub target: Target,
+    /// Its entry, or `None` where the package is gone or refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalReport>,
+}
+
+/// What is true of the package's fragment after it was written.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Written {
+    /// The package.
+    #[serde(flatten)]
+    pub target: Target,
+    /// The fragment that is there now, or `None` where there must be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragment: Option<WrittenFragment>,
+    /// Why the package was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalReport>,
+}
+
+/// A fragment, and the package that it describes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WrittenFragment {
+    /// The version of the package.
+    pub package: ETag,
+    /// The version of the fragment.
+    pub fragment: ETag,
+}
+
+/// What aggregation found.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Aggregated {
+    /// What it was asked.
+    #[serde(flatten)]
+    pub written: Written,
+    /// An index to sign and publish, or `None` where the published one covers the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
+}
+
+/// An index that waits to be signed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Staged {
+    /// Where its snapshot lies.
+    pub key: String,
+    /// The published index before the bucket was listed, which this one may replace.
+    pub replaces: Option<ETag>,
+}
+
+/// What was published.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Published {
+    /// What it was asked.
+    #[serde(flatten)]
+    pub written: Written,
+    /// The index.
+    pub index: PublishedIndex,
+}
+
+/// A published index, for whoever looks at the execution.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PublishedIndex {
+    /// Its key.
+    pub key: String,
+    /// Its version.
+    pub etag: ETag,
+    /// How many packages it lists.
+    pub packages: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_from_an_event_and_from_a_hand_written_input() {
+        let event = r#"{"version":"0","source":"aws.s3","detail":{"bucket":{"name":"b"},
+            "object":{"key":"3.22/main/x86_64/g++-1.0~rc1-r0.apk","etag":"x"},"reason":"PutObject"}}"#;
+        let by_hand = r#"{"bucket":"b","key":"3.22/main/x86_64/g++-1.0~rc1-r0.apk","more":1}"#;
+        let target: Target = serde_json::from_str(event).unwrap();
+        assert_eq!(target.key, "3.22/main/x86_64/g++-1.0~rc1-r0.apk");
+        assert_eq!(serde_json::from_str::<Target>(by_hand).unwrap(), target);
+        assert!(serde_json::from_str::<Target>(r#"{"bucket":"b"}"#).is_err());
+    }
+
+    #[test]
+    fn a_refused_event_is_a_request_to_write() {
+        let caught = r#"{"detail":{"bucket":{"name":"b"},"object":{"key":"k"}},
+            "refusal":{"error":"Alpinist.PackageRefused","cause":"why"}}"#;
+        let request: Extracted = serde_json::from_str(caught).unwrap();
+        assert_eq!(request.target.key, "k");
+        assert_eq!(request.refusal.unwrap().cause, "why");
+        assert_eq!(request.accepted, None);
+    }
+
+    #[test]
+    fn an_aggregated_message_is_a_request_to_aggregate_again() {
+        let target = Target { bucket: "b".into(), key: "k".into() };
+        let written = Written { target, fragment: None, refusal: None };
+        let staged = Some(Staged { key: "s".into(), replaces: None });
+        let json = serde_json::to_string(&Aggregated { written: written.clone(), staged }).unwrap();
+        assert_eq!(serde_json::from_str::<Written>(&json).unwrap(), written);
+    }
+}

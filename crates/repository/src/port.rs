@@ -1,0 +1,225 @@
+//! What the steps need of the world: a bucket, and a store for keys.
+
+use std::{collections::BTreeMap, error::Error, fmt, future::Future};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// The version of an object, as the store names it. Opaque: not every store makes it a hash.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct ETag(pub String);
+
+impl fmt::Display for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What must hold for a write to take place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// The object does not exist (`If-None-Match: *`).
+    Absent,
+    /// The object exists and still has this ETag (`If-Match`).
+    Unchanged(ETag),
+}
+
+impl Precondition {
+    /// Returns the precondition that an object is as it was when it was looked at.
+    pub fn still(seen: Option<ETag>) -> Self {
+        seen.map_or(Self::Absent, Self::Unchanged)
+    }
+}
+
+/// Named texts that are stored with an object (S3's user metadata).
+pub type Attributes = BTreeMap<String, String>;
+
+/// What is known of an object without its content.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ObjectInfo {
+    /// Its version.
+    pub etag: ETag,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
+/// An object and its content, which is still to be read.
+#[derive(Debug)]
+pub struct Object<B> {
+    /// What is known without the content.
+    pub info: ObjectInfo,
+    /// The content.
+    pub body: B,
+}
+
+/// An object as a listing shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its version.
+    pub etag: ETag,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written, in seconds since 1970, by the store's clock.
+    pub last_modified: i64,
+}
+
+/// An object to be written.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
+/// The cause of an error, as a library reported it.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The precondition of a write does not hold (S3: 412, 409, or 404 for `If-Match`).
+    #[error("{key} was changed by somebody else")]
+    Conflict {
+        /// The object.
+        key: String,
+    },
+    /// We may not do this.
+    #[error("access to {key} was denied: check the role of this function and the bucket's policy")]
+    Denied {
+        /// The object, prefix or parameter.
+        key: String,
+        /// What the store said.
+        source: Cause,
+    },
+    /// The store can't answer now: it throttles, fails or is out of reach.
+    #[error("the request for {key} failed; it may be tried again")]
+    Unavailable {
+        /// The object, prefix or parameter.
+        key: String,
+        /// What the store said.
+        source: Cause,
+    },
+    /// An object is larger than it can rightly be.
+    #[error("{key} has {size} bytes, more than the {max} that it can rightly have")]
+    TooLarge {
+        /// The object.
+        key: String,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        max: u64,
+    },
+}
+
+/// The content of an object, piece by piece.
+pub trait ObjectBody: Send {
+    /// Returns the next piece, or `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
+}
+
+/// Reads and writes the objects of one bucket, which must be strongly consistent.
+pub trait ObjectStore: Send + Sync {
+    /// The content of an object.
+    type Body: ObjectBody;
+
+    /// Returns what is known of the object at `key`, or `None` where there is none.
+    fn head(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<ObjectInfo>, StoreError>> + Send;
+
+    /// Returns the object at `key`, or `None` where there is none.
+    fn get(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<Object<Self::Body>>, StoreError>> + Send;
+
+    /// Writes an object if `precondition` holds.
+    fn put(
+        &self,
+        key: &str,
+        object: NewObject,
+        precondition: Precondition,
+    ) -> impl Future<Output = Result<ETag, StoreError>> + Send;
+
+    /// Deletes the object at `key` if it still has the ETag `seen`. That it is gone already is fine.
+    fn delete(&self, key: &str, seen: &ETag)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns the objects whose keys begin with `prefix` and have no further `/`, in any order.
+    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+}
+
+/// Returns the whole object at `key`, or `None` where there is none.
+///
+/// # Errors
+///
+/// [`StoreError::TooLarge`] if it has more than `max` bytes, and whatever the store reports.
+pub async fn read<S: ObjectStore>(
+    store: &S,
+    key: &str,
+    max: u64,
+) -> Result<Option<Object<Vec<u8>>>, StoreError> {
+    let Some(Object { info, mut body }) = store.get(key).await? else { return Ok(None) };
+    if info.size > max {
+        return Err(StoreError::TooLarge { key: key.to_owned(), size: info.size, max });
+    }
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Some(Object { info, body: bytes }))
+}
+
+/// The texts of the two parameters that make a signing key.
+pub struct KeyTexts {
+    /// The private key in PEM form.
+    pub private_key: Zeroizing<String>,
+    /// The key name.
+    pub name: String,
+}
+
+impl fmt::Debug for KeyTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyTexts").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why the key can't be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyStoreError {
+    /// A parameter does not exist.
+    #[error("the parameter {parameter} does not exist")]
+    Missing {
+        /// Its name.
+        parameter: String,
+    },
+    /// The store did not answer.
+    #[error("the signing key can't be read")]
+    Store(#[from] StoreError),
+}
+
+/// Keeps the signing key.
+pub trait KeyStore: Send + Sync {
+    /// Returns the key as it is now.
+    fn key(&self) -> impl Future<Output = Result<KeyTexts, KeyStoreError>> + Send;
+
+    /// The name of the parameter that holds the private key, for messages.
+    fn private_key_parameter(&self) -> &str;
+
+    /// The name of the parameter that holds the key name, for messages.
+    fn key_name_parameter(&self) -> &str;
+}

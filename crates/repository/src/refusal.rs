@@ -1,0 +1,84 @@
+//! Why a package may not be listed, and what its uploader can do about it.
+
+use alpinist_apk::{
+    entry::EntryError,
+    package::PackageError,
+    value::{Architecture, Excerpt},
+};
+
+use crate::location::PackageKeyError;
+
+/// Why a package is refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Its key is outside the bucket's layout.
+    #[error(transparent)]
+    Key(#[from] PackageKeyError),
+    /// The file is not a package that a client could install.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// Its file name is not what clients will ask for.
+    #[error(
+        "its file name is `{found}.apk`, but clients will ask for `{expected}.apk`, since .PKGINFO says so"
+    )]
+    FileName {
+        /// The file name without `.apk`.
+        found: Excerpt,
+        /// `<pkgname>-<pkgver>`
+        expected: String,
+    },
+    /// It was built for another architecture than its directory's.
+    #[error("it was built for {package}, but lies in the directory of {directory}")]
+    Architecture {
+        /// What `.PKGINFO` says.
+        package: Architecture,
+        /// What the key says.
+        directory: Architecture,
+    },
+    /// Its entry would harm the index.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+impl Refusal {
+    /// Says what to do: whole sentences.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Key(_) => {
+                "Upload it as <branch>/<repository>/<architecture>/<pkgname>-<pkgver>.apk, \
+                             such as 3.22/main/x86_64/hello-1.0-r0.apk."
+                    .to_owned()
+            }
+            Self::FileName { expected, .. } => {
+                format!("Upload it as {expected}.apk, and delete this object.")
+            }
+            Self::Architecture { package, .. } => {
+                format!("Upload it to the directory of {package}, and delete this object.")
+            }
+            Self::Entry(_) => "Shorten its description or its lists of dependencies.".to_owned(),
+            Self::Package(error) => package_remedy(error).to_owned(),
+        }
+    }
+}
+
+fn package_remedy(error: &PackageError) -> &'static str {
+    match error {
+        PackageError::FormatV3 => "Build it in format v2, the default of abuild, melange and nfpm.",
+        PackageError::IsAnIndex => {
+            "Upload packages only: Alpinist makes the index, under APKINDEX.tar.gz."
+        }
+        PackageError::NotAPackage => "Upload an .apk that was built by abuild, melange or nfpm.",
+        PackageError::Empty
+        | PackageError::Damaged { .. }
+        | PackageError::Truncated { .. }
+        | PackageError::AfterData => {
+            "Upload it again; if it is refused again, the file itself is damaged: build it anew."
+        }
+        PackageError::PackageInfo(_) => "Mend what the package says of itself, and build it anew.",
+        _ => {
+            "Build it anew, with a current abuild, melange or nfpm, without changing the file \
+              afterwards; `apk verify FILE` tells whether apk accepts it."
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The four steps.
+//!
+//! | step | reads | writes |
+//! |---|---|---|
+//! | [`extract()`] | the package | nothing |
+//! | [`write_index()`] | what is known of the package and of its fragment | the fragment |
+//! | [`aggregate()`] | the snapshot, a listing, changed fragments | a staged snapshot |
+//! | [`publish()`] | the staged snapshot, the signing key | the index, then the snapshot |
+
+mod aggregate;
+mod extract;
+mod publish;
+mod write_index;
+
+pub use self::{
+    aggregate::aggregate, extract::extract, publish::publish, write_index::write_index,
+};
+
+/// The attribute of a published index that holds its [`digest`](crate::snapshot::digest()).
+const DIGEST: &str = "index-sha256";

@@ -1,0 +1,151 @@
+use alpinist_apk::{
+    archive::{self, IndexArchive},
+    index::Index,
+    key::{KeyName, SigningKey},
+};
+use rand_core::CryptoRngCore;
+use tracing::info;
+
+use crate::{
+    failure::Failure,
+    location::{PackageKey, RepositoryPrefix},
+    message::{Aggregated, Published, PublishedIndex, Staged, Written},
+    port::{self, Attributes, KeyStore, NewObject, Object, ObjectStore, Precondition},
+    snapshot::{self, Snapshot},
+    step::{DIGEST, aggregate::snapshot_object},
+};
+
+/// Signs the staged index and publishes it, if the published one is still the one that it was made
+/// to replace.
+///
+/// What is signed was built here, from entries that were parsed strictly, and is read and verified
+/// as a client would before it is published. The public key is published first.
+///
+/// # Errors
+///
+/// [`Failure::Store`] with a conflict, if somebody else published first;
+/// [`Failure::StagedGone`]; [`Failure::Key`] and its like, if the signing key is missing or
+/// unusable; [`Failure::Superseded`], if the package changed while its index was published.
+/// Whatever fails before the publication leaves the old index.
+pub async fn publish<S: ObjectStore>(
+    store: &S,
+    keys: &impl KeyStore,
+    random: &mut impl CryptoRngCore,
+    request: Aggregated,
+) -> Result<Published, Failure> {
+    let Aggregated { written, staged } = request;
+    let key: PackageKey = written
+        .target
+        .key
+        .parse()
+        .map_err(|_| Failure::NothingStaged { key: written.target.key.clone() })?;
+    let staged = staged.ok_or_else(|| Failure::NothingStaged { key: key.to_string() })?;
+    let prefix = key.prefix();
+    let (signing_key, key_name) = signing_key(keys).await?;
+    let Object { body: stored, .. } =
+        port::read(store, &staged.key, snapshot::MAX_STORED)
+            .await?
+            .ok_or_else(|| Failure::StagedGone { key: staged.key.clone() })?;
+    let index = Snapshot::from_bytes(&stored)
+        .map_err(|source| Failure::StagedDamaged { key: staged.key.clone(), source })?
+        .index();
+    let signed = sign(prefix, &index, &signing_key, &key_name, random)?;
+    publish_key(store, &signing_key, &key_name).await?;
+    let etag = replace_index(store, prefix, &index, signed, staged).await?;
+    store.put(&prefix.snapshot_key(), snapshot_object(stored), Precondition::None).await?;
+    check_package(store, &key, &written).await?;
+    let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
+    info!(index = index.key, packages = index.packages, "index published");
+    Ok(Published { written, index })
+}
+
+async fn signing_key(keys: &impl KeyStore) -> Result<(SigningKey, KeyName), Failure> {
+    let texts = keys.key().await.map_err(|source| Failure::Key {
+        private_key: keys.private_key_parameter().to_owned(),
+        key_name: keys.key_name_parameter().to_owned(),
+        source,
+    })?;
+    let signing_key = SigningKey::from_pem(&texts.private_key).map_err(|source| {
+        Failure::PrivateKey { parameter: keys.private_key_parameter().to_owned(), source }
+    })?;
+    let key_name = texts.name.trim().parse().map_err(|source| Failure::KeyName {
+        parameter: keys.key_name_parameter().to_owned(),
+        source,
+    })?;
+    Ok((signing_key, key_name))
+}
+
+/// Builds and signs `APKINDEX.tar.gz`, and looks at it as a client will.
+fn sign(
+    prefix: &RepositoryPrefix,
+    index: &Index,
+    signing_key: &SigningKey,
+    key_name: &KeyName,
+    random: &mut impl CryptoRngCore,
+) -> Result<Vec<u8>, Failure> {
+    let failed = |source| Failure::Archive { prefix: prefix.to_string(), source };
+    let unsigned = archive::write_unsigned(&prefix.description(), index).map_err(failed)?;
+    let signed = archive::sign(&unsigned, signing_key, key_name, random).map_err(failed)?;
+    let wrong = |source| Failure::SelfCheck { prefix: prefix.to_string(), source };
+    let read = IndexArchive::read(&signed).map_err(|error| wrong(Some(error)))?;
+    if read.index != *index || !read.is_signed_by(key_name, &signing_key.verifying_key()) {
+        return Err(wrong(None));
+    }
+    Ok(signed)
+}
+
+/// Publishes the public key under its name, unless it is there.
+async fn publish_key<S: ObjectStore>(
+    store: &S,
+    signing_key: &SigningKey,
+    key_name: &KeyName,
+) -> Result<(), Failure> {
+    let pem = signing_key
+        .verifying_key()
+        .to_pem()
+        .map_err(|source| Failure::PublicKey { key_name: key_name.to_string(), source })?;
+    let key = key_name.as_str();
+    let present = port::read(store, key, 64 * 1024).await?;
+    if present.is_some_and(|object| object.body == pem.as_bytes()) {
+        return Ok(());
+    }
+    let object = NewObject {
+        bytes: pem.into_bytes(),
+        content_type: "application/x-pem-file",
+        attributes: Attributes::new(),
+    };
+    store.put(key, object, Precondition::None).await?;
+    info!(key, "public key published");
+    Ok(())
+}
+
+async fn replace_index<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    index: &Index,
+    signed: Vec<u8>,
+    staged: Staged,
+) -> Result<port::ETag, Failure> {
+    let object = NewObject {
+        bytes: signed,
+        content_type: "application/gzip",
+        attributes: Attributes::from([(DIGEST.to_owned(), snapshot::digest(prefix, index))]),
+    };
+    let still = Precondition::still(staged.replaces);
+    Ok(store.put(&prefix.index_key(), object, still).await?)
+}
+
+/// Checks that the package is still the one that was published: it may have been replaced or
+/// deleted by an execution that ended before ours, having found nothing to do yet.
+async fn check_package<S: ObjectStore>(
+    store: &S,
+    key: &PackageKey,
+    written: &Written,
+) -> Result<(), Failure> {
+    let present = store.head(&key.to_string()).await?.map(|package| package.etag);
+    let published = written.fragment.as_ref().map(|fragment| &fragment.package);
+    if present.as_ref() == published || written.refusal.is_some() {
+        return Ok(());
+    }
+    Err(Failure::Superseded { key: key.to_string() })
+}

@@ -1,0 +1,90 @@
+use tracing::info;
+
+use crate::{
+    failure::Failure,
+    fragment,
+    location::PackageKey,
+    message::{Accepted, Extracted, Written, WrittenFragment},
+    port::{ObjectStore, Precondition, StoreError},
+};
+
+/// How often a fragment is tried that somebody else keeps changing.
+const ATTEMPTS: usize = 8;
+
+/// Writes the fragment of an accepted package, or removes that of a package that is gone or was
+/// refused, provided that the package is still the one that was looked at.
+///
+/// The order of the requests matters. The fragment is looked at before the package, and is then
+/// changed only if it is still the same: whoever replaces the package meanwhile either comes later
+/// and overwrites our fragment, or came first and makes our write fail.
+///
+/// # Errors
+///
+/// [`Failure::Superseded`], if the package is not the accepted one any more; [`Failure::Store`].
+pub async fn write_index<S: ObjectStore>(
+    store: &S,
+    request: Extracted,
+) -> Result<Written, Failure> {
+    let Extracted { target, accepted, refusal } = request;
+    let Ok(key) = target.key.parse::<PackageKey>() else {
+        return Ok(Written { target, fragment: None, refusal });
+    };
+    for _ in 0..ATTEMPTS {
+        let outcome = match &accepted {
+            Some(accepted) => write(store, &key, accepted).await.map(Some),
+            None => remove(store, &key).await.map(|()| None),
+        };
+        match outcome {
+            Ok(fragment) => return Ok(Written { target, fragment, refusal }),
+            Err(Failure::Store(StoreError::Conflict { .. })) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Failure::Contended { key: key.fragment_key() })
+}
+
+async fn write<S: ObjectStore>(
+    store: &S,
+    key: &PackageKey,
+    accepted: &Accepted,
+) -> Result<WrittenFragment, Failure> {
+    let fragment_key = key.fragment_key();
+    let present = store.head(&fragment_key).await?;
+    let package = store.head(&key.to_string()).await?.map(|package| package.etag);
+    if package.as_ref() != Some(&accepted.package) {
+        return Err(Failure::Superseded { key: key.to_string() });
+    }
+    let fragment = match present {
+        Some(present) if fragment::is_current(&present, accepted) => present.etag,
+        present => {
+            let object = fragment::new(accepted);
+            let still = Precondition::still(present.map(|present| present.etag));
+            let etag = store.put(&fragment_key, object, still).await?;
+            info!(key = fragment_key, "fragment written");
+            etag
+        }
+    };
+    Ok(WrittenFragment { package: accepted.package.clone(), fragment })
+}
+
+/// Removes the fragment, unless it describes the package that is there now: then another execution
+/// accepted that package, and ours is late. It may have come back between the two looks, too; then
+/// the fragment was removed wrongly, and the package is looked at again.
+async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Result<(), Failure> {
+    let fragment_key = key.fragment_key();
+    let Some(present) = store.head(&fragment_key).await? else { return Ok(()) };
+    let package = store.head(&key.to_string()).await?;
+    if let Some(package) = package
+        && fragment::describes(&present, &package.etag)
+    {
+        return Ok(());
+    }
+    store.delete(&fragment_key, &present.etag).await?;
+    info!(key = fragment_key, "fragment removed");
+    match store.head(&key.to_string()).await? {
+        Some(package) if fragment::describes(&present, &package.etag) => {
+            Err(Failure::Superseded { key: key.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
