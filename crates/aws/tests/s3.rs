@@ -1,0 +1,144 @@
+//! The adapter of S3: which requests it makes, and what it makes of the answers.
+
+use alpinist_aws::s3::S3Store;
+use alpinist_repository::port::{
+    Attributes, ETag, NewObject, ObjectStore as _, Precondition, StoreError,
+};
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    operation::{
+        delete_object::DeleteObjectOutput, head_object::HeadObjectOutput,
+        list_objects_v2::ListObjectsV2Output, put_object::PutObjectOutput,
+    },
+    primitives::SdkBody,
+    types::Object,
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+
+fn store(rules: &[&Rule]) -> S3Store {
+    let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
+    S3Store::new(client, "bucket")
+}
+
+/// S3's answer with an error code; to a HEAD it sends no body.
+fn answer(status: u16, code: &str) -> HttpResponse {
+    let body = if code.is_empty() {
+        SdkBody::empty()
+    } else {
+        SdkBody::from(format!("<Error><Code>{code}</Code><Message>said so</Message></Error>"))
+    };
+    HttpResponse::new(status.try_into().unwrap(), body)
+}
+
+fn object() -> NewObject {
+    let attributes = Attributes::from([("package-etag".to_owned(), "\"p\"".to_owned())]);
+    NewObject { bytes: b"x".to_vec(), content_type: "text/plain", attributes }
+}
+
+async fn put(rule: &Rule, precondition: Precondition) -> Result<ETag, StoreError> {
+    store(&[rule]).put("k", object(), precondition).await
+}
+
+#[tokio::test]
+async fn a_write_carries_its_precondition_and_attributes() {
+    let first = mock!(Client::put_object)
+        .match_requests(|request| {
+            request.if_none_match() == Some("*")
+                && request.if_match().is_none()
+                && request.metadata().and_then(|all| all.get("package-etag"))
+                    == Some(&"\"p\"".to_owned())
+        })
+        .then_output(|| PutObjectOutput::builder().e_tag("\"1\"").build());
+    assert_eq!(put(&first, Precondition::Absent).await.unwrap(), ETag("\"1\"".into()));
+
+    let later = mock!(Client::put_object)
+        .match_requests(|request| {
+            request.if_match() == Some("\"1\"") && request.if_none_match().is_none()
+        })
+        .then_output(|| PutObjectOutput::builder().e_tag("\"2\"").build());
+    let unchanged = Precondition::Unchanged(ETag("\"1\"".into()));
+    assert_eq!(put(&later, unchanged).await.unwrap(), ETag("\"2\"".into()));
+}
+
+#[tokio::test]
+async fn each_answer_to_a_lost_race_is_a_conflict() {
+    for (status, code) in
+        [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict"), (404, "NoSuchKey")]
+    {
+        let rule = mock!(Client::put_object).then_http_response(move || answer(status, code));
+        let error = put(&rule, Precondition::Unchanged(ETag("\"1\"".into()))).await.unwrap_err();
+        assert!(matches!(error, StoreError::Conflict { .. }), "{code}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn denial_and_outage_are_told_apart() {
+    let denied = mock!(Client::put_object).then_http_response(|| answer(403, "AccessDenied"));
+    let error = put(&denied, Precondition::None).await.unwrap_err();
+    assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
+
+    let outage = mock!(Client::put_object)
+        .sequence()
+        .http_response(|| answer(503, "SlowDown"))
+        .times(3)
+        .build();
+    let error = put(&outage, Precondition::None).await.unwrap_err();
+    let StoreError::Unavailable { source, .. } = error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), "SlowDown: said so");
+}
+
+#[tokio::test]
+async fn looking_at_an_object_tells_absent_from_forbidden() {
+    let absent = mock!(Client::head_object).then_http_response(|| answer(404, ""));
+    assert_eq!(store(&[&absent]).head("k").await.unwrap(), None);
+    let forbidden = mock!(Client::head_object).then_http_response(|| answer(403, ""));
+    let error = store(&[&forbidden]).head("k").await.unwrap_err();
+    assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
+    let present = mock!(Client::head_object).then_output(|| {
+        HeadObjectOutput::builder().e_tag("\"1\"").content_length(7).metadata("a", "b").build()
+    });
+    let info = store(&[&present]).head("k").await.unwrap().unwrap();
+    assert_eq!((info.size, info.attributes.get("a").map(String::as_str)), (7, Some("b")));
+
+    let absent = mock!(Client::get_object).then_http_response(|| answer(404, "NoSuchKey"));
+    assert!(store(&[&absent]).get("k").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_object_is_deleted_only_as_it_was_seen() {
+    let seen = ETag("\"1\"".into());
+    let rule = mock!(Client::delete_object)
+        .match_requests(|request| request.if_match() == Some("\"1\""))
+        .then_output(|| DeleteObjectOutput::builder().build());
+    store(&[&rule]).delete("k", &seen).await.unwrap();
+    let gone = mock!(Client::delete_object).then_http_response(|| answer(404, "NoSuchKey"));
+    store(&[&gone]).delete("k", &seen).await.unwrap();
+    let changed =
+        mock!(Client::delete_object).then_http_response(|| answer(412, "PreconditionFailed"));
+    let error = store(&[&changed]).delete("k", &seen).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_listing_has_all_pages_of_one_directory() {
+    let page = |key: &str| {
+        let object = Object::builder().key(key).e_tag("\"1\"").size(3).build();
+        ListObjectsV2Output::builder().contents(object)
+    };
+    let first = page("p/a").is_truncated(true).next_continuation_token("more").build();
+    let last = page("p/b").is_truncated(false).build();
+    let first = mock!(Client::list_objects_v2)
+        .match_requests(|request| {
+            request.continuation_token().is_none()
+                && request.prefix() == Some("p/")
+                && request.delimiter() == Some("/")
+        })
+        .then_output(move || first.clone());
+    let last = mock!(Client::list_objects_v2)
+        .match_requests(|request| request.continuation_token() == Some("more"))
+        .then_output(move || last.clone());
+    let listed = store(&[&first, &last]).list("p/").await.unwrap();
+    let keys: Vec<_> = listed.iter().map(|object| object.key.as_str()).collect();
+    assert_eq!(keys, ["p/a", "p/b"]);
+}

@@ -1,0 +1,143 @@
+//! Executions that meet, and executions that come late.
+
+use alpinist_repository::{
+    failure::FailureKind,
+    memory::{MemoryStore, Request},
+    step,
+};
+use futures::FutureExt as _;
+use rand_core::OsRng;
+
+use crate::support::{
+    INDEX, Keys, PREFIX, aggregate_and_publish, checksum, execute, key, listed, package, target,
+};
+
+/// Runs another execution to its end, in the middle of a request of ours.
+fn rival(store: &MemoryStore, key: &str) {
+    execute(store, key).now_or_never().expect("memory does not wait").unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_race_goes_back_to_aggregation_and_loses_nobody() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, extracted).await.unwrap();
+    let aggregated = step::aggregate(&store, written.clone()).await.unwrap();
+    rival(&store, &key("b-1-r0"));
+    let keys = Keys::good();
+    let failure = step::publish(&store, &keys, &mut OsRng, aggregated).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Conflict);
+    aggregate_and_publish(&store, &keys, written).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_change_that_a_rival_published_is_covered() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, extracted).await.unwrap();
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    rival(&store, &key("b-1-r0"));
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
+    store.before_requests(|_, request| {
+        assert!(matches!(request, Request::Head(_) | Request::Get(_)), "{request:?}");
+        Ok(())
+    });
+    assert_eq!(step::aggregate(&store, written).await.unwrap().staged, None);
+}
+
+#[tokio::test]
+async fn a_replaced_package_is_not_covered_by_an_index_that_knows_its_name() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let before = checksum(&store, "a-1-r0");
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_ne!(checksum(&store, "a-1-r0"), before);
+}
+
+#[tokio::test]
+async fn a_late_execution_does_not_overwrite_a_newer_fragment() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
+    let late = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
+    rival(&store, &key("a-1-r0"));
+    let fragment = store.content(&format!("{PREFIX}a-1-r0.index"));
+    let failure = step::write_index(&store, late).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Superseded);
+    assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), fragment);
+}
+
+/// Replaces a package, and lets its execution run, just before our first request of a kind.
+async fn replaced_before(is_moment: fn(Request<'_>) -> bool) {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
+    let mut armed = true;
+    store.before_requests(move |store, request| {
+        if armed && is_moment(request) {
+            armed = false;
+            store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
+            rival(store, &key("a-1-r0"));
+        }
+        Ok(())
+    });
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let replaced = MemoryStore::default();
+    replaced.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
+    execute(&replaced, &key("a-1-r0")).await.unwrap();
+    assert_eq!(store.content(INDEX), replaced.content(INDEX));
+}
+
+#[tokio::test]
+async fn a_package_that_is_replaced_at_any_moment_ends_as_its_newest_version() {
+    replaced_before(|request| matches!(request, Request::Get(key) if key.ends_with(".apk"))).await;
+    replaced_before(|request| matches!(request, Request::Head(key) if key.ends_with(".index")))
+        .await;
+    replaced_before(|request| matches!(request, Request::Head(key) if key.ends_with(".apk"))).await;
+    replaced_before(|request| matches!(request, Request::Put(key) if key.ends_with(".index")))
+        .await;
+    replaced_before(|request| matches!(request, Request::List(_))).await;
+    replaced_before(|request| matches!(request, Request::Put(key) if key.contains("staged"))).await;
+    replaced_before(|request| matches!(request, Request::Put(INDEX))).await;
+}
+
+#[tokio::test]
+async fn a_package_that_comes_back_while_its_fragment_is_removed_keeps_its_entry() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.remove(&key("a-1-r0"));
+    let mut armed = true;
+    store.before_requests(move |store, request| {
+        if armed && matches!(request, Request::Delete(_)) {
+            armed = false;
+            store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+            rival(store, &key("a-1-r0"));
+        }
+        Ok(())
+    });
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_package_that_is_deleted_while_it_is_published_does_not_stay_listed() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    let mut armed = true;
+    store.before_requests(move |store, request| {
+        if armed && matches!(request, Request::Put(INDEX)) {
+            armed = false;
+            store.remove(&key("a-1-r0"));
+            rival(store, &key("a-1-r0"));
+        }
+        Ok(())
+    });
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), <[&str; 0]>::default());
+}

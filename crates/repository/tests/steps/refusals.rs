@@ -1,0 +1,92 @@
+//! The door: what is refused, in which words, and that nothing of it is ever listed.
+
+use alpinist_repository::{
+    failure::FailureKind,
+    memory::{MemoryStore, Request},
+};
+use rstest::rstest;
+
+use crate::support::{INDEX, PREFIX, execute, key, listed, package, package_of};
+
+#[rstest]
+#[case::key_without_branch("main/x86_64/a-1-r0.apk", package("a", "1-r0", ""))]
+#[case::key_in_a_hidden_branch(".alpinist/staged/x86_64/a-1-r0.apk", package("a", "1-r0", ""))]
+#[case::key_under_noarch("3.22/main/noarch/a-1-r0.apk", package_of("a", "1-r0", "noarch", ""))]
+#[case::file_name_of_another_version("3.22/main/x86_64/a-2-r0.apk", package("a", "1-r0", ""))]
+#[case::other_architecture("3.22/main/x86_64/a-1-r0.apk", package_of("a", "1-r0", "aarch64", ""))]
+#[case::empty("3.22/main/x86_64/a-1-r0.apk", Vec::new())]
+#[case::text("3.22/main/x86_64/a-1-r0.apk", b"<html>".to_vec())]
+#[case::format_v3("3.22/main/x86_64/a-1-r0.apk", b"ADBd....".to_vec())]
+#[case::cut_off("3.22/main/x86_64/a-1-r0.apk", cut_off())]
+#[case::padded("3.22/main/x86_64/a-1-r0.apk", [package("a", "1-r0", ""), vec![0]].concat())]
+#[case::other_data("3.22/main/x86_64/a-1-r0.apk", with_data_of_another())]
+#[case::name_that_climbs("3.22/main/x86_64/a-1-r0.apk", package("../a", "1-r0", ""))]
+#[case::version_with_a_space("3.22/main/x86_64/a-1-r0.apk", package("a", "1 2", ""))]
+#[tokio::test]
+async fn a_package_is_refused_in_words_that_help(#[case] key: &str, #[case] bytes: Vec<u8>) {
+    let store = MemoryStore::default();
+    store.upload(key, bytes);
+    let failure = execute(&store, key).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::PackageRefused);
+    let case = std::thread::current().name().unwrap_or_default().to_owned();
+    let case = case.rsplit("::").next().unwrap_or_default().to_owned();
+    insta::assert_snapshot!(case, failure.report());
+    assert_eq!(store.keys(), [key], "a refusal leaves no object behind");
+}
+
+fn cut_off() -> Vec<u8> {
+    let mut bytes = package("a", "1-r0", "");
+    bytes.truncate(bytes.len() - 1);
+    bytes
+}
+
+/// The control section of one package with the data section of another.
+fn with_data_of_another() -> Vec<u8> {
+    let (one, other) = (package("a", "1-r0", "one"), package("a", "1-r0", "other"));
+    let begin_of_data = |bytes: &[u8]| {
+        bytes
+            .windows(4)
+            .enumerate()
+            .skip(1)
+            .find(|(_, magic)| *magic == [0x1f, 0x8b, 8, 0])
+            .unwrap()
+            .0
+    };
+    [&one[..begin_of_data(&one)], &other[begin_of_data(&other)..]].concat()
+}
+
+#[tokio::test]
+async fn a_package_that_is_replaced_by_a_broken_one_disappears() {
+    let store = MemoryStore::default();
+    for name in ["a", "b"] {
+        store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", name));
+        execute(&store, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    store.upload(&key("a-1-r0"), "broken");
+    let failure = execute(&store, &key("a-1-r0")).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::PackageRefused);
+    assert_eq!(listed(&store), ["b-1-r0"]);
+    assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
+    assert!(store.content(&key("a-1-r0")).is_some(), "the upload itself is not ours to delete");
+}
+
+#[tokio::test]
+async fn a_refused_package_leaves_the_index_untouched() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let index = store.content(INDEX);
+    store.before_requests(|_, request| {
+        assert!(!matches!(request, Request::Put(_) | Request::Delete(_)), "{request:?}");
+        Ok(())
+    });
+    store.upload(&key("b-1-r0"), "broken");
+    execute(&store, &key("b-1-r0")).await.unwrap_err();
+    assert_eq!(store.content(INDEX), index);
+}
+
+#[tokio::test]
+async fn a_refused_key_that_is_deleted_again_is_no_failure() {
+    let store = MemoryStore::default();
+    execute(&store, "not/a/package/key.apk").await.unwrap();
+}

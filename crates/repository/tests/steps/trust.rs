@@ -1,0 +1,147 @@
+//! What is not believed: fragments, snapshots and indexes that somebody else may have written, and
+//! keys that can't sign.
+
+use alpinist_repository::{failure::FailureKind, memory::MemoryStore, step};
+use rand_core::OsRng;
+use rstest::rstest;
+
+use crate::support::{INDEX, Keys, PREFIX, execute, execute_with, key, listed, package, target};
+
+/// A bucket with the packages `a` and `b`, both listed.
+async fn two_packages() -> MemoryStore {
+    let store = MemoryStore::default();
+    for name in ["a", "b"] {
+        store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", name));
+        execute(&store, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    store
+}
+
+fn fragment(store: &MemoryStore, stem: &str) -> String {
+    let bytes = store.content(&format!("{PREFIX}{stem}.index")).unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Lets another package be indexed, so that the index is made anew.
+async fn aggregate_anew(store: &MemoryStore) {
+    store.upload(&key("new-1-r0"), package("new", "1-r0", ""));
+    execute(store, &key("new-1-r0")).await.unwrap();
+}
+
+#[rstest]
+#[case::garbage(|_| "\0".to_owned())]
+#[case::empty(|_| String::new())]
+#[case::entry_of_another_package(|own: String| own.replace("P:b", "P:a"))]
+#[case::entry_of_another_architecture(|own: String| own.replace("A:x86_64", "A:armv7"))]
+#[case::two_entries(|own: String| format!("{own}{own}"))]
+#[case::other_size(|own: String| own.replace("S:", "S:9"))]
+#[tokio::test]
+async fn a_planted_fragment_leaves_its_own_package_out_and_nothing_else(
+    #[case] plant: fn(String) -> String,
+) {
+    let store = two_packages().await;
+    let planted = plant(fragment(&store, "b-1-r0"));
+    store.upload(&format!("{PREFIX}b-1-r0.index"), planted);
+    aggregate_anew(&store).await;
+    assert_eq!(listed(&store), ["a-1-r0", "new-1-r0"]);
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_fragment_of_the_original_project_counts_while_it_fits_its_package() {
+    let store = two_packages().await;
+    let original = fragment(&store, "b-1-r0");
+    store.upload(&format!("{PREFIX}b-1-r0.index"), original.clone());
+    aggregate_anew(&store).await;
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
+
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    store.upload(&key("newer-1-r0"), package("newer", "1-r0", ""));
+    store.remove(".alpinist/published/3.22/main/x86_64/snapshot.json.gz");
+    execute(&store, &key("newer-1-r0")).await.unwrap();
+    assert_eq!(
+        listed(&store),
+        ["a-1-r0", "new-1-r0", "newer-1-r0"],
+        "it is older than its package"
+    );
+}
+
+#[tokio::test]
+async fn a_fragment_without_a_package_is_not_listed() {
+    let store = two_packages().await;
+    store.remove(&key("b-1-r0"));
+    aggregate_anew(&store).await;
+    assert_eq!(listed(&store), ["a-1-r0", "new-1-r0"]);
+}
+
+#[rstest]
+#[case::lost(None)]
+#[case::garbage(Some("garbage"))]
+#[tokio::test]
+async fn a_bad_snapshot_costs_time_and_no_package(#[case] content: Option<&'static str>) {
+    let store = two_packages().await;
+    let snapshot = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
+    assert!(store.content(snapshot).is_some());
+    match content {
+        Some(content) => store.upload(snapshot, content),
+        None => store.remove(snapshot),
+    }
+    aggregate_anew(&store).await;
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
+}
+
+#[tokio::test]
+async fn an_index_that_somebody_overwrote_is_made_again() {
+    let store = two_packages().await;
+    let index = store.content(INDEX).unwrap();
+    store.upload(INDEX, "overwritten");
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(store.content(INDEX).unwrap(), index);
+}
+
+#[tokio::test]
+async fn a_missing_key_is_named_and_the_execution_can_be_replayed() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    let none = Keys { private_key: None, ..Keys::good() };
+    let failure = execute_with(&store, &none, &key("a-1-r0")).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Misconfigured);
+    insta::assert_snapshot!(failure.report());
+    assert_eq!(store.content(INDEX), None);
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
+}
+
+#[tokio::test]
+async fn an_unusable_key_publishes_nothing_and_is_not_shown() {
+    let store = two_packages().await;
+    let index = store.content(INDEX).unwrap();
+    let good = Keys::good().private_key.unwrap();
+    let secret = &good[100..140];
+    let cut = Keys { private_key: Some(good[..900].to_owned()), ..Keys::good() };
+    let misnamed = Keys { name: "../x.rsa.pub".to_owned(), ..Keys::good() };
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    for keys in [cut, misnamed] {
+        let failure = execute_with(&store, &keys, &key("c-1-r0")).await.unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::Misconfigured);
+        assert!(!failure.report().contains(secret));
+        assert_eq!(store.content(INDEX).unwrap(), index);
+    }
+}
+
+#[tokio::test]
+async fn a_staged_index_that_is_gone_or_damaged_is_aggregated_again() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, extracted).await.unwrap();
+    let aggregated = step::aggregate(&store, written).await.unwrap();
+    let staged = aggregated.staged.clone().unwrap().key;
+    for damage in [|store: &MemoryStore, key: &str| store.upload(key, "x"), MemoryStore::remove] {
+        damage(&store, &staged);
+        let outcome = step::publish(&store, &Keys::good(), &mut OsRng, aggregated.clone()).await;
+        assert_eq!(outcome.unwrap_err().kind(), FailureKind::Conflict);
+        assert_eq!(store.content(INDEX), None);
+    }
+}
