@@ -1,0 +1,124 @@
+//! The definition of the state machine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use alpinist_repository::failure::FailureKind;
+use alpinist_tests::workspace;
+use serde_json::Value;
+
+fn text(path: &str) -> String {
+    fs::read_to_string(workspace::root().join(path)).unwrap()
+}
+
+fn states() -> BTreeMap<String, Value> {
+    let definition: Value = serde_json::from_str(&text("statemachine/alpinist.asl.json")).unwrap();
+    serde_json::from_value(definition["States"].clone()).unwrap()
+}
+
+fn tasks() -> BTreeMap<String, Value> {
+    states().into_iter().filter(|(_, state)| state["Type"] == "Task").collect()
+}
+
+/// The errors that the retriers or the catchers of a task name.
+fn errors(handlers: &Value) -> Vec<String> {
+    let lists = handlers.as_array().unwrap().iter().map(|handler| &handler["ErrorEquals"]);
+    lists
+        .flat_map(|list| list.as_array().unwrap())
+        .map(|name| name.as_str().unwrap().into())
+        .collect()
+}
+
+#[test]
+fn every_state_says_what_it_does() {
+    for (name, state) in states() {
+        assert!(state["Comment"].as_str().is_some_and(|text| text.len() > 20), "{name}");
+    }
+}
+
+#[test]
+fn every_task_has_a_limit_retriers_and_catchers() {
+    for (name, task) in tasks() {
+        assert!(task["TimeoutSeconds"].is_u64(), "{name}");
+        assert!(!errors(&task["Catch"]).is_empty(), "{name}");
+        for retrier in task["Retry"].as_array().unwrap() {
+            assert_eq!(retrier["JitterStrategy"], "FULL", "{name}");
+        }
+        assert_eq!(task["Retry"][0]["ErrorEquals"][0], FailureKind::Unavailable.name(), "{name}");
+    }
+}
+
+#[test]
+fn what_trying_again_cannot_mend_is_not_tried_again() {
+    for (name, task) in tasks() {
+        for error in errors(&task["Retry"]) {
+            assert!(!["States.ALL", "States.TaskFailed"].contains(&&*error), "{name}: {error}");
+            let ours = error.starts_with("Alpinist.");
+            assert!(!ours || error == FailureKind::Unavailable.name(), "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_errors_in_the_definition_are_those_of_the_code() {
+    let known: BTreeSet<_> = FailureKind::ALL.iter().map(|kind| kind.name().to_owned()).collect();
+    let handled: BTreeSet<_> = tasks()
+        .values()
+        .flat_map(|task| [errors(&task["Retry"]), errors(&task["Catch"])].concat())
+        .filter(|error| error.starts_with("Alpinist."))
+        .collect();
+    assert!(handled.is_subset(&known), "{handled:?}");
+    let ends_the_execution = ["InvalidInput", "Misconfigured", "AccessDenied"];
+    let ends_the_execution = ends_the_execution.map(|name| format!("Alpinist.{name}"));
+    let unhandled: BTreeSet<_> = known.difference(&handled).cloned().collect();
+    assert_eq!(unhandled, BTreeSet::from(ends_the_execution));
+}
+
+#[test]
+fn every_state_can_be_reached() {
+    let states = states();
+    let mut reached = BTreeSet::new();
+    let mut next = vec!["ExtractMetadata".to_owned()];
+    while let Some(name) = next.pop() {
+        if reached.insert(name.clone()) {
+            collect_next(&states[&name], &mut next);
+        }
+    }
+    assert_eq!(reached, states.into_keys().collect());
+}
+
+fn collect_next(value: &Value, names: &mut Vec<String>) {
+    if let Some(object) = value.as_object() {
+        for (key, value) in object {
+            match (key.as_str(), value.as_str()) {
+                ("Next" | "Default", Some(name)) => names.push(name.to_owned()),
+                _ => collect_next(value, names),
+            }
+        }
+    }
+    value.as_array().into_iter().flatten().for_each(|value| collect_next(value, names));
+}
+
+#[test]
+fn the_template_deploys_each_function_and_no_other() {
+    let template = text("template.yaml");
+    let deployed: BTreeSet<_> = template
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("CodeUri: target/lambda/"))
+        .map(|name| name.trim_end_matches('/').to_owned())
+        .collect();
+    let folders = fs::read_dir(workspace::root().join("lambdas")).unwrap();
+    let folders: BTreeSet<_> =
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(deployed, folders);
+}
+
+#[test]
+fn only_one_role_may_read_the_private_key() {
+    let template = text("template.yaml");
+    let roles: Vec<_> = template.split("\n\n").filter(|part| part.contains("ssm:Get")).collect();
+    let [role] = roles.as_slice() else { panic!("{} roles read parameters", roles.len()) };
+    assert!(role.trim_start().starts_with("SignAndPublishRole:"), "{role}");
+}

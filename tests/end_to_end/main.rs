@@ -1,0 +1,11 @@
+//! Stories about Alpinist: the real template on the local stack, told by the real apk.
+//!
+//! Each story has a repository of its own, so that they run side by side on one stack.
+
+mod demo;
+mod keys;
+mod packages;
+mod publication;
+mod races;
+mod refusals;
+mod repository;

@@ -1,0 +1,99 @@
+//! Uploading, replacing and deleting: the index follows.
+
+use alpinist_tests::PackageSpec;
+use serde_json::json;
+
+use crate::repository::{Repository, assert_succeeded};
+
+#[tokio::test]
+async fn a_first_upload_can_be_installed() {
+    let repository = Repository::open("first-upload").await;
+    let hello = repository.build(&PackageSpec::new("hello", "1.0"));
+    let execution = repository.publish(&hello).await;
+    assert_eq!(repository.install("hello").await, "hello 1.0\n");
+    let states = execution.state_names();
+    let straight =
+        ["ExtractMetadata", "WriteIndex", "AggregateApkindex", "PublishOrFinish", "SignAndPublish"];
+    assert_eq!(states[..5], straight);
+    assert_eq!(states.last(), Some(&"Published"));
+}
+
+#[tokio::test]
+async fn a_second_package_joins_the_first_and_can_depend_on_it() {
+    let repository = Repository::open("second-package").await;
+    repository.publish(&repository.build(&PackageSpec::new("library", "1.0"))).await;
+    let tool = PackageSpec::new("tool", "2.0").depends("library>=1.0");
+    repository.publish(&repository.build(&tool)).await;
+    assert_eq!(repository.available().await, ["library-1.0-r0", "tool-2.0-r0"]);
+    assert_eq!(repository.install("tool").await, "tool 2.0\n");
+}
+
+#[tokio::test]
+async fn a_replaced_package_is_installed_with_its_new_content() {
+    let repository = Repository::open("replacement").await;
+    let first = PackageSpec::new("hello", "1.0");
+    repository.publish(&repository.build(&first)).await;
+    let second = first.file("/usr/share/hello/news", "replaced\n");
+    let second = repository.build(&second);
+    repository.publish(&second).await;
+    repository.install("hello").await;
+    let client = repository.client().await;
+    client.update().unwrap();
+    let (output, fetched) = client.fetch("hello").unwrap();
+    assert!(output.status.success(), "{output}");
+    assert_eq!(fetched.unwrap(), second.bytes);
+}
+
+#[tokio::test]
+async fn a_deleted_package_leaves_the_index() {
+    let repository = Repository::open("deletion").await;
+    let stays = repository.build(&PackageSpec::new("stays", "1.0"));
+    let goes = repository.build(&PackageSpec::new("goes", "1.0"));
+    repository.publish(&stays).await;
+    repository.publish(&goes).await;
+    let key = goes.key(&repository.prefix());
+    assert_succeeded(&repository.stack.remove(&key).await.unwrap());
+    assert_eq!(repository.available().await, ["stays-1.0-r0"]);
+
+    let key = stays.key(&repository.prefix());
+    assert_succeeded(&repository.stack.remove(&key).await.unwrap());
+    assert_eq!(repository.available().await, <[&str; 0]>::default());
+    let objects = repository.stack.list(&repository.prefix()).await.unwrap();
+    assert_eq!(objects, [repository.index_key()]);
+}
+
+#[tokio::test]
+async fn the_same_event_twice_changes_nothing() {
+    let repository = Repository::open("same-event").await;
+    let hello = repository.build(&PackageSpec::new("hello", "1.0"));
+    let first = repository.publish(&hello).await;
+    let index = repository.stack.get(&repository.index_key()).await.unwrap();
+    let again = repository.stack.execute(&first.input).await.unwrap();
+    assert_succeeded(&again);
+    assert!(!again.state_names().contains(&"SignAndPublish"), "{again:#?}");
+    assert_eq!(repository.stack.get(&repository.index_key()).await.unwrap(), index);
+
+    let bucket = repository.stack.bucket();
+    let by_hand = json!({"bucket": bucket, "key": hello.key(&repository.prefix())});
+    assert_succeeded(&repository.stack.execute(&by_hand).await.unwrap());
+    assert_eq!(repository.stack.get(&repository.index_key()).await.unwrap(), index);
+}
+
+#[tokio::test]
+async fn an_upload_costs_one_read_of_a_fragment_however_many_packages_there_are() {
+    let repository = Repository::open("cost").await;
+    for number in 0..12 {
+        repository.publish(&repository.build(&PackageSpec::new(&format!("p{number}"), "1"))).await;
+    }
+    let last = repository.build(&PackageSpec::new("last", "1"));
+    repository.publish(&last).await;
+    let prefix = repository.prefix();
+    let requests = repository.stack.requests().since(0).unwrap();
+    let reads_of_fragments = |request: &&alpinist_tests::Request| {
+        request.by_function
+            && request.method == "GET"
+            && request.path.contains(&prefix)
+            && request.path.ends_with(".index")
+    };
+    assert_eq!(requests.iter().filter(reads_of_fragments).count(), 13, "one for each upload");
+}

@@ -1,0 +1,49 @@
+//! Uploads at the same time.
+
+use alpinist_tests::PackageSpec;
+
+use crate::repository::{Repository, assert_succeeded};
+
+#[tokio::test]
+async fn two_uploads_at_once_are_both_listed() {
+    let repository = Repository::open("two-at-once").await;
+    let [a, b] = ["a", "b"].map(|name| repository.build(&PackageSpec::new(name, "1.0")));
+    let (key_a, key_b) = (a.key(&repository.prefix()), b.key(&repository.prefix()));
+    let stack = &repository.stack;
+    let both = tokio::join!(stack.put(&key_a, a.bytes), stack.put(&key_b, b.bytes));
+    both.0.and(both.1).unwrap();
+    let executions = format!("{}/", repository.prefix());
+    for execution in stack.wait_for_executions(&executions, 2).await.unwrap() {
+        assert_succeeded(&execution);
+    }
+    assert_eq!(repository.available().await, ["a-1.0-r0", "b-1.0-r0"]);
+}
+
+#[tokio::test]
+async fn many_uploads_at_once_are_all_listed() {
+    let repository = Repository::open("many-at-once").await;
+    let mut uploads = Vec::new();
+    for number in 10..34 {
+        let package = repository.build(&PackageSpec::new(&format!("p{number}"), "1.0"));
+        uploads.push((package.key(&repository.prefix()), package.bytes));
+    }
+    let mut keys: Vec<_> = uploads.iter().map(|(key, _)| key.clone()).collect();
+    let stack = std::sync::Arc::new(repository.stack);
+    let mut writers = tokio::task::JoinSet::new();
+    for (key, bytes) in uploads {
+        let stack = stack.clone();
+        writers.spawn(async move { stack.put(&key, bytes).await.unwrap() });
+    }
+    writers.join_all().await;
+    let ended = stack.wait_for_executions("many-at-once/main/x86_64/", keys.len()).await.unwrap();
+    ended.iter().for_each(assert_succeeded);
+
+    let client = stack.client("many-at-once/main", "x86_64").await.unwrap();
+    client.update().unwrap();
+    let listed = client.list().unwrap().text;
+    keys.retain(|key| {
+        let file = key.rsplit('/').next().unwrap_or_default();
+        !listed.contains(file.trim_end_matches(".apk"))
+    });
+    assert_eq!(keys, <[String; 0]>::default(), "not in the index");
+}

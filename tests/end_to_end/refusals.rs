@@ -1,0 +1,58 @@
+//! Refused packages: the execution fails and says why, and no client ever sees one.
+
+use alpinist_tests::{ExecutionStatus, PackageSpec};
+
+use crate::repository::Repository;
+
+#[tokio::test]
+async fn a_refused_package_fails_its_execution_and_leaves_the_index_untouched() {
+    let repository = Repository::open("refusal").await;
+    repository.publish(&repository.build(&PackageSpec::new("good", "1.0"))).await;
+    let index = repository.stack.get(&repository.index_key()).await.unwrap();
+    let bad = repository.build(&PackageSpec::new("bad", "1.0"));
+    let key = format!("{}/renamed-1.0-r0.apk", repository.prefix());
+    let execution = repository.stack.upload(&key, bad.bytes).await.unwrap();
+    assert_eq!(execution.status, ExecutionStatus::Failed);
+    assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRefused"));
+    assert_eq!(
+        execution.cause.as_deref(),
+        Some(
+            "refusal/main/x86_64/renamed-1.0-r0.apk was refused: its file name is \
+             `renamed-1.0-r0.apk`, but clients will ask for `bad-1.0-r0.apk`, since .PKGINFO says \
+             so. Upload it as bad-1.0-r0.apk, and delete this object."
+        )
+    );
+    let attempts = execution.states.iter().filter(|visit| visit.name == "ExtractMetadata");
+    assert_eq!(attempts.count(), 1, "a refusal is not retried");
+    assert_eq!(repository.stack.get(&repository.index_key()).await.unwrap(), index);
+    assert_eq!(repository.available().await, ["good-1.0-r0"]);
+}
+
+#[tokio::test]
+async fn a_package_that_is_replaced_by_a_broken_one_disappears() {
+    let repository = Repository::open("broken-replacement").await;
+    let good = repository.build(&PackageSpec::new("good", "1.0"));
+    let breaks = repository.build(&PackageSpec::new("breaks", "1.0"));
+    repository.publish(&good).await;
+    repository.publish(&breaks).await;
+    let mut bytes = breaks.bytes.clone();
+    bytes.truncate(bytes.len() - 8);
+    let key = breaks.key(&repository.prefix());
+    let execution = repository.stack.upload(&key, bytes).await.unwrap();
+    assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRefused"));
+    let cause = execution.cause.unwrap();
+    assert!(cause.contains("is cut off in the data section"), "{cause}");
+    assert_eq!(repository.available().await, ["good-1.0-r0"]);
+
+    repository.publish(&breaks).await;
+    assert_eq!(repository.available().await, ["breaks-1.0-r0", "good-1.0-r0"]);
+}
+
+#[tokio::test]
+async fn a_refused_first_upload_publishes_no_index() {
+    let repository = Repository::open("refused-first").await;
+    let key = format!("{}/text-1.0-r0.apk", repository.prefix());
+    let execution = repository.stack.upload(&key, b"text".to_vec()).await.unwrap();
+    assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRefused"));
+    assert_eq!(repository.stack.list(&repository.prefix()).await.unwrap(), [key]);
+}

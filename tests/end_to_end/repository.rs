@@ -1,0 +1,77 @@
+//! A repository of one story, and what one does with it.
+
+use alpinist_tests::{
+    ApkClient, Execution, ExecutionStatus, LocalStack, Package, PackageSpec, Stack, Tools,
+};
+
+/// A repository on the shared stack that no other story uses.
+pub(crate) struct Repository {
+    pub(crate) stack: Stack,
+    pub(crate) tools: Tools,
+    name: &'static str,
+}
+
+impl Repository {
+    /// Opens the repository `<name>/main`.
+    pub(crate) async fn open(name: &'static str) -> Self {
+        let stack = LocalStack::shared().await.unwrap();
+        Self { stack, tools: Tools::install().unwrap(), name }
+    }
+
+    /// `<branch>/<repository>/<architecture>`
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}/main/x86_64", self.name)
+    }
+
+    pub(crate) fn index_key(&self) -> String {
+        format!("{}/APKINDEX.tar.gz", self.prefix())
+    }
+
+    pub(crate) fn build(&self, spec: &PackageSpec) -> Package {
+        spec.build(&self.tools).unwrap()
+    }
+
+    /// Uploads a package, and checks that its execution publishes it.
+    pub(crate) async fn publish(&self, package: &Package) -> Execution {
+        let key = package.key(&self.prefix());
+        let execution = self.stack.upload(&key, package.bytes.clone()).await.unwrap();
+        assert_succeeded(&execution);
+        execution
+    }
+
+    /// A new machine that trusts the published key.
+    pub(crate) async fn client(&self) -> ApkClient {
+        self.stack.client(&format!("{}/main", self.name), "x86_64").await.unwrap()
+    }
+
+    /// What a new machine sees: `<name>-<version>` of each package of the index, in order.
+    pub(crate) async fn available(&self) -> Vec<String> {
+        let client = self.client().await;
+        let update = client.update().unwrap();
+        assert!(update.status.success(), "{update}");
+        let list = client.list().unwrap();
+        let mut names: Vec<_> = list
+            .text
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Installs a package on a new machine, and returns the content of its version file.
+    pub(crate) async fn install(&self, name: &str) -> String {
+        let client = self.client().await;
+        let update = client.update().unwrap();
+        assert!(update.status.success(), "{update}");
+        let add = client.add(&[name]).unwrap();
+        assert!(add.status.success(), "{add}");
+        let path = client.root().join(format!("usr/share/{name}/version"));
+        std::fs::read_to_string(path).unwrap()
+    }
+}
+
+pub(crate) fn assert_succeeded(execution: &Execution) {
+    assert_eq!(execution.status, ExecutionStatus::Succeeded, "{execution:#?}");
+}

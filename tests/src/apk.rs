@@ -1,0 +1,175 @@
+//! The real apk: as a client with a root directory of its own, and as the judge of our entries.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use crate::workspace::{make_directory, temporary_directory};
+use crate::{Error, command};
+
+/// The real apk, copied out of an Alpine system; it runs on any x86-64 Linux, as any user.
+#[derive(Clone, Debug)]
+pub struct Apk {
+    /// The directory with apk and its libraries.
+    root: PathBuf,
+}
+
+/// An Alpine machine, as far as apk is concerned: a root directory, keys and one repository.
+///
+/// It trusts no index and no package whose signature it cannot verify with its keys.
+#[derive(Debug)]
+pub struct ApkClient {
+    apk: Apk,
+    directory: TempDir,
+    repository: String,
+    architecture: String,
+}
+
+/// What apk said, and how it ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApkOutput {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to standard output, and then to standard error.
+    pub text: String,
+}
+
+impl Apk {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Makes an index of `packages` as `apk index` does, for packages of `architecture`, and
+    /// returns the archive.
+    ///
+    /// This is the oracle for our own entries. It trusts any package: it does not install them.
+    pub fn index(&self, architecture: &str, packages: &[PathBuf]) -> Result<Vec<u8>, Error> {
+        let directory = temporary_directory("index-")?;
+        let archive = directory.path().join("APKINDEX.tar.gz");
+        let mut index = self.command();
+        index.args(["index", "--allow-untrusted", "--rewrite-arch", architecture, "--output"]);
+        command::output(index.arg(&archive).args(packages))?;
+        fs::read(&archive).map_err(Error::file("read", archive))
+    }
+
+    /// Returns a command that runs apk.
+    fn command(&self) -> Command {
+        let libraries = [self.root.join("usr/lib"), self.root.join("lib")];
+        let libraries = libraries.map(|directory| directory.to_string_lossy().into_owned());
+        let mut command = Command::new(self.root.join("lib/ld-musl-x86_64.so.1"));
+        command.arg("--library-path").arg(libraries.join(":")).arg(self.root.join("sbin/apk"));
+        command
+    }
+}
+
+impl ApkClient {
+    /// Makes a machine that knows no key yet and uses the repository at the URL `repository`.
+    pub fn new(apk: Apk, repository: &str, architecture: &str) -> Result<Self, Error> {
+        let directory = temporary_directory("client-")?;
+        let (repository, architecture) = (repository.to_owned(), architecture.to_owned());
+        let client = Self { apk, directory, repository, architecture };
+        make_directory(&client.keys())?;
+        let created = client.run(client.creation()?)?;
+        if created.status.success() { Ok(client) } else { Err(client.unusable(&created)) }
+    }
+
+    /// Puts a public key, PEM, under its key name where apk looks for trusted keys.
+    pub fn trust(&self, key_name: &str, public_key: &[u8]) -> Result<(), Error> {
+        let path = self.keys().join(key_name);
+        fs::write(&path, public_key).map_err(Error::file("write", path))
+    }
+
+    /// Runs `apk update`: fetches the index and verifies it.
+    pub fn update(&self) -> Result<ApkOutput, Error> {
+        self.run(["update"])
+    }
+
+    /// Runs `apk add` for these packages, without their scripts.
+    pub fn add(&self, packages: &[&str]) -> Result<ApkOutput, Error> {
+        self.run(["add", "--no-scripts"].iter().chain(packages))
+    }
+
+    /// Runs `apk fetch` for a package, and returns the file if there is one now.
+    pub fn fetch(&self, package: &str) -> Result<(ApkOutput, Option<Vec<u8>>), Error> {
+        let fetched = temporary_directory("fetched-")?;
+        let path = fetched.path().to_string_lossy().into_owned();
+        let output = self.run(["fetch", "--output", &path, package])?;
+        let mut files = fs::read_dir(&fetched).map_err(Error::file("list", fetched.path()))?;
+        let file = files.next().transpose().map_err(Error::file("list", fetched.path()))?;
+        let read = |path: PathBuf| fs::read(&path).map_err(Error::file("read", path));
+        Ok((output, file.map(|entry| read(entry.path())).transpose()?))
+    }
+
+    /// Runs `apk list --available`: one line for each package in the index.
+    pub fn list(&self) -> Result<ApkOutput, Error> {
+        self.run(["list", "--available"])
+    }
+
+    /// Runs `apk list --installed`: one line for each installed package.
+    pub fn installed(&self) -> Result<ApkOutput, Error> {
+        self.run(["list", "--installed"])
+    }
+
+    /// Runs apk on this machine with any arguments.
+    pub fn run<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<ApkOutput, Error> {
+        let mut command = self.command();
+        let output = command.args(arguments).stdin(Stdio::null()).output();
+        let output = output.map_err(command::not_started(&command))?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(ApkOutput { status: output.status, text: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    /// Returns a command that runs apk on this machine, to which the arguments must be added.
+    pub fn command(&self) -> Command {
+        let mut command = self.apk.command();
+        command
+            .arg("--root")
+            .arg(self.root())
+            .arg("--keys-dir")
+            .arg(self.keys())
+            .args(["--arch", &self.architecture, "--repository", &self.repository])
+            .args(["--repositories-file", "/dev/null", "--no-interactive", "--no-progress"]);
+        command
+    }
+
+    /// Returns the machine's root directory, in which installed files lie.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    /// Returns the repository's URL.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.directory.path().join("keys")
+    }
+
+    /// Returns the arguments that make an empty system; `--usermode` is forbidden to root only.
+    fn creation(&self) -> Result<&'static [&'static str], Error> {
+        let keys = self.keys();
+        let made_by_us = fs::metadata(&keys).map_err(Error::file("look at", keys))?;
+        let root = made_by_us.uid() == 0;
+        Ok(if root { &["add", "--initdb"] } else { &["add", "--initdb", "--usermode"] })
+    }
+
+    fn unusable(&self, output: &ApkOutput) -> Error {
+        let command = format!("apk add --initdb --root {}", self.root().display());
+        Error::Program { command, status: output.status, output: output.text.clone() }
+    }
+}
+
+impl fmt::Display for ApkOutput {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}({})", self.text, self.status)
+    }
+}

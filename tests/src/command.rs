@@ -1,0 +1,40 @@
+//! Runs other programs so that a failure says which one, and what it wrote.
+
+use std::io;
+use std::process::{Command, Output, Stdio};
+
+use crate::Error;
+
+/// Runs `command` to its end and returns what it wrote to standard output.
+///
+/// # Errors
+///
+/// [`Error::Start`] if it cannot be started, [`Error::Program`] if it fails.
+pub fn output(command: &mut Command) -> Result<Vec<u8>, Error> {
+    let output = command.stdin(Stdio::null()).output().map_err(not_started(command))?;
+    if output.status.success() { Ok(output.stdout) } else { Err(failed(command, &output)) }
+}
+
+/// Returns a function that names the program that could not be started, for `map_err`.
+pub(crate) fn not_started(command: &Command) -> impl FnOnce(io::Error) -> Error + use<> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    move |source| Error::Start { program, source }
+}
+
+/// Returns the error for a program that ended with a failure.
+pub(crate) fn failed(command: &Command, output: &Output) -> Error {
+    let mut text = output.stdout.clone();
+    text.extend_from_slice(&output.stderr);
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    Error::Program { command: line(command), status: output.status, output: text }
+}
+
+/// Returns the command as one would type it, but for quotation marks.
+pub fn line(command: &Command) -> String {
+    let arguments = command.get_args().map(|argument| argument.to_string_lossy());
+    [command.get_program().to_string_lossy()]
+        .into_iter()
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,172 @@
+//! The emulated AWS: one process on loopback, with the functions' processes below it.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::workspace::{self, RunDirectory};
+use crate::{Error, Tools, command, http};
+
+/// The region that everything is in.
+pub const REGION: &str = "eu-central-1";
+
+/// The access key, and the secret, of the emulated account's administrator.
+pub const CREDENTIALS: &str = "test";
+
+/// How long the emulator may take until it answers: it takes two seconds on an idle machine.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long to wait between two looks at whether the emulator answers.
+const START_INTERVAL: Duration = Duration::from_millis(50);
+
+/// This many lines of the log are shown when the emulator does not start.
+const LOG_TAIL: usize = 20;
+
+/// A running emulator. It ends, and its functions end, when this is dropped or the process ends.
+#[derive(Debug)]
+pub struct Emulator {
+    process: Child,
+    endpoint: String,
+    directory: RunDirectory,
+    tools: Tools,
+}
+
+impl Emulator {
+    /// Starts an emulator on `port` of loopback, or on a free one, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Emulator`] if it ends before it answers, for instance as the port is taken.
+    pub fn start(tools: &Tools, port: Option<u16>) -> Result<Self, Error> {
+        let directory = RunDirectory::take()?;
+        let mut command = emulator_command(tools, &directory, port)?;
+        let mut process = command.spawn().map_err(command::not_started(&command))?;
+        let bound = process.stdout.take().and_then(|stdout| {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).ok()?;
+            line.trim().parse::<u16>().ok()
+        });
+        let endpoint = format!("http://127.0.0.1:{}", bound.unwrap_or_default());
+        let mut emulator = Self { process, endpoint, directory, tools: tools.clone() };
+        if bound.is_none() {
+            return Err(emulator.failure());
+        }
+        emulator.wait_until_ready()?;
+        Ok(emulator)
+    }
+
+    /// Returns the address of all its services, such as `http://127.0.0.1:4700`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Returns the file that the emulator and its functions log to.
+    pub fn log(&self) -> PathBuf {
+        self.directory.log_path()
+    }
+
+    /// Returns an AWS CLI that talks to this emulator.
+    pub fn aws(&self) -> Command {
+        let mut aws = self.tools.command("aws");
+        // No setting of the person who runs this may reach the command, lest it reach a real AWS.
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                aws.env_remove(name);
+            }
+        }
+        aws.envs(self.settings())
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+        aws
+    }
+
+    /// Returns the environment variables with which any AWS program talks to this emulator.
+    pub fn settings(&self) -> [(&'static str, &str); 4] {
+        [
+            ("AWS_ENDPOINT_URL", &self.endpoint),
+            ("AWS_ACCESS_KEY_ID", CREDENTIALS),
+            ("AWS_SECRET_ACCESS_KEY", CREDENTIALS),
+            ("AWS_DEFAULT_REGION", REGION),
+        ]
+    }
+
+    /// Returns a directory for what is of no use once the emulator has ended.
+    pub fn scratch(&self) -> PathBuf {
+        self.directory.scratch()
+    }
+
+    /// Returns the programs that this emulator was started with.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// Returns the file with a line for each request.
+    pub(crate) fn request_notes(&self) -> PathBuf {
+        self.directory.request_notes()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), Error> {
+        let url = format!("{}/_ministack/ready", self.endpoint);
+        let started = Instant::now();
+        while !http::get(&url).is_ok_and(|answer| answer.status == 200) {
+            if self.process.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return Err(self.failure());
+            }
+            if started.elapsed() > START_LIMIT {
+                let what = "the emulator's start".to_owned();
+                return Err(Error::Deadline { what, limit: START_LIMIT });
+            }
+            thread::sleep(START_INTERVAL);
+        }
+        Ok(())
+    }
+
+    fn failure(&self) -> Error {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let skipped = text.lines().count().saturating_sub(LOG_TAIL);
+        let tail = text.lines().skip(skipped).collect::<Vec<_>>().join("\n");
+        Error::Emulator { log: self.log(), tail }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // When its standard input closes, the emulator removes its scratch directory and kills its
+        // process group.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+fn emulator_command(
+    tools: &Tools,
+    directory: &RunDirectory,
+    port: Option<u16>,
+) -> Result<Command, Error> {
+    let scratch = directory.scratch();
+    let mut command = tools.command("python");
+    command
+        .arg(workspace::own_file("tools/emulator.py"))
+        .arg(port.unwrap_or_default().to_string())
+        .arg(directory.request_notes())
+        // The functions inherit the environment, and must see what they would see on AWS.
+        .env_clear()
+        .envs(env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", &scratch)
+        .env("TMPDIR", &scratch)
+        .env("MINISTACK_REGION", REGION)
+        .env("SFTP_ENABLED", "0")
+        // The functions' roles and the bucket policy count.
+        .env("AUTH", "true")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(directory.log()?)
+        // A Ctrl-C in the terminal is for us, who then end the emulator.
+        .process_group(0);
+    Ok(command)
+}

@@ -1,0 +1,276 @@
+//! Executions of the state machine: start them, find them by package, wait for their end.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_sfn::primitives::DateTime;
+pub use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sfn::types::HistoryEvent;
+use serde_json::Value;
+
+use crate::{Error, Stack};
+
+/// How long executions may take, with the retries that a busy machine causes.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// How long to wait between two looks at the executions.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// An execution, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Execution {
+    /// The execution's ARN.
+    pub arn: String,
+    /// The key of the package that it is about, if its input names one.
+    pub key: Option<String>,
+    /// Whether it runs, or how it ended.
+    pub status: ExecutionStatus,
+    /// Its input.
+    pub input: Value,
+    /// Its output, if it succeeded.
+    pub output: Option<Value>,
+    /// The name of the error, if it failed.
+    pub error: Option<String>,
+    /// The cause of the error, if it failed.
+    pub cause: Option<String>,
+    /// How long it took, if it ended.
+    pub duration: Option<Duration>,
+    /// The states that it was in, in their order.
+    pub states: Vec<StateVisit>,
+}
+
+/// One stay of an execution in a state.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StateVisit {
+    /// The state's name.
+    pub name: String,
+    /// How long the stay was, or `None` if the execution is in this state or failed in it.
+    pub duration: Option<Duration>,
+}
+
+impl Execution {
+    /// Returns whether it has ended, well or not.
+    pub fn has_ended(&self) -> bool {
+        self.status != ExecutionStatus::Running
+    }
+
+    /// Returns the names of the states that it was in, in their order.
+    pub fn state_names(&self) -> Vec<&str> {
+        self.states.iter().map(|visit| visit.name.as_str()).collect()
+    }
+}
+
+impl Stack {
+    /// Puts a package and waits until the execution that this starts has ended.
+    pub async fn upload(&self, key: &str, bytes: Vec<u8>) -> Result<Execution, Error> {
+        let earlier = self.executions(key).await?.len();
+        self.put(key, bytes).await?;
+        self.follow(key, earlier, |_| {}).await
+    }
+
+    /// Deletes a package and waits until the execution that this starts has ended.
+    pub async fn remove(&self, key: &str) -> Result<Execution, Error> {
+        let earlier = self.executions(key).await?.len();
+        self.delete(key).await?;
+        self.follow(key, earlier, |_| {}).await
+    }
+
+    /// Follows an execution about the package at `key` to its end: the one after `earlier` others,
+    /// as soon as there is one.
+    ///
+    /// Calls `on_exit` for each state as soon as the execution has left it.
+    pub async fn follow(
+        &self,
+        key: &str,
+        earlier: usize,
+        mut on_exit: impl FnMut(&StateVisit),
+    ) -> Result<Execution, Error> {
+        let since = Instant::now();
+        let mut told = 0;
+        loop {
+            if let Some(execution) = self.executions(key).await?.into_iter().nth(earlier) {
+                let left = execution.states.iter().take_while(|visit| visit.duration.is_some());
+                for visit in left.skip(told) {
+                    on_exit(visit);
+                    told += 1;
+                }
+                if execution.has_ended() {
+                    return Ok(execution);
+                }
+            }
+            pause(since, || format!("the end of execution {} for `{key}`", earlier + 1)).await?;
+        }
+    }
+
+    /// Starts an execution by hand and waits until it has ended.
+    pub async fn execute(&self, input: &Value) -> Result<Execution, Error> {
+        let start = self.sfn().start_execution().state_machine_arn(self.state_machine());
+        let started = start.input(input.to_string()).send().await;
+        let started = started.map_err(Error::service("start", self.state_machine()))?;
+        let since = Instant::now();
+        loop {
+            let execution = self.execution(&started.execution_arn).await?;
+            if execution.has_ended() {
+                return Ok(execution);
+            }
+            pause(since, || format!("the end of {}", started.execution_arn)).await?;
+        }
+    }
+
+    /// Waits until at least `count` executions are about the package at `key`, or about any below
+    /// `key` if that ends in `/`, and all of those have ended.
+    ///
+    /// Returns them in the order of their start.
+    pub async fn wait_for_executions(
+        &self,
+        key: &str,
+        count: usize,
+    ) -> Result<Vec<Execution>, Error> {
+        let since = Instant::now();
+        loop {
+            let started = self.started(key).await?;
+            let running = started.iter().filter(|started| started.runs).count();
+            if started.len() >= count && running == 0 {
+                return self.look_at(&started).await;
+            }
+            let seen = started.len();
+            let what = || format!("the end of {count} for `{key}` ({seen} began, {running} run)");
+            pause(since, what).await?;
+        }
+    }
+
+    /// Returns the executions about the package at `key`, or about any below `key` if that ends
+    /// in `/`, in the order of their start.
+    pub async fn executions(&self, key: &str) -> Result<Vec<Execution>, Error> {
+        self.look_at(&self.started(key).await?).await
+    }
+
+    /// Returns an execution as it is now.
+    pub async fn execution(&self, arn: &str) -> Result<Execution, Error> {
+        let described = self.sfn().describe_execution().execution_arn(arn).send().await;
+        let described = described.map_err(Error::service("describe", arn))?;
+        let input = json(described.input.as_deref().unwrap_or_default())?;
+        // The emulator repeats the error there; AWS has no output of an execution that failed.
+        let output = described.output.filter(|_| described.error.is_none());
+        let times = Some(described.start_date).zip(described.stop_date);
+        Ok(Execution {
+            arn: arn.to_owned(),
+            key: key_of(&input),
+            status: described.status,
+            output: output.as_deref().map(json).transpose()?,
+            error: described.error,
+            cause: described.cause,
+            duration: times.map(|(start, stop)| between(&start, &stop)),
+            states: state_visits(&self.history(arn).await?),
+            input,
+        })
+    }
+
+    async fn look_at(&self, started: &[Started]) -> Result<Vec<Execution>, Error> {
+        let mut executions = Vec::new();
+        for started in started {
+            executions.push(self.execution(&started.arn).await?);
+        }
+        Ok(executions)
+    }
+
+    /// Lists what has been started for these packages, in the order of the start.
+    async fn started(&self, key: &str) -> Result<Vec<Started>, Error> {
+        let mut all = self.list_executions().await?;
+        all.sort_by_key(|started| started.at);
+        let mut wanted = Vec::new();
+        for started in all {
+            if self.input_key(&started.arn).await?.is_some_and(|found| is_about(&found, key)) {
+                wanted.push(started);
+            }
+        }
+        Ok(wanted)
+    }
+
+    async fn list_executions(&self) -> Result<Vec<Started>, Error> {
+        let list = self.sfn().list_executions().state_machine_arn(self.state_machine());
+        let mut items = list.into_paginator().items().send();
+        let mut all = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(Error::service("list executions of", self.state_machine()))?;
+            let runs = item.status == ExecutionStatus::Running;
+            all.push(Started { at: item.start_date.as_nanos(), arn: item.execution_arn, runs });
+        }
+        Ok(all)
+    }
+
+    /// Returns the key in an execution's input, which never changes, so it is asked for once.
+    async fn input_key(&self, arn: &str) -> Result<Option<String>, Error> {
+        if let Some(key) = self.input_keys().lock().await.get(arn) {
+            return Ok(key.clone());
+        }
+        let described = self.sfn().describe_execution().execution_arn(arn).send().await;
+        let described = described.map_err(Error::service("describe", arn))?;
+        let key = key_of(&json(described.input.as_deref().unwrap_or_default())?);
+        self.input_keys().lock().await.insert(arn.to_owned(), key.clone());
+        Ok(key)
+    }
+
+    async fn history(&self, arn: &str) -> Result<Vec<HistoryEvent>, Error> {
+        let get = self.sfn().get_execution_history().execution_arn(arn);
+        let mut items = get.into_paginator().items().send();
+        let mut events = Vec::new();
+        while let Some(item) = items.next().await {
+            events.push(item.map_err(Error::service("get the history of", arn))?);
+        }
+        Ok(events)
+    }
+}
+
+/// An execution, as far as a listing tells.
+struct Started {
+    arn: String,
+    /// Nanoseconds since 1970.
+    at: i128,
+    runs: bool,
+}
+
+/// Waits a little before another look, unless it has been too long already.
+async fn pause(since: Instant, what: impl FnOnce() -> String) -> Result<(), Error> {
+    if since.elapsed() > LIMIT {
+        return Err(Error::Deadline { what: what(), limit: LIMIT });
+    }
+    tokio::time::sleep(INTERVAL).await;
+    Ok(())
+}
+
+fn is_about(found: &str, key: &str) -> bool {
+    if key.ends_with('/') { found.starts_with(key) } else { found == key }
+}
+
+/// Finds the package's key in an input: that of an event, or one that was made by hand.
+fn key_of(input: &Value) -> Option<String> {
+    let key = input.pointer("/detail/object/key").or_else(|| input.get("key"))?;
+    key.as_str().map(str::to_owned)
+}
+
+fn json(text: &str) -> Result<Value, Error> {
+    let reply = || text.to_owned();
+    serde_json::from_str(text)
+        .map_err(|_| Error::Reply { what: "an execution's input or output", reply: reply() })
+}
+
+fn state_visits(events: &[HistoryEvent]) -> Vec<StateVisit> {
+    let mut visits: Vec<(StateVisit, DateTime)> = Vec::new();
+    for event in events {
+        if let Some(entered) = event.state_entered_event_details() {
+            let visit = StateVisit { name: entered.name.clone(), duration: None };
+            visits.push((visit, event.timestamp));
+        }
+        if let (Some(_), Some((visit, since))) =
+            (event.state_exited_event_details(), visits.last_mut())
+        {
+            visit.duration = Some(between(since, &event.timestamp));
+        }
+    }
+    visits.into_iter().map(|(visit, _)| visit).collect()
+}
+
+fn between(start: &DateTime, stop: &DateTime) -> Duration {
+    let nanoseconds = stop.as_nanos().saturating_sub(start.as_nanos());
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default())
+}

@@ -1,0 +1,48 @@
+//! Plain HTTP to the emulator, as a client without credentials speaks it.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::Error;
+
+/// The emulator is on this machine; only a broken one takes longer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An answer to a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// The status code, such as 200.
+    pub status: u16,
+    /// The body, such as an object's content.
+    pub body: Vec<u8>,
+}
+
+/// Gets `url`, which begins with `http://` and a host with a port, without credentials.
+///
+/// # Errors
+///
+/// [`Error::Http`] if there is no answer. A status such as 404 is an answer.
+pub fn get(url: &str) -> Result<Answer, Error> {
+    exchange(url).map_err(|source| Error::Http { url: url.to_owned(), source })
+}
+
+fn exchange(url: &str) -> io::Result<Answer> {
+    let address = url.strip_prefix("http://").ok_or(io::ErrorKind::InvalidInput)?;
+    let (host, path) = address.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    // Version 1.0, so that the body ends where the connection does.
+    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    answer(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn answer(bytes: &[u8]) -> Option<Answer> {
+    const END_OF_HEADERS: &[u8] = b"\r\n\r\n";
+    let end = bytes.windows(END_OF_HEADERS.len()).position(|window| window == END_OF_HEADERS)?;
+    let (headers, body) = bytes.split_at_checked(end + END_OF_HEADERS.len())?;
+    let status = str::from_utf8(headers).ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, body: body.to_vec() })
+}

@@ -1,0 +1,86 @@
+//! Key pairs for signing, made as the README tells operators to make them.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::{Error, command, tools};
+
+/// An RSA key pair and its key name.
+#[derive(Clone)]
+pub struct KeyPair {
+    name: String,
+    private: String,
+}
+
+impl KeyPair {
+    /// The size of a key for tests: small, to be quick.
+    pub const BITS_FOR_TESTS: u32 = 2048;
+
+    /// The size of a key to show, or to use.
+    pub const BITS: u32 = 4096;
+
+    /// Makes a new key of `bits` bits for `who`, and names it `<who>-<8 hex digits>.rsa.pub`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if openssl is not installed.
+    pub fn generate(who: &str, bits: u32) -> Result<Self, Error> {
+        let mut genrsa = tools::openssl()?;
+        let private = command::output(genrsa.args(["genrsa", &bits.to_string()]))?;
+        let private = text(private)?;
+        let mut hasher = DefaultHasher::new();
+        private.hash(&mut hasher);
+        let digits = hasher.finish() & 0xffff_ffff;
+        Ok(Self { name: format!("{who}-{digits:08x}.rsa.pub"), private })
+    }
+
+    /// Takes an existing private key, PEM, under the name that its public key has.
+    pub fn new(name: impl Into<String>, private: impl Into<String>) -> Self {
+        Self { name: name.into(), private: private.into() }
+    }
+
+    /// Returns the key name: what the public key's file must be called under `/etc/apk/keys`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the private key, PEM.
+    pub fn private(&self) -> &str {
+        &self.private
+    }
+
+    /// Returns the public key, PEM, as openssl derives it.
+    pub fn public(&self) -> Result<String, Error> {
+        let mut openssl = tools::openssl()?;
+        openssl.args(["rsa", "-pubout"]);
+        text(filter(&mut openssl, self.private.as_bytes())?)
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("KeyPair").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Gives `input`, which must fit into a pipe, to a command and returns what it writes.
+fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Error> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = command.spawn().and_then(|mut running| {
+        if let Some(mut stdin) = running.stdin.take() {
+            stdin.write_all(input)?;
+        }
+        running.wait_with_output()
+    });
+    let output = running.map_err(command::not_started(command))?;
+    if output.status.success() { Ok(output.stdout) } else { Err(command::failed(command, &output)) }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(bytes).map_err(|error| Error::Reply {
+        what: "a key that openssl wrote",
+        reply: String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
+}

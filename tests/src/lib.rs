@@ -1,0 +1,68 @@
+//! The local stack: the whole of Alpinist on one machine, for tests and for showing it.
+//!
+//! No account is needed, and no root: the AWS CLI deploys `template.yaml` into an emulated AWS on
+//! loopback, uploads start executions there, executions start the functions, and the real apk
+//! installs from the bucket. All that this writes is below `local-stack` in Cargo's target directory.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`local_stack`] | start everything: [`LocalStack`] |
+//! | [`stack`] | what is deployed, and what one does with it: [`Stack`] |
+//! | [`execution`] | wait for executions, and look at them: [`Execution`] |
+//! | [`requests`] | count requests to S3: [`RequestLog`] |
+//! | [`package`] | build packages with nfpm: [`PackageSpec`] |
+//! | [`apk`] | the real apk as a client, and as an oracle: [`ApkClient`], [`Apk`] |
+//! | [`key_pair`] | keys by openssl: [`KeyPair`] |
+//! | [`tools`] | install the programs: [`Tools`] |
+//! | [`functions`] | build the functions, and lay them out |
+//! | [`emulator`] | the emulated AWS: [`Emulator`] |
+//! | [`http`], [`interruption`] | requests without credentials, Ctrl-C |
+//! | [`command`], [`workspace`] | run other programs, directories |
+//! | [`progress`], [`error`] | messages to people, failures |
+//!
+//! A test looks like this:
+//!
+//! ```no_run
+//! use alpinist_tests::{Error, LocalStack, PackageSpec, Tools};
+//!
+//! # async fn test() -> Result<(), Error> {
+//! let stack = LocalStack::shared().await?;
+//! let package = PackageSpec::new("hello", "1.0").build(&Tools::install()?)?;
+//! let key = package.key("first-upload/main/x86_64");
+//! let execution = stack.upload(&key, package.bytes.clone()).await?;
+//! assert_eq!(execution.error, None);
+//!
+//! let client = stack.client("first-upload/main", "x86_64").await?;
+//! assert!(client.update()?.status.success());
+//! assert!(client.add(&["hello"])?.status.success());
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod apk;
+pub mod command;
+pub mod emulator;
+pub mod error;
+pub mod execution;
+pub mod functions;
+pub mod http;
+pub mod interruption;
+pub mod key_pair;
+pub mod local_stack;
+pub mod package;
+pub mod progress;
+pub mod requests;
+pub mod stack;
+pub mod tools;
+pub mod workspace;
+
+pub use apk::{Apk, ApkClient, ApkOutput};
+pub use emulator::Emulator;
+pub use error::Error;
+pub use execution::{Execution, ExecutionStatus, StateVisit};
+pub use key_pair::KeyPair;
+pub use local_stack::LocalStack;
+pub use package::{Package, PackageSpec};
+pub use requests::{Request, RequestLog};
+pub use stack::Stack;
+pub use tools::Tools;

@@ -1,0 +1,128 @@
+//! The whole of it: an emulated AWS on which the real template is deployed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::stack::Deployed;
+use crate::{Emulator, Error, KeyPair, Stack, Tools, command, functions, progress};
+
+/// The bucket for the functions' code, which `aws cloudformation package` uploads.
+const ARTIFACTS: &str = "artifacts";
+
+/// The stack that [`LocalStack::shared`] and the programs deploy.
+const STACK_NAME: &str = "alpinist";
+
+/// A running emulator with the packaged template; all ends when this is dropped.
+#[derive(Debug)]
+pub struct LocalStack {
+    emulator: Emulator,
+    /// The template that refers to the uploaded code.
+    packaged: PathBuf,
+}
+
+impl LocalStack {
+    /// Installs what is missing, builds the functions, starts an emulator on `port` or on a free
+    /// one, and packages the template. Nothing is deployed yet.
+    pub fn start(port: Option<u16>) -> Result<Self, Error> {
+        let tools = Tools::install()?;
+        let functions = progress::step("building the functions", functions::build)?;
+        let emulator = progress::step("starting the emulator", || Emulator::start(&tools, port))?;
+        progress::say(&format!("    its log is {}", emulator.log().display()));
+        progress::step("packaging the template", || {
+            let packaged = package(&emulator, &functions)?;
+            Ok(Self { emulator, packaged })
+        })
+    }
+
+    /// Returns a stack that all tests of a process share, with a key pair in its parameters.
+    ///
+    /// The first caller starts it. It ends with the process. Tests that use it must keep to
+    /// repositories of their own.
+    pub async fn shared() -> Result<Stack, Error> {
+        static SHARED: OnceCell<Result<(LocalStack, Deployed), String>> = OnceCell::const_new();
+        let start = async || start_shared().await.map_err(|error| error.chain());
+        match SHARED.get_or_init(start).await {
+            // Connections belong to the runtime of one test, so each caller gets its own.
+            Ok((_, deployed)) => Ok(Stack::connect(deployed.clone())),
+            Err(reason) => Err(Error::Shared { reason: reason.clone() }),
+        }
+    }
+
+    /// Deploys the template under the name that the README uses, with its default parameters.
+    pub fn deploy(&self) -> Result<Stack, Error> {
+        self.deploy_as(STACK_NAME, &[])
+    }
+
+    /// Deploys the template as the stack `name`, whose bucket has this name too.
+    ///
+    /// `parameters` are names and values of the template's parameters.
+    pub fn deploy_as(&self, name: &str, parameters: &[(&str, &str)]) -> Result<Stack, Error> {
+        let deployed = progress::step(&format!("deploying the stack `{name}`"), || {
+            self.cloudformation_deploy(name, parameters)?;
+            let outputs = self.outputs(name)?;
+            Deployed::new(name, &self.emulator, outputs, parameters)
+        })?;
+        Ok(Stack::connect(deployed))
+    }
+
+    /// Returns the emulator that the stacks run on.
+    pub fn emulator(&self) -> &Emulator {
+        &self.emulator
+    }
+
+    fn cloudformation_deploy(&self, name: &str, parameters: &[(&str, &str)]) -> Result<(), Error> {
+        let mut deploy = self.emulator.aws();
+        deploy
+            .args(["cloudformation", "deploy", "--stack-name", name, "--template-file"])
+            .arg(&self.packaged)
+            .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
+            .args(["--parameter-overrides", &format!("BucketName={name}")])
+            .args(parameters.iter().map(|(parameter, value)| format!("{parameter}={value}")));
+        command::output(&mut deploy)?;
+        Ok(())
+    }
+
+    fn outputs(&self, name: &str) -> Result<BTreeMap<String, String>, Error> {
+        let mut describe = self.emulator.aws();
+        describe.args(["cloudformation", "describe-stacks", "--stack-name", name]);
+        let reply = command::output(describe.args(["--query", "Stacks[0].Outputs"]))?;
+        outputs_of(&reply).ok_or_else(|| Error::Reply {
+            what: "the outputs of the stack",
+            reply: String::from_utf8_lossy(&reply).into_owned(),
+        })
+    }
+}
+
+async fn start_shared() -> Result<(LocalStack, Deployed), Error> {
+    let local_stack = LocalStack::start(None)?;
+    let stack = local_stack.deploy()?;
+    stack.put_key(&KeyPair::generate("tests@example.com", KeyPair::BITS_FOR_TESTS)?).await?;
+    Ok((local_stack, stack.deployed().clone()))
+}
+
+fn package(emulator: &Emulator, functions: &[functions::Function]) -> Result<PathBuf, Error> {
+    let directory = emulator.scratch().join("deployment");
+    functions::lay_out(functions, &directory)?;
+    let packaged = directory.join("packaged.yaml");
+    command::output(emulator.aws().args(["s3", "mb", &format!("s3://{ARTIFACTS}")]))?;
+    let mut package = emulator.aws();
+    package
+        .current_dir(&directory)
+        .args(["cloudformation", "package", "--template-file", "template.yaml"])
+        .args(["--s3-bucket", ARTIFACTS, "--output-template-file"])
+        .arg(&packaged);
+    command::output(&mut package)?;
+    Ok(packaged)
+}
+
+fn outputs_of(reply: &[u8]) -> Option<BTreeMap<String, String>> {
+    let outputs: Vec<Value> = serde_json::from_slice(reply).ok()?;
+    let pair = |output: &Value| {
+        let text = |name| output.get(name)?.as_str().map(str::to_owned);
+        Some((text("OutputKey")?, text("OutputValue")?))
+    };
+    outputs.iter().map(pair).collect()
+}

@@ -1,0 +1,143 @@
+//! Packages as users make them: by nfpm, from YAML.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::workspace::{make_directory, temporary_directory};
+use crate::{Error, Tools, command};
+use serde_json::{Value, json};
+
+/// The same for all packages, so that the same description gives the same bytes.
+const BUILD_TIME: &str = "2024-01-01T00:00:00Z";
+
+/// What a package is to be.
+#[derive(Clone, Debug)]
+pub struct PackageSpec {
+    name: String,
+    version: String,
+    release: u32,
+    architecture: String,
+    depends: Vec<String>,
+    files: Vec<(String, String)>,
+}
+
+/// A package that was built.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Package {
+    /// The package name.
+    pub name: String,
+    /// The version with the package build, such as `1.0-r0`.
+    pub version: String,
+    /// The content of the file.
+    pub bytes: Vec<u8>,
+}
+
+impl PackageSpec {
+    /// Describes a package for `x86_64`, build 0, with one file that tells its name and version.
+    pub fn new(name: &str, version: &str) -> Self {
+        let file = (format!("/usr/share/{name}/version"), format!("{name} {version}\n"));
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            release: 0,
+            architecture: "x86_64".to_owned(),
+            depends: Vec::new(),
+            files: vec![file],
+        }
+    }
+
+    /// Sets the package build: the number after `-r`.
+    #[must_use]
+    pub fn release(mut self, release: u32) -> Self {
+        self.release = release;
+        self
+    }
+
+    /// Sets the architecture, which may be `noarch`.
+    #[must_use]
+    pub fn architecture(mut self, architecture: &str) -> Self {
+        architecture.clone_into(&mut self.architecture);
+        self
+    }
+
+    /// Adds a dependency, such as `hello` or `hello>=1.0`.
+    #[must_use]
+    pub fn depends(mut self, on: &str) -> Self {
+        self.depends.push(on.to_owned());
+        self
+    }
+
+    /// Adds a file, by its path from the root.
+    #[must_use]
+    pub fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.push((path.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Builds the package with nfpm.
+    pub fn build(&self, tools: &Tools) -> Result<Package, Error> {
+        let directory = temporary_directory("package-")?;
+        let configuration = directory.path().join("nfpm.yaml");
+        // JSON is YAML, and quotes whatever needs it.
+        write(&configuration, &self.configuration(directory.path())?.to_string())?;
+        let target = directory.path().join("built.apk");
+        let mut nfpm = tools.command("nfpm");
+        nfpm.args(["package", "--packager", "apk", "--config"]).arg(configuration);
+        command::output(nfpm.arg("--target").arg(&target))?;
+        let bytes = fs::read(&target).map_err(Error::file("read", target))?;
+        Ok(Package { name: self.name.clone(), version: self.full_version(), bytes })
+    }
+
+    fn full_version(&self) -> String {
+        format!("{}-r{}", self.version, self.release)
+    }
+
+    /// Writes the files below `directory` and returns what nfpm has to know.
+    fn configuration(&self, directory: &Path) -> Result<Value, Error> {
+        let mut contents = Vec::new();
+        for (number, (path, content)) in self.files.iter().enumerate() {
+            let source = directory.join(number.to_string());
+            write(&source, content)?;
+            contents.push(json!({"src": source, "dst": path, "expand": false}));
+        }
+        Ok(json!({
+            "name": self.name,
+            "version": self.version,
+            // nfpm would take a version apart by the rules of semantic versioning.
+            "version_schema": "none",
+            "release": self.release.to_string(),
+            "arch": self.architecture,
+            "maintainer": "Alpinist <alpinist@example.com>",
+            "description": format!("{} for a test of Alpinist", self.name),
+            "homepage": "https://example.com",
+            "license": "MIT",
+            "mtime": BUILD_TIME,
+            "depends": self.depends,
+            "contents": contents,
+        }))
+    }
+}
+
+impl Package {
+    /// Returns `<name>-<version>.apk`.
+    pub fn file_name(&self) -> String {
+        format!("{}-{}.apk", self.name, self.version)
+    }
+
+    /// Returns the package's key below a repository prefix such as `3.22/main/x86_64`.
+    pub fn key(&self, prefix: &str) -> String {
+        format!("{}/{}", prefix.trim_end_matches('/'), self.file_name())
+    }
+
+    /// Writes the package under its file name into `directory`, and returns the path.
+    pub fn save(&self, directory: &Path) -> Result<PathBuf, Error> {
+        make_directory(directory)?;
+        let path = directory.join(self.file_name());
+        fs::write(&path, &self.bytes).map_err(Error::file("write", &path))?;
+        Ok(path)
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(Error::file("write", path))
+}

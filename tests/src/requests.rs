@@ -1,0 +1,99 @@
+//! Which requests reached the emulator, and who made them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::Error;
+
+/// The emulator gives temporary credentials to functions alone; they all begin so.
+const FUNCTION_ACCESS_KEY: &str = "ASIA";
+
+/// The record of all requests that an emulator has answered.
+#[derive(Clone, Debug)]
+pub struct RequestLog {
+    path: PathBuf,
+}
+
+/// A request that was answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// The HTTP method, such as `GET`.
+    pub method: String,
+    /// The path: for S3, a slash, the bucket, and a slash with the key if there is one.
+    pub path: String,
+    /// The query string, as it was sent.
+    pub query: String,
+    /// The status code of the answer.
+    pub status: u16,
+    /// The service that the request was signed for, such as `s3`; empty if it was not signed.
+    pub service: String,
+    /// Whether a function made it.
+    pub by_function: bool,
+}
+
+impl RequestLog {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Returns how many requests there were until now, for [`RequestLog::since`].
+    pub fn mark(&self) -> Result<usize, Error> {
+        Ok(self.text()?.lines().count())
+    }
+
+    /// Returns the requests after `mark`, in the order of their answers.
+    pub fn since(&self, mark: usize) -> Result<Vec<Request>, Error> {
+        let text = self.text()?;
+        let parse = |line: &str| {
+            let reply = || Error::Reply { what: "a note of a request", reply: line.to_owned() };
+            parse(line).ok_or_else(reply)
+        };
+        text.lines().skip(mark).map(parse).collect()
+    }
+
+    /// Counts the requests that functions made to S3 after `mark`, by operation.
+    pub fn s3_operations_since(&self, mark: usize) -> Result<BTreeMap<String, usize>, Error> {
+        let mut counts = BTreeMap::new();
+        for request in self.since(mark)? {
+            if request.by_function && request.service == "s3" {
+                *counts.entry(request.s3_operation()).or_default() += 1;
+            }
+        }
+        Ok(counts)
+    }
+
+    fn text(&self) -> Result<String, Error> {
+        fs::read_to_string(&self.path).map_err(Error::file("read", &self.path))
+    }
+}
+
+impl Request {
+    /// Returns the name of the operation on a bucket or object, such as `GetObject`.
+    pub fn s3_operation(&self) -> String {
+        let on_object = self.path.trim_matches('/').contains('/');
+        match (self.method.as_str(), on_object) {
+            ("GET", false) => "ListObjectsV2".to_owned(),
+            ("GET", true) => "GetObject".to_owned(),
+            ("HEAD", true) => "HeadObject".to_owned(),
+            ("PUT", true) => "PutObject".to_owned(),
+            ("DELETE", true) => "DeleteObject".to_owned(),
+            (method, _) => format!("{method} {}", self.path),
+        }
+    }
+}
+
+fn parse(line: &str) -> Option<Request> {
+    let note: Value = serde_json::from_str(line).ok()?;
+    let text = |name| note.get(name)?.as_str().map(str::to_owned);
+    Some(Request {
+        method: text("method")?,
+        path: text("path")?,
+        query: text("query")?,
+        status: note.get("status")?.as_u64()?.try_into().ok()?,
+        service: text("service")?,
+        by_function: text("access_key")?.starts_with(FUNCTION_ACCESS_KEY),
+    })
+}

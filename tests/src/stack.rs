@@ -1,0 +1,255 @@
+//! What a test, or the demonstration, does with a deployed stack.
+
+use std::collections::BTreeMap;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_ssm::types::ParameterType;
+use tokio::sync::Mutex;
+
+use crate::emulator::{CREDENTIALS, Emulator, REGION};
+use crate::requests::RequestLog;
+use crate::{Apk, ApkClient, Error, KeyPair, http};
+
+/// The names of outputs and parameters of `template.yaml`.
+mod template {
+    pub(super) const BUCKET: &str = "BucketName";
+    pub(super) const STATE_MACHINE: &str = "StateMachineArn";
+    /// A parameter that names an SSM parameter, and its default.
+    pub(super) const PRIVATE_KEY: (&str, &str) = ("PrivateKeyParameter", "/apk/rsa");
+    /// A parameter that names an SSM parameter, and its default.
+    pub(super) const KEY_NAME: (&str, &str) = ("KeyNameParameter", "/apk/key");
+}
+
+/// Where the parts of a deployed stack are.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployed {
+    name: String,
+    endpoint: String,
+    bucket: String,
+    state_machine: String,
+    outputs: BTreeMap<String, String>,
+    private_key_parameter: String,
+    key_name_parameter: String,
+    requests: RequestLog,
+    apk: Apk,
+}
+
+impl Deployed {
+    pub(crate) fn new(
+        name: &str,
+        emulator: &Emulator,
+        outputs: BTreeMap<String, String>,
+        parameters: &[(&str, &str)],
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            name: name.to_owned(),
+            endpoint: emulator.endpoint().to_owned(),
+            bucket: output(&outputs, template::BUCKET)?,
+            state_machine: output(&outputs, template::STATE_MACHINE)?,
+            outputs,
+            private_key_parameter: parameter(parameters, template::PRIVATE_KEY),
+            key_name_parameter: parameter(parameters, template::KEY_NAME),
+            requests: RequestLog::new(emulator.request_notes()),
+            apk: emulator.tools().apk(),
+        })
+    }
+}
+
+/// A deployed stack, seen by its user and by its operator.
+///
+/// Its connections belong to the tokio runtime that first uses them.
+#[derive(Debug)]
+pub struct Stack {
+    deployed: Deployed,
+    s3: aws_sdk_s3::Client,
+    sfn: aws_sdk_sfn::Client,
+    ssm: aws_sdk_ssm::Client,
+    /// The packages that known executions are about, by the execution's ARN.
+    input_keys: Mutex<BTreeMap<String, Option<String>>>,
+}
+
+impl Stack {
+    pub(crate) fn connect(deployed: Deployed) -> Self {
+        let credentials = Credentials::new(CREDENTIALS, CREDENTIALS, None, None, "local stack");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(&deployed.endpoint)
+            .build();
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        Self {
+            deployed,
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            sfn: aws_sdk_sfn::Client::new(&config),
+            ssm: aws_sdk_ssm::Client::new(&config),
+            input_keys: Mutex::default(),
+        }
+    }
+
+    /// Returns the stack's name, which is in the names of its log groups.
+    pub fn name(&self) -> &str {
+        &self.deployed.name
+    }
+
+    /// Returns the address of all emulated services.
+    pub fn endpoint(&self) -> &str {
+        &self.deployed.endpoint
+    }
+
+    /// Returns the bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.deployed.bucket
+    }
+
+    /// Returns the state machine's ARN.
+    pub fn state_machine(&self) -> &str {
+        &self.deployed.state_machine
+    }
+
+    /// Returns the template's outputs, by name, as they would be on AWS.
+    pub fn outputs(&self) -> &BTreeMap<String, String> {
+        &self.deployed.outputs
+    }
+
+    /// Returns the URL to which `/<branch>/<repository>` is appended in `/etc/apk/repositories`.
+    ///
+    /// The template's own output names a host of the real AWS; here it is the same bucket.
+    pub fn repository_url(&self) -> String {
+        format!("{}/{}", self.endpoint(), self.bucket())
+    }
+
+    /// Returns the URL that the public key with this key name is published at.
+    pub fn public_key_url(&self, key_name: &str) -> String {
+        format!("{}/{key_name}", self.repository_url())
+    }
+
+    /// Returns the record of all requests to the emulator.
+    pub fn requests(&self) -> &RequestLog {
+        &self.deployed.requests
+    }
+
+    /// Returns the real apk.
+    pub fn apk(&self) -> &Apk {
+        &self.deployed.apk
+    }
+
+    /// Puts both halves of a key pair's parameters, as an operator does, and replaces older ones.
+    pub async fn put_key(&self, key_pair: &KeyPair) -> Result<(), Error> {
+        let Deployed { private_key_parameter, key_name_parameter, .. } = &self.deployed;
+        let secret = ParameterType::SecureString;
+        self.put_parameter(private_key_parameter, key_pair.private(), secret).await?;
+        self.put_parameter(key_name_parameter, key_pair.name(), ParameterType::String).await
+    }
+
+    /// Returns the key name that the stack signs under.
+    pub async fn key_name(&self) -> Result<String, Error> {
+        let name = &self.deployed.key_name_parameter;
+        let reply = self.ssm.get_parameter().name(name).send().await;
+        let reply = reply.map_err(Error::service("get the parameter", name))?;
+        let value = reply.parameter.and_then(|parameter| parameter.value);
+        value.ok_or_else(|| Error::Reply {
+            what: "a parameter without a value",
+            reply: name.clone(),
+        })
+    }
+
+    /// Makes a client of a repository such as `3.22/main` that trusts the published key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reply`] if no public key is published, as before the first publication.
+    pub async fn client(&self, repository: &str, architecture: &str) -> Result<ApkClient, Error> {
+        let url = format!("{}/{repository}", self.repository_url());
+        let client = ApkClient::new(self.apk().clone(), &url, architecture)?;
+        let key_name = self.key_name().await?;
+        let key_url = self.public_key_url(&key_name);
+        let published = http::get(&key_url)?;
+        if published.status != 200 {
+            let reply = format!("{key_url} answers {}", published.status);
+            return Err(Error::Reply { what: "the public key", reply });
+        }
+        client.trust(&key_name, &published.body)?;
+        Ok(client)
+    }
+
+    /// Puts an object.
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let put = self.s3.put_object().bucket(self.bucket()).key(key);
+        let sent = put.body(ByteStream::from(bytes)).send().await;
+        sent.map_err(Error::service("put the object", key))?;
+        Ok(())
+    }
+
+    /// Gets an object, or `None` where there is none.
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        let sent = self.s3.get_object().bucket(self.bucket()).key(key).send().await;
+        let object = match sent {
+            Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
+            other => other.map_err(Error::service("get the object", key))?,
+        };
+        let bytes = object.body.collect().await.map_err(Error::service("read the object", key))?;
+        Ok(Some(bytes.to_vec()))
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, key: &str) -> Result<(), Error> {
+        let sent = self.s3.delete_object().bucket(self.bucket()).key(key).send().await;
+        sent.map_err(Error::service("delete the object", key))?;
+        Ok(())
+    }
+
+    /// Lists the keys that begin with `prefix`, in their order.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let list = self.s3.list_objects_v2().bucket(self.bucket()).prefix(prefix);
+        let mut pages = list.into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(Error::service("list the objects below", prefix))?;
+            keys.extend(page.contents.into_iter().flatten().filter_map(|object| object.key));
+        }
+        Ok(keys)
+    }
+
+    /// Returns the client for executions.
+    pub(crate) fn sfn(&self) -> &aws_sdk_sfn::Client {
+        &self.sfn
+    }
+
+    /// Returns what is known about the packages of executions.
+    pub(crate) fn input_keys(&self) -> &Mutex<BTreeMap<String, Option<String>>> {
+        &self.input_keys
+    }
+
+    /// Returns where the parts of the stack are.
+    pub(crate) fn deployed(&self) -> &Deployed {
+        &self.deployed
+    }
+
+    async fn put_parameter(
+        &self,
+        name: &str,
+        value: &str,
+        kind: ParameterType,
+    ) -> Result<(), Error> {
+        let put = self.ssm.put_parameter().name(name).value(value).r#type(kind).overwrite(true);
+        put.send().await.map_err(Error::service("put the parameter", name))?;
+        Ok(())
+    }
+}
+
+fn output(outputs: &BTreeMap<String, String>, name: &'static str) -> Result<String, Error> {
+    outputs.get(name).cloned().ok_or_else(|| {
+        let present = outputs.keys().cloned().collect::<Vec<_>>().join(", ");
+        Error::Output { name, present }
+    })
+}
+
+/// Returns the value of a template's parameter, which is its default unless it was given.
+fn parameter(given: &[(&str, &str)], (name, default): (&str, &str)) -> String {
+    let value = given.iter().find(|(given, _)| *given == name).map_or(default, |(_, value)| value);
+    value.to_owned()
+}
