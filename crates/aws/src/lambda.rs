@@ -53,7 +53,9 @@ mod tests {
         let failure = Failure::Store(StoreError::Denied { key: "k".into(), source });
         let diagnostic = diagnostic(&failure);
         assert_eq!(diagnostic.error_type, "Alpinist.AccessDenied");
-        assert!(diagnostic.error_message.contains("k was denied"), "{diagnostic:?}");
-        assert!(diagnostic.error_message.ends_with("AccessDenied: no"), "{diagnostic:?}");
+        assert!(
+            diagnostic.error_message.starts_with("access to k was denied: AccessDenied: no. Mend "),
+            "{diagnostic:?}"
+        );
     }
 }

@@ -61,10 +61,7 @@ impl FailureKind {
 #[non_exhaustive]
 pub enum Failure {
     /// The input of the execution is not understood.
-    #[error(
-        "the input is neither an S3 event from EventBridge nor {{\"bucket\": …, \"key\": …}}; \
-         start the execution again with one of these"
-    )]
+    #[error("the input is neither an S3 event from EventBridge nor {{\"bucket\": …, \"key\": …}}")]
     InvalidInput(#[source] serde_json::Error),
     /// The package may not be listed.
     #[error("{key} was refused")]
@@ -75,31 +72,31 @@ pub enum Failure {
         source: Refusal,
     },
     /// The package is not the one any more with which the execution began.
-    #[error("{key} was replaced or deleted while its execution ran; it is looked at again")]
+    #[error("{key} was replaced or deleted while its execution ran")]
     Superseded {
         /// The package.
         key: String,
     },
     /// Others keep changing an object.
-    #[error("{key} keeps being changed by others; it may be tried again")]
+    #[error("{key} keeps being changed by others")]
     Contended {
         /// The object.
         key: String,
     },
     /// The step was asked to publish, and there is nothing to publish.
-    #[error("nothing is staged for {key}; start the execution again with its first input")]
+    #[error("nothing is staged for {key}")]
     NothingStaged {
         /// The package.
         key: String,
     },
     /// A staged index can't be used any more.
-    #[error("the staged index {key} is gone; the index is aggregated again")]
+    #[error("the staged index {key} is gone")]
     StagedGone {
         /// The staged index.
         key: String,
     },
     /// A staged index is not what we wrote.
-    #[error("the staged index {key} is damaged; the index is aggregated again")]
+    #[error("the staged index {key} is damaged")]
     StagedDamaged {
         /// The staged index.
         key: String,
@@ -107,9 +104,7 @@ pub enum Failure {
         source: SnapshotError,
     },
     /// A parameter is missing or can't be read.
-    #[error(
-        "the index can't be signed; put the parameters {private_key} (SecureString: the RSA private key in PEM form) and {key_name} (String: its file name under /etc/apk/keys), then redrive or replay this execution"
-    )]
+    #[error("the index can't be signed")]
     Key {
         /// The parameter of the private key.
         private_key: String,
@@ -119,9 +114,7 @@ pub enum Failure {
         source: KeyStoreError,
     },
     /// The private key is unusable.
-    #[error(
-        "the parameter {parameter} holds no usable key; put another one, then redrive or replay this execution"
-    )]
+    #[error("the parameter {parameter} holds no usable private key")]
     PrivateKey {
         /// The parameter.
         parameter: String,
@@ -137,9 +130,7 @@ pub enum Failure {
         source: KeyError,
     },
     /// The key name is unusable.
-    #[error(
-        "the parameter {parameter} holds no usable key name; put another one, then redrive or replay this execution"
-    )]
+    #[error("the parameter {parameter} holds no usable key name")]
     KeyName {
         /// The parameter.
         parameter: String,
@@ -147,9 +138,7 @@ pub enum Failure {
         source: InvalidValue,
     },
     /// The signed index did not pass the checks of a client, so it was not published.
-    #[error(
-        "the signed index of {prefix} failed its own check and was not published; the old one stays. This is a fault of Alpinist: please report it"
-    )]
+    #[error("the signed index of {prefix} failed its own check")]
     SelfCheck {
         /// The repository prefix.
         prefix: String,
@@ -165,7 +154,7 @@ pub enum Failure {
         source: ArchiveError,
     },
     /// The store did not do what it was asked.
-    #[error("the bucket did not answer as needed")]
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -190,7 +179,7 @@ impl Failure {
         }
     }
 
-    /// Returns the message with the whole chain of causes, and the remedy of a refusal.
+    /// Returns the message with the whole chain of causes, and what to do about it.
     pub fn report(&self) -> String {
         let mut report = self.to_string();
         let mut cause = self.source();
@@ -199,11 +188,52 @@ impl Failure {
             report.push_str(&error.to_string());
             cause = error.source();
         }
-        if let Self::Refused { source, .. } = self {
-            report.push_str(". ");
-            report.push_str(&source.remedy());
+        format!("{report}. {}", self.remedy())
+    }
+
+    /// Says what to do: whole sentences.
+    fn remedy(&self) -> String {
+        match self {
+            Self::Refused { source, .. } => source.remedy(),
+            Self::InvalidInput(_) | Self::NothingStaged { .. } => {
+                r#"Start another execution with {"bucket": …, "key": …}."#.to_owned()
+            }
+            Self::Superseded { .. } | Self::StagedGone { .. } | Self::StagedDamaged { .. } => {
+                GOES_ON.to_owned()
+            }
+            Self::Key { private_key, key_name, source: KeyStoreError::Missing { .. } } => format!(
+                "Put {private_key} (SecureString: the RSA private key in PEM form) and {key_name} \
+                 (String: the file name of the public key under /etc/apk/keys), then redrive this \
+                 execution."
+            ),
+            Self::PrivateKey { parameter, .. } | Self::KeyName { parameter, .. } => {
+                format!("Put another value into {parameter}, then redrive this execution.")
+            }
+            Self::PublicKey { .. } | Self::SelfCheck { .. } | Self::Archive { .. } => {
+                "The old index stays. This is a fault of Alpinist: please report it.".to_owned()
+            }
+            Self::Contended { .. } => REDRIVE.to_owned(),
+            Self::Key { source: KeyStoreError::Store(error), .. } | Self::Store(error) => {
+                store_remedy(error)
+            }
         }
-        report
+    }
+}
+
+const GOES_ON: &str = "The execution looks again by itself.";
+const REDRIVE: &str = "Redrive this execution.";
+
+fn store_remedy(error: &StoreError) -> String {
+    match error {
+        StoreError::Conflict { .. } => GOES_ON.to_owned(),
+        StoreError::Denied { .. } => "Mend the role of this function or the policy of the bucket, \
+                                      then redrive this execution."
+            .to_owned(),
+        StoreError::Unavailable { .. } => REDRIVE.to_owned(),
+        StoreError::TooLarge { key, .. } => format!(
+            "Alpinist did not write it so: delete {key}, which is made again, then redrive this \
+             execution."
+        ),
     }
 }
 

@@ -96,7 +96,7 @@ pub enum StoreError {
         key: String,
     },
     /// We may not do this.
-    #[error("access to {key} was denied: check the role of this function and the bucket's policy")]
+    #[error("access to {key} was denied")]
     Denied {
         /// The object, prefix or parameter.
         key: String,
@@ -104,7 +104,7 @@ pub enum StoreError {
         source: Cause,
     },
     /// The store can't answer now: it throttles, fails or is out of reach.
-    #[error("the request for {key} failed; it may be tried again")]
+    #[error("the request for {key} failed")]
     Unavailable {
         /// The object, prefix or parameter.
         key: String,
