@@ -12,7 +12,7 @@ use crate::{
     index::{Index, IndexError},
     key::{KeyError, KeyName, SigningKey, VerifyingKey},
     signature::{Algorithm, Signature, SignatureName},
-    tar::{self, Bodies, Scanner, TarError},
+    tar::{self, Bodies, Entry, Scanner, TarError},
 };
 
 /// The most bytes that an index may inflate to: ten times Alpine's largest.
@@ -31,6 +31,12 @@ pub enum ArchiveError {
         /// How many there are.
         found: usize,
     },
+    /// The first stream holds something else than signatures, or an end of archive, after which
+    /// apk would read nothing more.
+    #[error(
+        "the first gzip stream of the index is not one of signatures without an end of archive"
+    )]
+    Signatures,
     /// It inflates to more than [`MAX_LENGTH`].
     #[error("the index inflates to more than {MAX_LENGTH} bytes")]
     Length,
@@ -113,10 +119,17 @@ impl<'a> IndexArchive<'a> {
     /// [`ArchiveError`], for whatever a client would refuse, signatures aside.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
         let (signatures, unsigned) = read_stream(bytes)?;
+        if unsigned.is_empty() {
+            return Err(ArchiveError::Streams { found: 1 });
+        }
+        let only_signatures =
+            !signatures.entries.is_empty() && signatures.entries.iter().all(Entry::is_signature);
+        if signatures.zero_blocks > 1 || !only_signatures {
+            return Err(ArchiveError::Signatures);
+        }
         let (content, rest) = read_stream(unsigned)?;
-        if unsigned.is_empty() || !rest.is_empty() {
-            let found = if unsigned.is_empty() { 1 } else { 3 };
-            return Err(ArchiveError::Streams { found });
+        if !rest.is_empty() {
+            return Err(ArchiveError::Streams { found: 3 });
         }
         let signatures = signatures
             .entries
@@ -127,6 +140,7 @@ impl<'a> IndexArchive<'a> {
         let mut index = None;
         for entry in content.entries {
             match entry.path.as_slice() {
+                _ if !entry.is_file => return Err(ArchiveError::Content),
                 b"DESCRIPTION" => description = text(entry.body)?,
                 b"APKINDEX" if index.is_none() => index = Some(text(entry.body)?.parse()?),
                 _ => return Err(ArchiveError::Content),

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{value::Excerpt, version};
+use crate::{
+    value::Excerpt,
+    version::{self, Version},
+};
 
 /// Why a token is not a dependency.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -109,6 +112,19 @@ impl Dependency {
         })
     }
 
+    /// Parses a token of an index, whose version may also be any that a package may have.
+    ///
+    /// Alpine 3.16 lists `opensmtpd=6.8.0p2-r4`, which apk 3 would refuse in a package.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dependency::from_str`], but for the grammar of the version.
+    pub(crate) fn parse_listed(token: &str) -> Result<Self, DependencyError> {
+        Self::parse(token, |version| {
+            version::is_canonical(version) || version.parse::<Version>().is_ok()
+        })
+    }
+
     fn parse(token: &str, is_version: impl FnOnce(&str) -> bool) -> Result<Self, DependencyError> {
         let excerpt = || Excerpt::of(token.as_bytes());
         if token.len() > Self::MAX_LENGTH {
@@ -211,12 +227,22 @@ mod tests {
     #[rstest]
     #[case("a", "a")]
     #[case("!a", "!a")]
+    #[case("a=1", "a=1")]
     #[case("a==1", "a=1")]
+    #[case("a<1", "a<1")]
+    #[case("a<=1", "a<=1")]
     #[case("a=<1", "a<=1")]
+    #[case("a>1", "a>1")]
+    #[case("a>=1", "a>=1")]
     #[case("a=>1", "a>=1")]
+    #[case("a><Q1DNWZeWkviN7MJedLpYM8yBvmnGM=", "a><Q1DNWZeWkviN7MJedLpYM8yBvmnGM=")]
     #[case("a<>Q1DNWZeWkviN7MJedLpYM8yBvmnGM=", "a><Q1DNWZeWkviN7MJedLpYM8yBvmnGM=")]
+    #[case("a~1.2", "a~1.2")]
     #[case("a~=1.2", "a~1.2")]
+    #[case("a=~1.2", "a~1.2")]
+    #[case("a<~1", "a<~1")]
     #[case("a<~=1", "a<~1")]
+    #[case("a=~>1", "a>~1")]
     #[case("!a>~1", "!a>~1")]
     #[case("cmd:[", "cmd:[")]
     #[case("/bin/sh", "/bin/sh")]
@@ -235,10 +261,21 @@ mod tests {
     #[case("a@edge")]
     #[case("a<>=1")]
     #[case("a<>~1")]
+    #[case("a<>~=1")]
     #[case("a=xyz")]
     #[case("a=1\n")]
     fn a_token_that_apk_would_garble_is_refused(#[case] token: &str) {
         assert!(token.parse::<Dependency>().is_err());
+    }
+
+    #[test]
+    fn an_index_may_name_any_version_that_a_package_may_have() {
+        let token = "opensmtpd=6.8.0p2-r4";
+        assert_eq!(Dependency::parse_listed(token).unwrap().to_string(), token);
+        assert!(matches!(token.parse::<Dependency>(), Err(DependencyError::Version { .. })));
+        let long = format!("a~{}", "1".repeat(100));
+        assert_eq!(Dependency::parse_listed(&long), long.parse());
+        assert!(Dependency::parse_listed("a=xyz").is_err());
     }
 
     #[test]

@@ -261,9 +261,9 @@ impl FromStr for IndexEntry {
             build_time: fields.number('t')?,
             commit: fields.text('c')?,
             provider_priority: fields.number('k')?,
-            depends: fields.list('D', str::parse)?,
+            depends: fields.list('D', Dependency::parse_listed)?,
             provides: fields.list('p', Dependency::parse_provided)?,
-            install_if: fields.list('i', str::parse)?,
+            install_if: fields.list('i', Dependency::parse_listed)?,
         };
         fields.finish()?;
         entry.check_length()?;

@@ -41,15 +41,12 @@ impl GzipStream {
         loop {
             let rest = input.get(consumed..).unwrap_or_default();
             let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
-            let status = self
-                .inflate
-                .decompress(rest, &mut self.buffer, FlushDecompress::None)
-                .map_err(|_| NotGzip)?;
+            let status = self.inflate.decompress(rest, &mut self.buffer, FlushDecompress::None);
             let read = difference(self.inflate.total_in(), before_in);
             let written = difference(self.inflate.total_out(), before_out);
             consumed += read;
             sink(self.buffer.get(..written).unwrap_or_default())?;
-            if status == Status::StreamEnd {
+            if status.map_err(|_| NotGzip)? == Status::StreamEnd {
                 return Ok(Fed { consumed, ended: true });
             }
             if read == 0 && written == 0 {

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     checksum::{DataHash, PullChecksum},
     gzip::{GzipStream, NotGzip},
-    package_info::{self, PackageInfo, PackageInfoError},
+    package_info::{PackageInfo, PackageInfoError},
     tar::{Bodies, Entry, Scan, Scanner},
     value::Excerpt,
 };
@@ -171,7 +171,6 @@ pub struct PackageReader {
     stream_length: u64,
     inflated: u64,
     tar: Scanner,
-    zero_blocks: u64,
     signatures_sections: usize,
     part: Part,
 }
@@ -215,7 +214,6 @@ impl PackageReader {
             stream_length: 0,
             inflated: 0,
             tar: Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES),
-            zero_blocks: 0,
             signatures_sections: 0,
             part: Part::Leading { sha1: Sha1::new() },
         }
@@ -232,7 +230,7 @@ impl PackageReader {
             return Err(PackageError::Size);
         }
         self.check_magic(bytes)?;
-        while !bytes.is_empty() {
+        while self.magic.first() == Some(&0x1f) && !bytes.is_empty() {
             if matches!(self.part, Part::End { .. }) {
                 return Err(PackageError::AfterData);
             }
@@ -249,8 +247,10 @@ impl PackageReader {
     /// See [`PackageError`]: the file may end too early, or its data may not be what `.PKGINFO`
     /// says.
     pub fn finish(self) -> Result<Package, PackageError> {
-        if self.size == 0 {
-            return Err(PackageError::Empty);
+        match self.magic.first() {
+            None => return Err(PackageError::Empty),
+            Some(0x1f) => {}
+            Some(_) => return Err(PackageError::NotAPackage),
         }
         let (control, actual, has_files) = match self.part {
             Part::End { control, data_hash, has_files } => (control, data_hash, has_files),
@@ -341,32 +341,28 @@ impl PackageReader {
     }
 
     fn end_leading(&mut self, sha1: Sha1, scan: &Scan) -> Result<Part, PackageError> {
-        self.zero_blocks += scan.zero_blocks;
-        if self.zero_blocks > 1 {
+        if scan.entries.first().is_some_and(belongs_to_index) {
+            return Err(PackageError::IsAnIndex);
+        }
+        if scan.zero_blocks > 1 {
             return Err(PackageError::EndOfArchive { section: Section::Leading });
         }
-        let is_signature = |entry: &Entry| entry.path.starts_with(b".SIGN.");
-        if !scan.entries.is_empty() && scan.entries.iter().all(is_signature) {
+        if !scan.entries.is_empty() && scan.entries.iter().all(Entry::is_signature) {
             self.signatures_sections += 1;
             if self.signatures_sections > MAX_SIGNATURES_SECTIONS {
                 return Err(PackageError::TooManySignatures);
             }
+            self.tar = Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES).after(scan.zero_blocks);
             return Ok(Part::Leading { sha1: Sha1::new() });
         }
         let checksum = PullChecksum::new(sha1.finalize().into());
         let control = read_control(&scan.entries, checksum)?;
-        self.tar = Scanner::new(Bodies::Skip, MAX_DATA_ENTRIES);
+        self.tar = Scanner::new(Bodies::Skip, MAX_DATA_ENTRIES).after(scan.zero_blocks);
         Ok(Part::Data { control, sha256: Sha256::new() })
     }
 }
 
 fn read_control(entries: &[Entry], checksum: PullChecksum) -> Result<Control, PackageError> {
-    if entries
-        .first()
-        .is_some_and(|entry| [b"APKINDEX".as_slice(), b"DESCRIPTION"].contains(&&*entry.path))
-    {
-        return Err(PackageError::IsAnIndex);
-    }
     if let Some(entry) = entries.iter().find(|entry| !belongs_to_control(entry)) {
         return Err(PackageError::ControlEntry { path: Excerpt::of(&entry.path) });
     }
@@ -377,6 +373,10 @@ fn read_control(entries: &[Entry], checksum: PullChecksum) -> Result<Control, Pa
     Ok(Control { info: PackageInfo::parse(&info.body)?, checksum, has_scripts: entries.len() > 1 })
 }
 
+fn belongs_to_index(entry: &Entry) -> bool {
+    [b"APKINDEX".as_slice(), b"DESCRIPTION"].contains(&&*entry.path)
+}
+
 /// apk refuses `.INSTALL` and whatever is not a dot file there; a `.PKGINFO` that is no regular
 /// file could be read in two ways.
 fn belongs_to_control(entry: &Entry) -> bool {
@@ -385,5 +385,50 @@ fn belongs_to_control(entry: &Entry) -> bool {
         && !entry.path.contains(&b'/')
         && entry.path != b".INSTALL"
         && (entry.is_file || !is_info)
-        && (!is_info || entry.body.len() <= package_info::MAX_LENGTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{gzip, tar};
+
+    fn leading() -> Vec<u8> {
+        let info =
+            format!("pkgname = a\npkgver = 1\narch = noarch\ndatahash = {}\n", "0".repeat(64));
+        gzip::compress(&tar::write_segment(&[(".PKGINFO", info.as_bytes())]).unwrap()).unwrap()
+    }
+
+    fn data(content: &[u8]) -> Vec<u8> {
+        gzip::compress(&tar::write_archive(&[("usr/hello", content)]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_s3_would_not_take_at_once_is_refused() {
+        let mut reader = PackageReader::new();
+        let leading = leading();
+        reader.push(&leading).unwrap();
+        reader.size = MAX_SIZE - 1;
+        assert_eq!(reader.push(&[0x1f]), Ok(()));
+        let error = reader.push(&[0x8b]).unwrap_err();
+        assert_eq!(error.to_string(), "the file is larger than 5368709120 bytes");
+    }
+
+    #[test]
+    fn a_data_section_that_inflates_beyond_all_measure_is_refused() {
+        let mut reader = PackageReader::new();
+        reader.push(&leading()).unwrap();
+        reader.inflated = MAX_DATA_LENGTH - 2047;
+        let error = reader.push(&data(b"hello\n")).unwrap_err();
+        assert_eq!(error.to_string(), "the data section inflates to more than 68719476736 bytes");
+    }
+
+    #[test]
+    fn each_section_may_inflate_to_its_limit() {
+        let mut reader = PackageReader::new();
+        let leading = leading();
+        reader.inflated = MAX_CONTROL_LENGTH - 1024;
+        reader.push(&leading).unwrap();
+        reader.inflated = MAX_DATA_LENGTH - 2048;
+        assert_eq!(reader.push(&data(b"hello\n")), Ok(()));
+    }
 }

@@ -19,6 +19,9 @@ use crate::{
 /// The most bytes of a `.PKGINFO` that are read: real ones stay below 100 KiB.
 pub const MAX_LENGTH: usize = 1024 * 1024;
 
+/// The most bytes of a line of `.PKGINFO` with its newline: apk refuses longer ones (measured).
+const MAX_LINE: usize = 128 * 1024;
+
 /// What `.PKGINFO` says, as far as an index or a check of the package needs it.
 ///
 /// Left out are `packager`, `triggers`, `replaces` and `replaces_priority`, which `apk index`
@@ -66,6 +69,12 @@ pub enum PackageInfoError {
     /// It is longer than [`MAX_LENGTH`].
     #[error(".PKGINFO is longer than {MAX_LENGTH} bytes")]
     Length,
+    /// A line is longer than apk can read.
+    #[error(".PKGINFO has a line of more than {MAX_LINE} bytes, `{line}`")]
+    Line {
+        /// The line.
+        line: Excerpt,
+    },
     /// It is not UTF-8.
     #[error(".PKGINFO is not UTF-8 near `{near}`")]
     Encoding {
@@ -124,12 +133,19 @@ impl PackageInfo {
             return Err(PackageInfoError::Length);
         }
         let text = str::from_utf8(content).map_err(|error| {
-            let start = error.valid_up_to().saturating_sub(20);
-            let near = content.get(start..error.valid_up_to() + 4).unwrap_or(content);
-            PackageInfoError::Encoding { near: Excerpt::of(near) }
+            let (before, after) = content.split_at(error.valid_up_to());
+            let start = before.len().saturating_sub(20);
+            let near = before.iter().skip(start).chain(after.iter().take(4));
+            PackageInfoError::Encoding { near: Excerpt::of(&near.copied().collect::<Vec<_>>()) }
         })?;
         let mut keys = Keys::default();
-        for line in text.split('\n').filter(|line| !line.starts_with('#')) {
+        for line in text.split('\n') {
+            if line.len() >= MAX_LINE {
+                return Err(PackageInfoError::Line { line: Excerpt::of(line.as_bytes()) });
+            }
+            if line.starts_with('#') {
+                continue;
+            }
             if let Some((key, value)) = line.split_once(" = ") {
                 keys.take(key, value)?;
             }

@@ -1,6 +1,6 @@
 //! Tar as apk reads it: a scanner for bytes that arrive piece by piece, and a writer.
 
-use std::io;
+use std::{io, ops::Range};
 
 use ::tar::{Builder, EntryType, Header, PaxExtensions};
 
@@ -58,8 +58,16 @@ pub enum TarError {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) path: Vec<u8>,
+    /// Whether apk takes it for a regular file, which it does not for the NUL of old tars.
     pub(crate) is_file: bool,
     pub(crate) body: Vec<u8>,
+}
+
+impl Entry {
+    /// Tells whether apk takes this for a signature, if only such stand before it.
+    pub(crate) fn is_signature(&self) -> bool {
+        self.is_file && self.path.starts_with(b".SIGN.") && !self.path.contains(&b'/')
+    }
 }
 
 /// Whether a scanner keeps entries with their bodies, or only looks at them.
@@ -117,6 +125,12 @@ impl Scanner {
             long_path: None,
             scan: Scan::default(),
         }
+    }
+
+    /// Continues a tar that had so many zero blocks before.
+    pub(crate) fn after(mut self, zero_blocks: u64) -> Self {
+        self.scan.zero_blocks = zero_blocks;
+        self
     }
 
     /// Takes the next bytes of the tar.
@@ -190,16 +204,16 @@ impl Scanner {
                 self.state = skip(size + padding(size));
                 Ok(())
             }
-            _ => self.take_entry(header, size),
+            _ => self.take_entry(header, block, size),
         }
     }
 
-    fn take_entry(&mut self, header: &Header, size: u64) -> Result<(), TarError> {
+    fn take_entry(&mut self, header: &Header, block: &[u8], size: u64) -> Result<(), TarError> {
         self.scan.count += 1;
         if self.scan.count > self.max_entries {
             return Err(TarError::Entries { max: self.max_entries });
         }
-        let path = self.long_path.take().unwrap_or_else(|| header.path_bytes().into_owned());
+        let path = self.long_path.take().unwrap_or_else(|| header_path(block));
         if leaves_directory(&path) {
             return Err(TarError::Path { path: Excerpt::of(&path) });
         }
@@ -207,7 +221,7 @@ impl Scanner {
             self.state = skip(size + padding(size));
             return Ok(());
         }
-        let is_file = matches!(header.entry_type(), EntryType::Regular | EntryType::Continuous);
+        let is_file = matches!(header.as_old().linkflag, [b'0' | b'7']);
         self.collect(Purpose::Entry { path, is_file }, size)
     }
 
@@ -225,9 +239,11 @@ impl Scanner {
                 self.scan.entries.push(Entry { path, is_file, body });
             }
             Purpose::Pax => {
-                let malformed = TarError::Extension { offset: self.offset - body.len() as u64 };
-                if let Some(path) = pax_path(&body).map_err(|_| malformed)? {
-                    self.long_path = Some(path);
+                let offset = self.offset.saturating_sub((BLOCK + body.len()) as u64);
+                match pax_path(&body) {
+                    Ok(None) => {}
+                    Ok(Some(path)) if !path.contains(&0) => self.long_path = Some(path),
+                    _ => return Err(TarError::Extension { offset }),
                 }
             }
             Purpose::LongName => {
@@ -245,12 +261,23 @@ pub(crate) struct Scan {
     pub(crate) entries: Vec<Entry>,
     /// The number of entries.
     pub(crate) count: u64,
-    /// The number of blocks that begin with a zero byte: apk ends the archive at the second.
+    /// The number of blocks that begin with a zero byte, with those before: apk ends the archive
+    /// at the second.
     pub(crate) zero_blocks: u64,
 }
 
 fn is_ustar(block: &[u8]) -> bool {
     block.get(257..262) == Some(b"ustar")
+}
+
+/// Returns the path of a header: apk joins prefix and name in whatever dialect of tar.
+fn header_path(block: &[u8]) -> Vec<u8> {
+    let field = |range: Range<usize>| {
+        let field = block.get(range).unwrap_or_default();
+        field.split(|byte| *byte == 0).next().unwrap_or_default()
+    };
+    let (name, prefix) = (field(0..100), field(345..500));
+    if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
 }
 
 fn checksum_fits(header: &Header, block: &[u8]) -> bool {
@@ -267,10 +294,10 @@ fn checksum_fits(header: &Header, block: &[u8]) -> bool {
 /// not the base-256 form of GNU tar.
 fn octal_size(header: &Header) -> Option<u64> {
     let field = &header.as_old().size;
-    if field.first().is_some_and(|byte| byte & 0x80 != 0) {
-        return None;
-    }
-    header.entry_size().ok()
+    let digits = field.split(|byte| matches!(byte, 0 | b' ')).next()?;
+    let octal = digits.iter().all(|byte| matches!(byte, b'0'..=b'7'));
+    let digits = str::from_utf8(digits).ok().filter(|_| octal)?;
+    u64::from_str_radix(digits, 8).ok()
 }
 
 fn padding(size: u64) -> u64 {
@@ -312,11 +339,40 @@ pub(crate) fn write_archive(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
     let mut builder = Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::Regular);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_username("root")?;
         header.set_groupname("root")?;
         header.set_size(content.len() as u64);
         builder.append_data(&mut header, name, *content)?;
     }
     builder.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tar_may_have_as_many_entries_as_its_scanner_allows() {
+        let tar = write_archive(&[("a", b"1"), ("b", b""), ("c", b"3")]).unwrap();
+        for bodies in [Bodies::Keep, Bodies::Skip] {
+            let mut scanner = Scanner::new(bodies, 3);
+            scanner.feed(&tar).unwrap();
+            assert_eq!(scanner.finish().unwrap().count, 3);
+            let error = Scanner::new(bodies, 2).feed(&tar).unwrap_err();
+            assert_eq!(error.to_string(), "tar has more than 2 entries");
+        }
+    }
+
+    #[test]
+    fn a_segment_is_an_archive_without_its_end() {
+        let files: [(&str, &[u8]); 2] = [("a", b"1"), ("b", &[2; 513])];
+        let (archive, segment) = (write_archive(&files).unwrap(), write_segment(&files).unwrap());
+        assert_eq!(archive, [&*segment, &[0; 2 * BLOCK]].concat());
+        assert_eq!(segment.len(), (2 + 3) * BLOCK);
+    }
 }

@@ -165,3 +165,73 @@ macro_rules! checked_string {
 checked_string!(PackageName);
 checked_string!(Architecture);
 checked_string!(FieldText);
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde::de::{
+        IntoDeserializer as _,
+        value::{Error, StrDeserializer},
+    };
+
+    use super::*;
+
+    #[rstest]
+    #[case("g++", true)]
+    #[case("7zip", true)]
+    #[case("A.b_c-d", true)]
+    #[case(&"a".repeat(128), true)]
+    #[case(&"a".repeat(129), false)]
+    #[case("", false)]
+    #[case(".hidden", false)]
+    #[case("-option", false)]
+    #[case("a b", false)]
+    #[case("a/b", false)]
+    #[case("a\nP:b", false)]
+    #[case("ä", false)]
+    fn a_package_name_is_safe_in_a_url_and_in_an_index(#[case] text: &str, #[case] valid: bool) {
+        assert_eq!(text.parse::<PackageName>().is_ok(), valid);
+        let deserializer: StrDeserializer<'_, Error> = text.into_deserializer();
+        assert_eq!(PackageName::deserialize(deserializer).is_ok(), valid, "deserialised");
+    }
+
+    #[rstest]
+    #[case("x86_64", true)]
+    #[case("noarch", true)]
+    #[case(&"a".repeat(32), true)]
+    #[case(&"a".repeat(33), false)]
+    #[case("", false)]
+    #[case("X86", false)]
+    #[case("..", false)]
+    #[case("a/b", false)]
+    #[case("a\n", false)]
+    fn an_architecture_is_safe_as_a_directory(#[case] text: &str, #[case] valid: bool) {
+        assert_eq!(text.parse::<Architecture>().is_ok(), valid);
+        let deserializer: StrDeserializer<'_, Error> = text.into_deserializer();
+        assert_eq!(Architecture::deserialize(deserializer).is_ok(), valid, "deserialised");
+    }
+
+    #[rstest]
+    #[case("", true)]
+    #[case("Größe: 1 = 2 ", true)]
+    #[case("a\nb", false)]
+    #[case("a\r", false)]
+    #[case("\t", false)]
+    #[case("\0", false)]
+    #[case("\u{7f}", false)]
+    fn a_field_has_no_control_characters(#[case] text: &str, #[case] valid: bool) {
+        assert_eq!(text.parse::<FieldText>().is_ok(), valid);
+    }
+
+    #[rstest]
+    #[case(b"plain", "plain")]
+    #[case(b"a\nb\x1b[0m", "a\\nb\\u{1b}[0m")]
+    #[case(b"Andr\xe9", "Andr\u{fffd}")]
+    #[case(&[b'a'; 80], &"a".repeat(80))]
+    #[case(&[b'a'; 81], &("a".repeat(80) + "…"))]
+    #[case(&[b'a'; 1000], &("a".repeat(80) + "…"))]
+    #[case(&"🦀".repeat(100).into_bytes(), &("🦀".repeat(80) + "…"))]
+    fn an_excerpt_is_short_and_safe_to_show(#[case] bytes: &[u8], #[case] shown: &str) {
+        assert_eq!(Excerpt::of(bytes).to_string(), shown);
+    }
+}

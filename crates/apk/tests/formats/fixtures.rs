@@ -1,0 +1,188 @@
+//! What other tools made: packages by Alpine's builders and by melange, an index by Alpine.
+//!
+//! They are not part of the project, but lie beside it in `../shared/fixtures`. The golden files in
+//! `entries/` are what `apk index --rewrite-arch` writes for them. Each test has a sibling in
+//! another module that needs no such file.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use alpinist_apk::{
+    archive::IndexArchive,
+    checksum::DataHash,
+    entry::IndexEntry,
+    index::Index,
+    key::{KeyName, VerifyingKey},
+    package::{Package, PackageError},
+    signature::Algorithm,
+    value::Architecture,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{
+    read, read_pieces,
+    tar::{entries, streams},
+};
+
+const INDEX: &str = "indexes/alpine-3.16-APKINDEX.tar.gz";
+const INDEX_KEY: &str = "alpine-devel@lists.alpinelinux.org-6165ee59.rsa.pub";
+
+fn fixtures() -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
+    let folder = env::var_os("ALPINIST_FIXTURES").map_or(beside, PathBuf::from);
+    assert!(
+        folder.join("packages").is_dir(),
+        "no fixtures in {}: put the folder `shared` beside the project, or set ALPINIST_FIXTURES \
+         to the folder that holds `packages`, `indexes` and `keys`",
+        folder.display()
+    );
+    folder
+}
+
+fn fixture(path: &str) -> Vec<u8> {
+    let path = fixtures().join(path);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Returns the stems of the file names in a folder.
+fn stems(folder: &Path) -> BTreeSet<String> {
+    let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    fs::read_dir(folder).unwrap().map(|file| stem(file.unwrap().path())).collect()
+}
+
+fn packages() -> impl Iterator<Item = (String, Vec<u8>)> {
+    stems(&fixtures().join("packages")).into_iter().map(|stem| {
+        let bytes = fixture(&format!("packages/{stem}.apk"));
+        (stem, bytes)
+    })
+}
+
+fn key(name: &str) -> VerifyingKey {
+    let pem = String::from_utf8(fixture(&format!("keys/{name}"))).unwrap();
+    VerifyingKey::from_pem(&pem).unwrap()
+}
+
+/// Makes the entry of a package that lies in the directory of its own architecture, or in that of
+/// `x86_64` if it fits all.
+fn entry(package: Package) -> IndexEntry {
+    let Package { info, checksum, size, has_content, .. } = package;
+    let architecture = if info.architecture.is_noarch() {
+        "x86_64".parse::<Architecture>().unwrap()
+    } else {
+        info.architecture.clone()
+    };
+    IndexEntry::new(info, architecture, checksum, size, has_content).unwrap()
+}
+
+#[test]
+fn each_real_package_has_the_entry_that_apk_index_writes() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/entries");
+    assert_eq!(stems(&fixtures().join("packages")), stems(&golden));
+    for (stem, bytes) in packages() {
+        let package = read(&bytes).unwrap_or_else(|error| panic!("{stem}: {error}"));
+        let expected = fs::read_to_string(golden.join(format!("{stem}.txt"))).unwrap();
+        let entry = entry(package);
+        assert_eq!(entry.to_string(), expected, "{stem}");
+        assert_eq!(entry.file_stem(), stem);
+    }
+}
+
+#[test]
+fn real_packages_are_the_same_in_small_pieces() {
+    for (stem, bytes) in packages() {
+        assert_eq!(read_pieces(bytes.chunks(7)), read(&bytes), "{stem}");
+    }
+}
+
+#[test]
+fn real_packages_that_are_cut_off_anywhere_are_refused() {
+    for (stem, bytes) in packages() {
+        for length in (0..bytes.len()).step_by(23) {
+            assert!(read(&bytes[..length]).is_err(), "{stem} cut to {length}");
+        }
+    }
+}
+
+#[test]
+fn real_packages_with_other_data_than_they_declare_are_refused() {
+    let mut all = packages();
+    let (Some((_, first)), Some((_, second))) = (all.next(), all.next()) else {
+        panic!("fewer than two packages")
+    };
+    let data = streams(&second).pop().unwrap().0;
+    let leading = first.len() - streams(&first).pop().unwrap().0.len();
+    let mixed = [&first[..leading], data].concat();
+    let error = read(&mixed).unwrap_err();
+    assert!(matches!(error, PackageError::DataHash { .. }), "{error}");
+}
+
+#[test]
+fn the_index_of_alpine_prints_as_it_was_written() {
+    let bytes = fixture(INDEX);
+    let archive = IndexArchive::read(&bytes).unwrap();
+    assert_eq!(archive.index.entries().len(), 4929);
+    assert_eq!(archive.description, "v3.16.3-13-g4d933a1fa3");
+    let [_, (stream, tar)] = &*streams(&bytes) else { panic!("not two gzip streams") };
+    assert_eq!(archive.unsigned, *stream);
+    let written = entries(tar).0[1].1;
+    assert!(archive.index.to_string().as_bytes() == written, "prints otherwise");
+}
+
+/// The hash is that of the entries in the order of a throw-away program that was held against
+/// `apk index`.
+#[test]
+fn the_index_of_alpine_has_the_order_of_apk_index_once_it_is_sorted() {
+    let bytes = fixture(INDEX);
+    let archive = IndexArchive::read(&bytes).unwrap();
+    let sorted = Index::new(archive.index.entries().iter().cloned()).to_string();
+    let hash = DataHash::new(Sha256::digest(sorted).into()).to_string();
+    assert_eq!(hash, "042ca35ff6eb35355ad4a875673ae730c8de0d3a8f6313a1c7d6df4c275df2c1");
+}
+
+#[test]
+fn the_index_of_alpine_verifies_with_its_key() {
+    let bytes = fixture(INDEX);
+    let archive = IndexArchive::read(&bytes).unwrap();
+    let name: KeyName = INDEX_KEY.parse().unwrap();
+    let [(signature, _)] = &*archive.signatures else { panic!("not one signature") };
+    assert_eq!((signature.algorithm, &signature.key_name), (Algorithm::RsaSha1, &name));
+    assert!(archive.is_signed_by(&name, &key(INDEX_KEY)));
+    assert!(!archive.is_signed_by(&name, &key("melange.rsa.pub")));
+    assert!(!archive.is_signed_by(&"melange.rsa.pub".parse().unwrap(), &key(INDEX_KEY)));
+}
+
+#[test]
+fn the_index_of_alpine_with_a_flipped_bit_is_refused_or_does_not_verify() {
+    let bytes = fixture(INDEX);
+    let (name, key) = (INDEX_KEY.parse().unwrap(), key(INDEX_KEY));
+    let signed = streams(&bytes)[0].0.len();
+    let places = [300, signed + 4, signed + 9, bytes.len() / 2, bytes.len() - 1];
+    for position in places {
+        let mut flipped = bytes.clone();
+        flipped[position] ^= 1;
+        let accepted =
+            IndexArchive::read(&flipped).is_ok_and(|archive| archive.is_signed_by(&name, &key));
+        assert!(!accepted, "accepted a flipped bit at byte {position}");
+    }
+}
+
+#[test]
+fn an_index_in_place_of_a_package_is_refused_by_name() {
+    assert_eq!(read(&fixture(INDEX)), Err(PackageError::IsAnIndex));
+}
+
+#[test]
+fn real_public_keys_are_read_and_written_alike() {
+    let keys = fs::read_dir(fixtures().join("keys")).unwrap();
+    let names = keys.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names: Vec<_> = names.collect();
+    assert_eq!(names.len(), 4);
+    for name in names {
+        assert!(name.parse::<KeyName>().is_ok(), "{name}");
+        let pem = String::from_utf8(fixture(&format!("keys/{name}"))).unwrap();
+        assert_eq!(key(&name).to_pem().unwrap().trim(), pem.trim(), "{name}");
+    }
+}

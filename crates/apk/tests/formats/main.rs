@@ -1,0 +1,28 @@
+//! Tests of the formats from the outside: real files, broken files, properties, signatures.
+//!
+//! | module | what it holds the crate against |
+//! |---|---|
+//! | `fixtures` | packages, keys and an index that other tools made |
+//! | `acceptance` | odd packages that apk installs |
+//! | `refusals` | files that are no package, with the text of each refusal |
+//! | `chunks` | the pieces in which a package arrives |
+//! | `properties` | arbitrary values and bytes |
+//! | `keys` | keys made by `openssl` |
+//! | `publication` | the signed index that we write, and indexes that a client would refuse |
+
+#[cfg(test)]
+mod acceptance;
+#[cfg(test)]
+mod chunks;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod publication;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,287 @@
+//! What holds for arbitrary values and bytes.
+
+use std::cmp::Ordering;
+
+use alpinist_apk::{
+    archive::IndexArchive,
+    checksum::PullChecksum,
+    dependency::Dependency,
+    entry::IndexEntry,
+    index::Index,
+    key::{SigningKey, VerifyingKey},
+    package::Package,
+    package_info::PackageInfo,
+    value::FieldText,
+    version::Version,
+};
+use proptest::prelude::*;
+
+use crate::support::{
+    package::Parts,
+    read,
+    tar::{end_of_archive, file, gzip, mended},
+};
+
+/// Text without control characters, of which one byte could be part of another format.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[ -~äЖ中🦀]{1,40}", "[:=<>~!,.\\[ A-Za-z]{1,20}"]
+}
+
+fn version() -> impl Strategy<Value = String> {
+    "[0-9]{1,3}(\\.[0-9]{1,3}){0,2}[a-z]?(_(alpha|rc|git|p)[0-9]{0,2}){0,2}(~[0-9a-f]{1,4})?(-r[0-9])?"
+}
+
+/// Versions that often agree in their first parts, inside and outside the grammar.
+fn accepted_version() -> impl Strategy<Value = Version> {
+    prop_oneof![version(), "[01]([01.]|a|_rc|_p|_x|~|-r|-|\\+){0,5}"]
+        .prop_filter_map("not a version", |text| text.parse().ok())
+}
+
+fn token() -> impl Strategy<Value = String> {
+    let operator = "=|==|<|<=|=<|>|>=|=>|~|~=|=~|<~|>~|><|<>";
+    let versioned = (operator, version()).prop_map(|(operator, version)| operator + &version);
+    ("!?[a-zA-Z0-9+._,:/\\[\\]-]{1,12}", prop_oneof![Just(String::new()), versioned])
+        .prop_map(|(name, constraint)| name + &constraint)
+}
+
+fn tokens() -> impl Strategy<Value = String> {
+    prop::collection::vec(token(), 1..5).prop_map(|tokens| tokens.join(" "))
+}
+
+prop_compose! {
+    fn info()(
+        name in "[a-zA-Z0-9][a-zA-Z0-9._+-]{0,20}",
+        version in accepted_version(),
+        architecture in "[a-z0-9_]{1,10}",
+        (size, time, priority) in any::<(u64, u64, u16)>(),
+        texts in prop::collection::vec(text(), 6),
+        lists in prop::collection::vec(
+            (prop::sample::select(vec!["depend", "provides", "install_if"]), tokens()),
+            0..6,
+        ),
+    ) -> PackageInfo {
+        let keys = ["pkgdesc", "url", "license", "origin", "maintainer", "commit"];
+        let lines = keys.into_iter().zip(&texts).chain(lists.iter().map(|(key, list)| (*key, list)));
+        let lines: Vec<_> = lines.map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let hash = "0".repeat(64);
+        let text = format!(
+            "pkgname = {name}\npkgver = {version}\narch = {architecture}\nsize = {size}\n\
+             builddate = {time}\nprovider_priority = {priority}\ndatahash = {hash}\n{}",
+            lines.concat()
+        );
+        PackageInfo::parse(text.as_bytes()).unwrap()
+    }
+}
+
+prop_compose! {
+    fn entry()(
+        info in info(),
+        (sha1, size, has_content) in any::<([u8; 20], u64, bool)>(),
+    ) -> IndexEntry {
+        let checksum = PullChecksum::new(sha1);
+        IndexEntry::new(info, "x86_64".parse().unwrap(), checksum, size, has_content).unwrap()
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_entry_is_parsed_as_it_was_printed(entry in entry()) {
+        let text = entry.to_string();
+        prop_assert_eq!(text.parse::<IndexEntry>(), Ok(entry));
+        prop_assert!(text.ends_with("\n\n"));
+        prop_assert_eq!(text.matches("\n\n").count(), 1);
+    }
+
+    #[test]
+    fn an_index_is_parsed_as_it_was_printed(entries in prop::collection::vec(entry(), 0..6)) {
+        let index = Index::new(entries);
+        prop_assert_eq!(index.to_string().parse::<Index>(), Ok(index));
+    }
+
+    #[test]
+    fn an_index_does_not_depend_on_the_order_in_which_its_entries_come(
+        entries in prop::collection::vec(entry(), 0..6),
+        names in prop::collection::vec("[aAbB]{1,2}", 6),
+    ) {
+        let named = entries.into_iter().zip(names).map(|(mut entry, name)| {
+            entry.name = name.parse().unwrap();
+            entry
+        });
+        let mut entries: Vec<_> = named.collect();
+        entries.sort_by_key(IndexEntry::file_stem);
+        entries.dedup_by_key(|entry| entry.file_stem());
+        let reversed = entries.iter().rev().cloned();
+        prop_assert_eq!(Index::new(reversed), Index::new(entries.clone()));
+    }
+
+    #[test]
+    fn a_dependency_is_parsed_as_it_was_printed(token in token()) {
+        let dependency: Dependency = token.parse().unwrap();
+        prop_assert_eq!(dependency.to_string().parse::<Dependency>(), Ok(dependency));
+    }
+
+    #[test]
+    fn whatever_is_taken_for_a_dependency_is_printed_as_one_token(
+        token in "[ab01.~<>=!@:/_r\\n\\r\\t -]{0,8}",
+    ) {
+        let readings = [token.parse::<Dependency>(), Dependency::parse_provided(&token)];
+        for (position, dependency) in readings.into_iter().enumerate() {
+            let Ok(dependency) = dependency else { continue };
+            let text = dependency.to_string();
+            prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");
+            let again =
+                if position == 0 { text.parse() } else { Dependency::parse_provided(&text) };
+            prop_assert_eq!(again, Ok(dependency));
+        }
+    }
+
+    #[test]
+    fn a_version_is_parsed_as_it_was_printed(version in accepted_version()) {
+        prop_assert_eq!(version.to_string().parse::<Version>(), Ok(version));
+    }
+
+    #[test]
+    fn the_order_of_versions_is_total(
+        a in accepted_version(),
+        b in accepted_version(),
+        c in accepted_version(),
+    ) {
+        prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+        prop_assert_eq!(a.cmp(&b) == Ordering::Equal, a == b);
+        let mut sorted = [&a, &b, &c];
+        sorted.sort();
+        prop_assert!(sorted[0] <= sorted[2], "{sorted:?}");
+    }
+
+    #[test]
+    fn every_version_of_the_grammar_is_canonical(text in version()) {
+        prop_assert!(text.parse::<Version>().unwrap().is_canonical());
+    }
+
+    #[test]
+    fn a_text_never_smuggles_a_line_into_an_entry(
+        mut entry in entry(),
+        field in 0_usize..6,
+        text in prop_oneof![any::<String>(), "[a:\\n\\r\\x00\\x0b\\x0c\\x7f]{0,4}"],
+    ) {
+        let Ok(text) = text.parse::<FieldText>() else { return Ok(()) };
+        let lines = |entry: &IndexEntry| entry.to_string().lines().count();
+        let fields = [
+            &mut entry.description, &mut entry.url, &mut entry.license,
+            &mut entry.origin, &mut entry.maintainer, &mut entry.commit,
+        ];
+        *fields.into_iter().nth(field).unwrap() = "x".parse().unwrap();
+        let before = lines(&entry);
+        let fields = [
+            &mut entry.description, &mut entry.url, &mut entry.license,
+            &mut entry.origin, &mut entry.maintainer, &mut entry.commit,
+        ];
+        let always_there = field < 3 || !text.is_empty();
+        *fields.into_iter().nth(field).unwrap() = text;
+        prop_assert_eq!(lines(&entry), before - usize::from(!always_there));
+        prop_assert!(!entry.to_string().contains(['\r', '\0', '\x0b', '\x0c', '\x7f']));
+    }
+
+    #[test]
+    fn whatever_is_taken_for_an_index_is_printed_as_one(
+        text in "([CPVASITULomtckDpiZ]:[a-z0-9=:\\n -]{0,6}\\n){0,9}",
+        entries in prop::collection::vec(entry(), 0..3),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let valid = Index::new(entries).to_string();
+        let position = (0..=cut.index(valid.len() + 1)).rev()
+            .find(|position| valid.is_char_boundary(*position)).unwrap();
+        let (before, after) = valid.split_at(position);
+        if let Ok(index) = format!("{before}{text}{after}").parse::<Index>() {
+            prop_assert_eq!(index.to_string().parse::<Index>(), Ok(index));
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_nothing_to_us(
+        prefix in prop::sample::select(vec![&b""[..], b"\x1f\x8b", b"\x1f\x8b\x08\0\0\0\0\0\x02\x03"]),
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+    ) {
+        let bytes = [prefix, &bytes].concat();
+        prop_assert!(read(&bytes).is_err());
+        prop_assert!(IndexArchive::read(&bytes).is_err());
+        let text = String::from_utf8_lossy(&bytes);
+        prop_assert!(PackageInfo::parse(&bytes).is_err());
+        prop_assert!(SigningKey::from_pem(&text).is_err());
+        prop_assert!(VerifyingKey::from_pem(&text).is_err());
+    }
+}
+
+/// A change of a few bytes somewhere.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Set(u8),
+    Flip(u32),
+    Remove(usize),
+    Repeat(usize),
+}
+
+fn mutations() -> impl Strategy<Value = Vec<(prop::sample::Index, Mutation)>> {
+    let mutation = prop_oneof![
+        any::<u8>().prop_map(Mutation::Set),
+        (0_u32..8).prop_map(Mutation::Flip),
+        (1_usize..40).prop_map(Mutation::Remove),
+        (1_usize..600).prop_map(Mutation::Repeat),
+    ];
+    prop::collection::vec((any::<prop::sample::Index>(), mutation), 1..4)
+}
+
+fn mutate(mut bytes: Vec<u8>, mutations: &[(prop::sample::Index, Mutation)]) -> Vec<u8> {
+    for (position, mutation) in mutations {
+        if bytes.is_empty() {
+            break;
+        }
+        let start = position.index(bytes.len());
+        let up_to = |length: usize| start..(start + length).min(bytes.len());
+        match mutation {
+            Mutation::Set(byte) => bytes[start] = *byte,
+            Mutation::Flip(bit) => bytes[start] ^= 1 << bit,
+            Mutation::Remove(length) => drop(bytes.drain(up_to(*length))),
+            Mutation::Repeat(length) => {
+                let repeated = bytes[up_to(*length)].to_vec();
+                bytes.splice(start..start, repeated);
+            }
+        }
+    }
+    bytes
+}
+
+/// Returns what a package says, without what follows from its bytes.
+fn meaning(package: Package) -> (PackageInfo, bool) {
+    (package.info, package.has_content)
+}
+
+proptest! {
+    #[test]
+    fn a_mutated_package_is_refused_or_means_the_same(mutations in mutations()) {
+        let original = Parts::new().after_info(file(".post-install", "#!/bin/sh\n")).build();
+        if let Ok(package) = read(&mutate(original.clone(), &mutations)) {
+            prop_assert_eq!(meaning(package), meaning(read(&original).unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_mutated_control_tar_never_panics(mutations in mutations()) {
+        let parts = Parts::new().after_info(file(".post-install", "#!/bin/sh\n"));
+        let control = gzip(mended(mutate(parts.control_tar(), &mutations)));
+        if let Ok(package) = read(&parts.sections().map_control(|_| control).build()) {
+            let Package { info, checksum, size, has_content, .. } = package;
+            let entry =
+                IndexEntry::new(info, "x86_64".parse().unwrap(), checksum, size, has_content);
+            let entry = entry.unwrap();
+            prop_assert_eq!(entry.to_string().parse::<IndexEntry>(), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn a_mutated_data_tar_never_panics(mutations in mutations()) {
+        let tar = [file("usr/hello", "hello\n"), file("usr/bye", ""), end_of_archive()].concat();
+        let data = gzip(mended(mutate(tar, &mutations)));
+        let _never_panics = read(&Parts::new().data_stream(data).build());
+    }
+}

@@ -1,0 +1,30 @@
+//! What the tests share.
+
+pub(crate) mod openssl;
+pub(crate) mod package;
+pub(crate) mod tar;
+
+use std::error::Error;
+
+use alpinist_apk::package::{Package, PackageError, PackageReader};
+
+/// Reads a package that arrives in one piece.
+pub(crate) fn read(bytes: &[u8]) -> Result<Package, PackageError> {
+    read_pieces([bytes])
+}
+
+pub(crate) fn read_pieces<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Package, PackageError> {
+    let mut reader = PackageReader::new();
+    pieces.into_iter().try_for_each(|piece| reader.push(piece))?;
+    reader.finish()
+}
+
+/// Returns the text of an error with those of its causes, as an operator would see it.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| (*error).source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

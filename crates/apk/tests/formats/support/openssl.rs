@@ -1,0 +1,43 @@
+//! The `openssl` command, as the maker of keys and the judge of signatures.
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::LazyLock,
+};
+
+use alpinist_apk::key::{KeyName, SigningKey};
+
+/// Runs `openssl` and returns what it prints.
+pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new("openssl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("these tests need the `openssl` command (`apt-get install openssl`): {error}")
+        });
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {arguments:?} failed: {complaint}");
+    output.stdout
+}
+
+/// Runs `openssl` to make a key, and returns its PEM.
+pub(crate) fn pem(arguments: &[&str], input: &str) -> String {
+    String::from_utf8(openssl(arguments, input.as_bytes())).unwrap()
+}
+
+/// A private key for all tests that need just any: 2048 bits, PKCS #8.
+pub(crate) static KEY: LazyLock<String> = LazyLock::new(|| pem(&["genrsa", "2048"], ""));
+
+pub(crate) fn signing_key() -> SigningKey {
+    SigningKey::from_pem(&KEY).unwrap()
+}
+
+pub(crate) fn key_name() -> KeyName {
+    "ops@example.com-5f3c2a1b.rsa.pub".parse().unwrap()
+}
