@@ -141,3 +141,97 @@ async fn a_package_that_is_deleted_while_it_is_published_does_not_stay_listed() 
     execute(&store, &key("a-1-r0")).await.unwrap();
     assert_eq!(listed(&store), <[&str; 0]>::default());
 }
+
+/// Arms `store` to do something once, before the first request that fits.
+fn once(
+    store: &MemoryStore,
+    is_moment: fn(Request<'_>) -> bool,
+    mut act: impl FnMut(&MemoryStore) + Send + 'static,
+) {
+    let mut armed = true;
+    store.before_requests(move |store, request| {
+        if armed && is_moment(request) {
+            armed = false;
+            act(store);
+        }
+        Ok(())
+    });
+}
+
+#[tokio::test]
+async fn a_fragment_that_a_rival_wrote_meanwhile_is_not_overwritten() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
+    let late = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    once(
+        &store,
+        |request| matches!(request, Request::Put(_)),
+        |store| {
+            store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
+            rival(store, &key("a-1-r0"));
+        },
+    );
+    let failure = step::write_index(&store, late).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Superseded);
+    let fragment = store.content(&format!("{PREFIX}a-1-r0.index")).unwrap();
+    let fragment = String::from_utf8(fragment.to_vec()).unwrap();
+    assert!(fragment.contains(&checksum(&store, "a-1-r0")), "{fragment}");
+}
+
+#[tokio::test]
+async fn a_fragment_of_a_package_that_came_back_is_noticed_when_removed() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.remove(&key("a-1-r0"));
+    let gone = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    once(
+        &store,
+        |request| matches!(request, Request::Delete(_)),
+        |store| {
+            store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+        },
+    );
+    let failure = step::write_index(&store, gone).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Superseded);
+}
+
+#[tokio::test]
+async fn a_late_removal_leaves_the_fragment_of_a_package_that_is_there() {
+    let store = MemoryStore::default();
+    let gone = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    rival(&store, &key("a-1-r0"));
+    step::write_index(&store, gone).await.unwrap();
+    assert!(store.content(&format!("{PREFIX}a-1-r0.index")).is_some());
+}
+
+#[tokio::test]
+async fn aggregation_notices_that_the_package_is_another_one() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
+    let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, extracted).await.unwrap();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
+    let failure = step::aggregate(&store, written).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Superseded);
+
+    let gone = step::extract(&store, target(&key("b-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, gone).await.unwrap();
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    store.upload(INDEX, "so that it is not covered");
+    let failure = step::aggregate(&store, written).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Superseded);
+}
+
+#[tokio::test]
+async fn a_replaced_package_is_not_listed_with_the_fragment_of_the_old_one() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["b-1-r0"]);
+}

@@ -5,7 +5,9 @@ use alpinist_repository::{failure::FailureKind, memory::MemoryStore, step};
 use rand_core::OsRng;
 use rstest::rstest;
 
-use crate::support::{INDEX, Keys, PREFIX, execute, execute_with, key, listed, package, target};
+use crate::support::{
+    INDEX, Keys, PREFIX, checksum, execute, execute_with, key, listed, package, target,
+};
 
 /// A bucket with the packages `a` and `b`, both listed.
 async fn two_packages() -> MemoryStore {
@@ -41,9 +43,11 @@ async fn a_planted_fragment_leaves_its_own_package_out_and_nothing_else(
 ) {
     let store = two_packages().await;
     let planted = plant(fragment(&store, "b-1-r0"));
+    let before = checksum(&store, "a-1-r0");
     store.upload(&format!("{PREFIX}b-1-r0.index"), planted);
     aggregate_anew(&store).await;
     assert_eq!(listed(&store), ["a-1-r0", "new-1-r0"]);
+    assert_eq!(checksum(&store, "a-1-r0"), before);
     execute(&store, &key("b-1-r0")).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
 }
