@@ -1,7 +1,8 @@
 //! Packages of all kinds: odd names and versions, all architectures, and real ones by others.
 
 use std::{
-    env, fs,
+    env, fs, io,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -69,16 +70,19 @@ fn apkindex(archive: &[u8]) -> String {
     String::from_utf8(tar.stdout).unwrap()
 }
 
-/// The folder with packages that others made.
-fn fixtures() -> PathBuf {
+/// The folder with packages that others made. Where it is absent, this says so; in CI, or where
+/// it was promised, that is a failure.
+fn fixtures() -> Option<PathBuf> {
+    let promised = env::var_os("CI").is_some() || env::var_os("ALPINIST_FIXTURES").is_some();
     let folder = env::var_os("ALPINIST_FIXTURES")
         .map_or_else(|| workspace::root().join("../shared/fixtures"), PathBuf::from);
-    assert!(
-        folder.join("packages").is_dir(),
-        "no packages in {}: set ALPINIST_FIXTURES to the folder that holds them",
-        folder.display()
-    );
-    folder
+    if folder.join("packages").is_dir() {
+        return Some(folder);
+    }
+    let message = format!("no fixtures in {}: not checked\n", folder.display());
+    assert!(!promised, "{message}");
+    io::stderr().write_all(message.as_bytes()).unwrap();
+    None
 }
 
 fn files_in(folder: &Path) -> Vec<PathBuf> {
@@ -90,10 +94,11 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn real_packages_are_listed_as_apk_index_lists_them_and_can_be_fetched() {
+    let Some(fixtures) = fixtures() else { return };
     let repository = Repository::open("real").await;
     for architecture in ["x86_64", "aarch64"] {
         let mut accepted = Vec::new();
-        for file in files_in(&fixtures().join("packages")) {
+        for file in files_in(&fixtures.join("packages")) {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             let key = format!("real/main/{architecture}/{name}");
             let bytes = fs::read(&file).unwrap();

@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpStream;
 use std::process::Command;
 
-use alpinist_tests::{ApkClient, Emulator, Error, KeyPair, PackageSpec, Tools, http};
+use alpinist_tests::{ApkClient, Emulator, Error, KeyPair, PackageSpec, Tools, command, http};
 
 /// Returns what the emulator's address is without the scheme.
 fn address(emulator: &Emulator) -> String {
@@ -32,14 +32,16 @@ fn a_taken_port_is_an_error_that_shows_the_log() {
     let first = Emulator::start(&tools, None).unwrap();
     let port = address(&first).rsplit(':').next().unwrap().parse().unwrap();
     let error = Emulator::start(&tools, Some(port)).unwrap_err();
-    assert!(matches!(&error, Error::Emulator { tail, .. } if tail.contains("in use")), "{error:?}");
+    assert!(
+        matches!(&error, Error::Emulator { tail, .. } if tail.contains("already in use")),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn the_cli_talks_to_the_emulator_and_a_stranger_may_not_read() {
     let emulator = Emulator::start(&Tools::install().unwrap(), None).unwrap();
-    let made = emulator.aws().args(["s3", "mb", "s3://bucket"]).status().unwrap();
-    assert!(made.success());
+    command::output(emulator.aws().args(["s3", "mb", "s3://bucket"])).unwrap();
     let answer = http::get(&format!("{}/bucket/key", emulator.endpoint())).unwrap();
     assert_eq!(answer.status, 403);
 }

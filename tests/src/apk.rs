@@ -145,11 +145,6 @@ impl ApkClient {
         self.directory.path().join("root")
     }
 
-    /// Returns the repository's URL.
-    pub fn repository(&self) -> &str {
-        &self.repository
-    }
-
     fn keys(&self) -> PathBuf {
         self.directory.path().join("keys")
     }

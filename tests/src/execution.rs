@@ -62,14 +62,14 @@ impl Execution {
 impl Stack {
     /// Puts a package and waits until the execution that this starts has ended.
     pub async fn upload(&self, key: &str, bytes: Vec<u8>) -> Result<Execution, Error> {
-        let earlier = self.executions(key).await?.len();
+        let earlier = self.started(key).await?.len();
         self.put(key, bytes).await?;
         self.follow(key, earlier, |_| {}).await
     }
 
     /// Deletes a package and waits until the execution that this starts has ended.
     pub async fn remove(&self, key: &str) -> Result<Execution, Error> {
-        let earlier = self.executions(key).await?.len();
+        let earlier = self.started(key).await?.len();
         self.delete(key).await?;
         self.follow(key, earlier, |_| {}).await
     }

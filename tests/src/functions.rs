@@ -58,9 +58,10 @@ pub(crate) fn lay_out(functions: &[Function], directory: &Path) -> Result<(), Er
 
 /// Returns a build of these functions that repeats nothing which Cargo has just built.
 ///
-/// Cargo chooses the features of shared dependencies for all packages of one command together, with
-/// the needs of their tests if that command builds tests. So this command takes the whole workspace,
-/// like `cargo run --bin demo` and `cargo test`, and a test exactly if we were built with the tests.
+/// Cargo chooses the features of shared dependencies for all packages of one command together,
+/// with the needs of their tests if that command builds tests. So this command takes the whole
+/// workspace, like `cargo run --bin demo` and `cargo test`, and a test exactly if we were built
+/// together with tests.
 fn cargo_build(names: &[String]) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);

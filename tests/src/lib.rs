@@ -2,7 +2,8 @@
 //!
 //! No account is needed, and no root: the AWS CLI deploys `template.yaml` into an emulated AWS on
 //! loopback, uploads start executions there, executions start the functions, and the real apk
-//! installs from the bucket. All that this writes is below `local-stack` in Cargo's target directory.
+//! installs from the bucket. All that this writes is below `local-stack` in Cargo's target
+//! directory.
 //!
 //! | module | what is there |
 //! |---|---|

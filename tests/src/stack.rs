@@ -1,6 +1,7 @@
 //! What a test, or the demonstration, does with a deployed stack.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
@@ -35,6 +36,8 @@ pub(crate) struct Deployed {
     key_name_parameter: String,
     requests: RequestLog,
     apk: Apk,
+    /// The packages that known executions are about, by the execution's ARN.
+    input_keys: Arc<Mutex<BTreeMap<String, Option<String>>>>,
 }
 
 impl Deployed {
@@ -54,6 +57,7 @@ impl Deployed {
             key_name_parameter: parameter(parameters, template::KEY_NAME),
             requests: RequestLog::new(emulator.request_notes()),
             apk: emulator.tools().apk(),
+            input_keys: Arc::default(),
         })
     }
 }
@@ -67,8 +71,6 @@ pub struct Stack {
     s3: aws_sdk_s3::Client,
     sfn: aws_sdk_sfn::Client,
     ssm: aws_sdk_ssm::Client,
-    /// The packages that known executions are about, by the execution's ARN.
-    input_keys: Mutex<BTreeMap<String, Option<String>>>,
 }
 
 impl Stack {
@@ -86,7 +88,6 @@ impl Stack {
             s3: aws_sdk_s3::Client::from_conf(s3),
             sfn: aws_sdk_sfn::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
-            input_keys: Mutex::default(),
         }
     }
 
@@ -221,7 +222,7 @@ impl Stack {
 
     /// Returns what is known about the packages of executions.
     pub(crate) fn input_keys(&self) -> &Mutex<BTreeMap<String, Option<String>>> {
-        &self.input_keys
+        &self.deployed.input_keys
     }
 
     /// Returns where the parts of the stack are.

@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 def main():
     threading.Thread(target=end_with_parent, daemon=True).start()
-    listener = socket.create_server((HOST, int(sys.argv[1])), backlog=1024)
+    listener = listen(int(sys.argv[1]))
     port = listener.getsockname()[1]
     # The emulator reads its address while it is imported; its functions inherit the endpoint.
     os.environ["GATEWAY_PORT"] = str(port)
@@ -32,9 +32,17 @@ def main():
 
 
 def end_with_parent():
-    sys.stdin.buffer.read()
+    # Below Python's buffer, whose lock a thread must not hold while Python ends.
+    os.read(sys.stdin.fileno(), 1)
     shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
     os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def listen(port):
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        sys.exit(f"cannot listen on {HOST}:{port}: {error.strerror}")
 
 
 async def serve(listener, notes):
@@ -72,7 +80,7 @@ def noting(app, notes):
                 notes.write(note(scope, message["status"]) + "\n")
             await send(message)
 
-        # Clients of AWS speak TLS, and the bucket policy asks for it. On loopback nobody listens in.
+        # Clients of AWS speak TLS, and the bucket policy asks for it; on loopback nobody listens.
         headers = [*scope["headers"], (b"x-forwarded-proto", b"https")]
         await app({**scope, "headers": headers}, receive, send_noting_status)
 

@@ -18,6 +18,9 @@ use crate::{
 
 /// The fewest bits of an RSA key. apk itself sets no limit (measured: it accepts 512).
 pub const MIN_BITS: usize = 2048;
+/// The most bits of an RSA key: what abuild-keygen makes, and the limit of the `rsa` crate for
+/// public keys.
+pub const MAX_BITS: usize = 4096;
 
 /// The file name of a public key in `/etc/apk/keys`, such as `ops@example.com-5f3c2a1b.rsa.pub`.
 ///
@@ -87,9 +90,15 @@ pub enum KeyError {
          `-----BEGIN RSA PRIVATE KEY-----`"
     )]
     NotAnRsaKey,
-    /// The key has fewer than [`MIN_BITS`].
-    #[error("the RSA key has {bits} bits, fewer than {MIN_BITS}")]
-    TooSmall {
+    /// It is no public key, or one of another kind.
+    #[error(
+        "the text is no RSA public key in PEM form: it should begin with \
+         `-----BEGIN PUBLIC KEY-----`"
+    )]
+    NotAnRsaPublicKey,
+    /// The key has fewer than [`MIN_BITS`] or more than [`MAX_BITS`].
+    #[error("the RSA key has {bits} bits instead of {MIN_BITS} to {MAX_BITS}")]
+    Bits {
         /// Bits of the modulus.
         bits: usize,
     },
@@ -113,7 +122,7 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError`], for any other text and for a key of fewer than [`MIN_BITS`] bits.
+    /// [`KeyError`], for any other text and for a key of another size.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         if pem.contains("ENCRYPTED") {
             return Err(KeyError::Encrypted);
@@ -161,10 +170,10 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError`], for any other text and for a key of fewer than [`MIN_BITS`] bits.
+    /// [`KeyError`], for any other text and for a key of another size.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        let key =
-            RsaPublicKey::from_public_key_pem(pem.trim()).map_err(|_| KeyError::NotAnRsaKey)?;
+        let key = RsaPublicKey::from_public_key_pem(pem.trim())
+            .map_err(|_| KeyError::NotAnRsaPublicKey)?;
         check_bits(key.n().bits())?;
         Ok(Self(key))
     }
@@ -186,7 +195,7 @@ impl VerifyingKey {
 }
 
 fn check_bits(bits: usize) -> Result<(), KeyError> {
-    if bits < MIN_BITS { Err(KeyError::TooSmall { bits }) } else { Ok(()) }
+    if (MIN_BITS..=MAX_BITS).contains(&bits) { Ok(()) } else { Err(KeyError::Bits { bits }) }
 }
 
 fn scheme(algorithm: Algorithm, message: &[u8]) -> (Pkcs1v15Sign, Vec<u8>) {

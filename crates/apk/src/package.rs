@@ -119,7 +119,7 @@ pub enum PackageError {
         count: usize,
     },
     /// The `.PKGINFO` is refused.
-    #[error("its .PKGINFO is refused")]
+    #[error(transparent)]
     PackageInfo(#[from] PackageInfoError),
     /// Something follows the data section: garbage, padding or another gzip stream.
     #[error("the file goes on after the end of its data section")]

@@ -6,7 +6,8 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    env, fs, io,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -32,14 +33,25 @@ const INDEX_KEY: &str = "alpine-devel@lists.alpinelinux.org-6165ee59.rsa.pub";
 
 fn fixtures() -> PathBuf {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
-    let folder = env::var_os("ALPINIST_FIXTURES").map_or(beside, PathBuf::from);
-    assert!(
-        folder.join("packages").is_dir(),
-        "no fixtures in {}: put the folder `shared` beside the project, or set ALPINIST_FIXTURES \
-         to the folder that holds `packages`, `indexes` and `keys`",
+    env::var_os("ALPINIST_FIXTURES").map_or(beside, PathBuf::from)
+}
+
+/// Tells whether there are no fixtures, and says so; in CI, or where they were promised, that is
+/// a failure.
+fn fixtures_are_absent() -> bool {
+    let folder = fixtures();
+    if folder.join("packages").is_dir() {
+        return false;
+    }
+    let message = format!(
+        "no fixtures in {}: not checked. Set ALPINIST_FIXTURES to a folder with `packages`, \
+         `indexes` and `keys`\n",
         folder.display()
     );
-    folder
+    let promised = env::var_os("CI").is_some() || env::var_os("ALPINIST_FIXTURES").is_some();
+    assert!(!promised, "{message}");
+    io::stderr().write_all(message.as_bytes()).unwrap();
+    true
 }
 
 fn fixture(path: &str) -> Vec<u8> {
@@ -79,6 +91,9 @@ fn entry(package: Package) -> IndexEntry {
 
 #[test]
 fn each_real_package_has_the_entry_that_apk_index_writes() {
+    if fixtures_are_absent() {
+        return;
+    }
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/entries");
     assert_eq!(stems(&fixtures().join("packages")), stems(&golden));
     for (stem, bytes) in packages() {
@@ -92,6 +107,9 @@ fn each_real_package_has_the_entry_that_apk_index_writes() {
 
 #[test]
 fn real_packages_are_the_same_in_small_pieces() {
+    if fixtures_are_absent() {
+        return;
+    }
     for (stem, bytes) in packages() {
         assert_eq!(read_pieces(bytes.chunks(7)), read(&bytes), "{stem}");
     }
@@ -99,6 +117,9 @@ fn real_packages_are_the_same_in_small_pieces() {
 
 #[test]
 fn real_packages_that_are_cut_off_anywhere_are_refused() {
+    if fixtures_are_absent() {
+        return;
+    }
     for (stem, bytes) in packages() {
         for length in (0..bytes.len()).step_by(23) {
             assert!(read(&bytes[..length]).is_err(), "{stem} cut to {length}");
@@ -108,6 +129,9 @@ fn real_packages_that_are_cut_off_anywhere_are_refused() {
 
 #[test]
 fn real_packages_with_other_data_than_they_declare_are_refused() {
+    if fixtures_are_absent() {
+        return;
+    }
     let mut all = packages();
     let (Some((_, first)), Some((_, second))) = (all.next(), all.next()) else {
         panic!("fewer than two packages")
@@ -121,6 +145,9 @@ fn real_packages_with_other_data_than_they_declare_are_refused() {
 
 #[test]
 fn the_index_of_alpine_prints_as_it_was_written() {
+    if fixtures_are_absent() {
+        return;
+    }
     let bytes = fixture(INDEX);
     let archive = IndexArchive::read(&bytes).unwrap();
     assert_eq!(archive.index.entries().len(), 4929);
@@ -135,6 +162,9 @@ fn the_index_of_alpine_prints_as_it_was_written() {
 /// `apk index`.
 #[test]
 fn the_index_of_alpine_has_the_order_of_apk_index_once_it_is_sorted() {
+    if fixtures_are_absent() {
+        return;
+    }
     let bytes = fixture(INDEX);
     let archive = IndexArchive::read(&bytes).unwrap();
     let sorted = Index::new(archive.index.entries().iter().cloned()).to_string();
@@ -144,6 +174,9 @@ fn the_index_of_alpine_has_the_order_of_apk_index_once_it_is_sorted() {
 
 #[test]
 fn the_index_of_alpine_verifies_with_its_key() {
+    if fixtures_are_absent() {
+        return;
+    }
     let bytes = fixture(INDEX);
     let archive = IndexArchive::read(&bytes).unwrap();
     let name: KeyName = INDEX_KEY.parse().unwrap();
@@ -156,6 +189,9 @@ fn the_index_of_alpine_verifies_with_its_key() {
 
 #[test]
 fn the_index_of_alpine_with_a_flipped_bit_is_refused_or_does_not_verify() {
+    if fixtures_are_absent() {
+        return;
+    }
     let bytes = fixture(INDEX);
     let (name, key) = (INDEX_KEY.parse().unwrap(), key(INDEX_KEY));
     let signed = streams(&bytes)[0].0.len();
@@ -171,11 +207,17 @@ fn the_index_of_alpine_with_a_flipped_bit_is_refused_or_does_not_verify() {
 
 #[test]
 fn an_index_in_place_of_a_package_is_refused_by_name() {
+    if fixtures_are_absent() {
+        return;
+    }
     assert_eq!(read(&fixture(INDEX)), Err(PackageError::IsAnIndex));
 }
 
 #[test]
 fn real_public_keys_are_read_and_written_alike() {
+    if fixtures_are_absent() {
+        return;
+    }
     let keys = fs::read_dir(fixtures().join("keys")).unwrap();
     let names = keys.map(|file| file.unwrap().file_name().into_string().unwrap());
     let names: Vec<_> = names.collect();

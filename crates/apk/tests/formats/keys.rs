@@ -55,6 +55,7 @@ fn a_key_that_was_pasted_is_read(
 #[case::public_key(public(&KEY))]
 #[case::cut_off(KEY[..800].to_owned())]
 #[case::of_1024_bits(pem(&["genrsa", "1024"], ""))]
+#[case::of_5120_bits(pem(&["genrsa", "5120"], ""))]
 fn another_private_key_is_refused_without_showing_it(
     #[context] context: Context,
     #[case] pem: String,
@@ -76,13 +77,13 @@ fn a_public_key_is_read_and_written_in_the_form_that_every_apk_reads() {
 #[case::pkcs1(pem(&["rsa", "-RSAPublicKey_out"], &KEY))]
 #[case::elliptic_curve(pem(&["ec", "-pubout"], &pem(&[EC.as_slice(), &P256].concat(), "")))]
 fn another_public_key_is_refused(#[case] pem: String) {
-    assert_eq!(VerifyingKey::from_pem(&pem), Err(KeyError::NotAnRsaKey));
+    assert_eq!(VerifyingKey::from_pem(&pem), Err(KeyError::NotAnRsaPublicKey));
 }
 
 #[test]
 fn a_public_key_of_1024_bits_is_refused() {
     let pem = public(&pem(&["genrsa", "1024"], ""));
-    assert_eq!(VerifyingKey::from_pem(&pem), Err(KeyError::TooSmall { bits: 1024 }));
+    assert_eq!(VerifyingKey::from_pem(&pem), Err(KeyError::Bits { bits: 1024 }));
 }
 
 #[test]
