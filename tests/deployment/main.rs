@@ -1,6 +1,8 @@
 //! Template, state machine and functions against each other, against the linters of AWS, and
 //! against what the machines there can run.
 
+#![cfg(test)]
+
 mod binaries;
 mod definition;
 mod layers;

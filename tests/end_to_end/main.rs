@@ -2,6 +2,8 @@
 //!
 //! Each story has a repository of its own, so that they run side by side on one stack.
 
+#![cfg(test)]
+
 mod demo;
 mod keys;
 mod packages;

@@ -7,7 +7,9 @@ use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::put_object::PutObjectError,
+    operation::{
+        get_object::GetObjectError, head_object::HeadObjectError, put_object::PutObjectError,
+    },
     primitives::ByteStream,
 };
 use bytes::Bytes;
@@ -51,7 +53,7 @@ impl ObjectStore for S3Store {
         let request = self.client.head_object().bucket(&self.bucket).key(key);
         let found = match request.send().await {
             Ok(found) => found,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => {
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
                 return Ok(None);
             }
             Err(error) => return Err(store_error(key, &error)),
@@ -67,7 +69,7 @@ impl ObjectStore for S3Store {
         let request = self.client.get_object().bucket(&self.bucket).key(key);
         let found = match request.send().await {
             Ok(found) => found,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => {
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
                 return Ok(None);
             }
             Err(error) => return Err(store_error(key, &error)),

@@ -1,5 +1,7 @@
 //! The adapter of S3: which requests it makes, and what it makes of the answers.
 
+#![cfg(test)]
+
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::port::{
     Attributes, ETag, NewObject, ObjectStore as _, Precondition, StoreError,

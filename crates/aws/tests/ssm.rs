@@ -1,5 +1,7 @@
 //! The adapter of SSM.
 
+#![cfg(test)]
+
 use alpinist_aws::{config::KeyParameters, ssm::SsmKeyStore};
 use alpinist_repository::port::{KeyStore as _, KeyStoreError, StoreError};
 use aws_sdk_s3::primitives::SdkBody;

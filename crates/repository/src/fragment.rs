@@ -6,7 +6,6 @@ use alpinist_apk::entry::{EntryError, IndexEntry};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    hexadecimal,
     location::RepositoryPrefix,
     message::Accepted,
     port::{Attributes, ETag, Listed, NewObject, Object, ObjectInfo},
@@ -84,5 +83,5 @@ pub(crate) fn entry(
 }
 
 fn sha256(text: &str) -> String {
-    hexadecimal(&Sha256::digest(text))
+    hex::encode(Sha256::digest(text))
 }

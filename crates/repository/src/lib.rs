@@ -29,8 +29,3 @@ pub mod snapshot;
 pub mod step;
 
 mod fragment;
-
-/// Returns `bytes` as lower-case hexadecimal digits.
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

@@ -9,12 +9,9 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    hexadecimal,
-    port::{
-        Attributes, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
-        Precondition, StoreError,
-    },
+use crate::port::{
+    Attributes, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore, Precondition,
+    StoreError,
 };
 
 /// One request to a [`MemoryStore`], as its hook sees it.
@@ -53,7 +50,7 @@ struct Stored {
 
 impl Stored {
     fn info(&self) -> ObjectInfo {
-        let etag = ETag(format!("\"{}\"", hexadecimal(&Sha256::digest(&self.bytes))));
+        let etag = ETag(format!("\"{}\"", hex::encode(Sha256::digest(&self.bytes))));
         ObjectInfo { etag, size: self.bytes.len() as u64, attributes: self.attributes.clone() }
     }
 }

@@ -11,7 +11,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{hexadecimal, location::RepositoryPrefix, port::ETag};
+use crate::{location::RepositoryPrefix, port::ETag};
 
 /// The most bytes of a stored snapshot.
 pub const MAX_STORED: u64 = 64 * 1024 * 1024;
@@ -103,5 +103,5 @@ pub fn digest(prefix: &RepositoryPrefix, index: &Index) -> String {
     for entry in index.entries() {
         hash.update(entry.to_string());
     }
-    hexadecimal(&hash.finalize())
+    hex::encode(hash.finalize())
 }

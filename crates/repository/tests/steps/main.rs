@@ -1,6 +1,8 @@
 //! The four steps over a bucket in memory: what they leave behind, in which order they may come,
 //! and what they cost.
 
+#![cfg(test)]
+
 mod publication;
 mod races;
 mod refusals;

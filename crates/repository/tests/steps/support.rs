@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use alpinist_apk::{archive::IndexArchive, checksum::DataHash, key::SigningKey};
+use alpinist_apk::{archive::IndexArchive, checksum::DataHash, entry::IndexEntry, key::SigningKey};
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,
@@ -154,7 +154,7 @@ pub(crate) fn listed(store: &MemoryStore) -> Vec<String> {
     let archive = IndexArchive::read(&bytes).unwrap();
     let verifying_key = SigningKey::from_pem(&PRIVATE_KEY).unwrap().verifying_key();
     assert!(archive.is_signed_by(&KEY_NAME.parse().unwrap(), &verifying_key));
-    archive.index.entries().iter().map(|entry| entry.file_stem()).collect()
+    archive.index.entries().iter().map(IndexEntry::file_stem).collect()
 }
 
 /// The checksum that the index gives for a package.
