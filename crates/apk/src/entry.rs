@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checksum::PullChecksum,
     dependency::{Dependencies, Dependency, DependencyError},
-    package_info::PackageInfo,
-    value::{Architecture, Excerpt, FieldText, InvalidValue, PackageName},
-    version::Version,
+    metadata::Metadata,
+    value::{Architecture, Excerpt, FieldText, InvalidValue},
 };
 
 /// One package in an index.
@@ -22,38 +21,10 @@ use crate::{
 pub struct IndexEntry {
     /// `C:`
     pub checksum: PullChecksum,
-    /// `P:`
-    pub name: PackageName,
-    /// `V:`
-    pub version: Version,
-    /// `A:`; a client builds the package's URL from it (measured)
-    pub architecture: Architecture,
     /// `S:`: bytes of the whole package file
     pub size: u64,
-    /// `I:`: bytes installed; a client never downloads a package for which it is 0 (measured)
-    pub installed_size: u64,
-    /// `T:`
-    pub description: FieldText,
-    /// `U:`
-    pub url: FieldText,
-    /// `L:`
-    pub license: FieldText,
-    /// `o:`, left out when empty
-    pub origin: FieldText,
-    /// `m:`, left out when empty
-    pub maintainer: FieldText,
-    /// `t:`: seconds since 1970, left out when 0
-    pub build_time: u64,
-    /// `c:`, left out when empty
-    pub commit: FieldText,
-    /// `k:`, left out when 0
-    pub provider_priority: u16,
-    /// `D:`, left out when empty
-    pub depends: Dependencies,
-    /// `p:`, left out when empty
-    pub provides: Dependencies,
-    /// `i:`, left out when empty
-    pub install_if: Dependencies,
+    /// All other fields
+    pub metadata: Metadata,
 }
 
 /// The most bytes that `C:` to `k:` may take together: `apk index` has a buffer of 2048 for them
@@ -137,38 +108,22 @@ impl IndexEntry {
     /// [`EntryError::HeadLength`] and [`EntryError::Length`], since one overlong line makes a
     /// client drop the whole index.
     pub fn new(
-        info: PackageInfo,
+        metadata: Metadata,
         architecture: Architecture,
         checksum: PullChecksum,
         size: u64,
         has_content: bool,
     ) -> Result<Self, EntryError> {
-        let entry = Self {
-            checksum,
-            name: info.name,
-            version: info.version,
-            architecture,
-            size,
-            installed_size: info.installed_size.max(u64::from(has_content)),
-            description: info.description,
-            url: info.url,
-            license: info.license,
-            origin: info.origin,
-            maintainer: info.maintainer,
-            build_time: info.build_time,
-            commit: info.commit,
-            provider_priority: info.provider_priority,
-            depends: info.depends,
-            provides: info.provides,
-            install_if: info.install_if,
-        };
+        let installed_size = metadata.installed_size.max(u64::from(has_content));
+        let metadata = Metadata { architecture, installed_size, ..metadata };
+        let entry = Self { checksum, size, metadata };
         entry.check_length()?;
         Ok(entry)
     }
 
     /// Returns `<name>-<version>`, the stem of the file names of a package and its fragment.
     pub fn file_stem(&self) -> String {
-        format!("{}-{}", self.name, self.version)
+        format!("{}-{}", self.metadata.name, self.metadata.version)
     }
 
     fn check_length(&self) -> Result<(), EntryError> {
@@ -185,21 +140,23 @@ impl IndexEntry {
     }
 
     fn write_head(&self, f: &mut impl fmt::Write) -> fmt::Result {
-        writeln!(f, "C:{}\nP:{}\nV:{}", self.checksum, self.name, self.version)?;
-        writeln!(f, "A:{}\nS:{}", self.architecture, self.size)?;
-        writeln!(f, "I:{}\nT:{}", self.installed_size, self.description)?;
-        writeln!(f, "U:{}\nL:{}", self.url, self.license)?;
-        write_unless(f, self.origin.is_empty(), 'o', &self.origin)?;
-        write_unless(f, self.maintainer.is_empty(), 'm', &self.maintainer)?;
-        write_unless(f, self.build_time == 0, 't', &self.build_time)?;
-        write_unless(f, self.commit.is_empty(), 'c', &self.commit)?;
-        write_unless(f, self.provider_priority == 0, 'k', &self.provider_priority)
+        let metadata = &self.metadata;
+        writeln!(f, "C:{}\nP:{}\nV:{}", self.checksum, metadata.name, metadata.version)?;
+        writeln!(f, "A:{}\nS:{}", metadata.architecture, self.size)?;
+        writeln!(f, "I:{}\nT:{}", metadata.installed_size, metadata.description)?;
+        writeln!(f, "U:{}\nL:{}", metadata.url, metadata.license)?;
+        write_unless(f, metadata.origin.is_empty(), 'o', &metadata.origin)?;
+        write_unless(f, metadata.maintainer.is_empty(), 'm', &metadata.maintainer)?;
+        write_unless(f, metadata.build_time == 0, 't', &metadata.build_time)?;
+        write_unless(f, metadata.commit.is_empty(), 'c', &metadata.commit)?;
+        write_unless(f, metadata.provider_priority == 0, 'k', &metadata.provider_priority)
     }
 
     fn write_lists(&self, f: &mut impl fmt::Write) -> fmt::Result {
-        write_unless(f, self.depends.is_empty(), 'D', &self.depends)?;
-        write_unless(f, self.provides.is_empty(), 'p', &self.provides)?;
-        write_unless(f, self.install_if.is_empty(), 'i', &self.install_if)
+        let Metadata { depends, provides, install_if, .. } = &self.metadata;
+        write_unless(f, depends.is_empty(), 'D', depends)?;
+        write_unless(f, provides.is_empty(), 'p', provides)?;
+        write_unless(f, install_if.is_empty(), 'i', install_if)
     }
 }
 
@@ -246,12 +203,14 @@ impl FromStr for IndexEntry {
             return Err(EntryError::Length { length: text.len() });
         }
         let mut fields = Fields::split(text)?;
-        let entry = Self {
-            checksum: fields.required('C')?,
-            name: fields.required('P')?,
-            version: fields.required('V')?,
-            architecture: fields.required('A')?,
-            size: fields.number('S')?,
+        let checksum = fields.required('C')?;
+        let (name, version) = (fields.required('P')?, fields.required('V')?);
+        let architecture = fields.required('A')?;
+        let size = fields.number('S')?;
+        let metadata = Metadata {
+            name,
+            version,
+            architecture,
             installed_size: fields.number('I')?,
             description: fields.text('T')?,
             url: fields.text('U')?,
@@ -265,6 +224,7 @@ impl FromStr for IndexEntry {
             provides: fields.list('p', Dependency::parse_provided)?,
             install_if: fields.list('i', Dependency::parse_listed)?,
         };
+        let entry = Self { checksum, size, metadata };
         fields.finish()?;
         entry.check_length()?;
         Ok(entry)

@@ -36,11 +36,11 @@ impl Index {
 }
 
 fn order(a: &IndexEntry, b: &IndexEntry) -> Ordering {
-    let folded = |entry: &'_ IndexEntry| entry.name.as_str().to_ascii_lowercase();
+    let folded = |entry: &'_ IndexEntry| entry.metadata.name.as_str().to_ascii_lowercase();
     folded(a)
         .cmp(&folded(b))
-        .then_with(|| a.name.cmp(&b.name))
-        .then_with(|| a.version.cmp(&b.version))
+        .then_with(|| a.metadata.name.cmp(&b.metadata.name))
+        .then_with(|| a.metadata.version.cmp(&b.metadata.version))
 }
 
 impl fmt::Display for Index {

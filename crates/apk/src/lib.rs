@@ -5,6 +5,7 @@
 //! | [`package`] | reading an `.apk` file as a stream: sections, checksum, data hash |
 //! | [`package_info`] | `.PKGINFO` |
 //! | [`entry`] | one package's lines in an index |
+//! | [`metadata`] | what these two have in common |
 //! | [`index`] | all entries of a repository prefix, in apk's order |
 //! | [`archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
 //! | [`key`], [`signature`] | RSA keys, their names, and what they sign |
@@ -32,6 +33,7 @@ pub mod dependency;
 pub mod entry;
 pub mod index;
 pub mod key;
+pub mod metadata;
 pub mod package;
 pub mod package_info;
 pub mod signature;

@@ -12,8 +12,8 @@
 use crate::{
     checksum::DataHash,
     dependency::{Dependencies, Dependency, DependencyError},
-    value::{Architecture, Excerpt, FieldText, InvalidValue, PackageName},
-    version::Version,
+    metadata::Metadata,
+    value::{Excerpt, FieldText, InvalidValue},
 };
 
 /// The most bytes of a `.PKGINFO` that are read: real ones stay below 100 KiB.
@@ -28,36 +28,8 @@ const MAX_LINE: usize = 128 * 1024;
 /// reads and never writes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PackageInfo {
-    /// `pkgname`
-    pub name: PackageName,
-    /// `pkgver`
-    pub version: Version,
-    /// `arch`, which may be `noarch`
-    pub architecture: Architecture,
-    /// `size`: installed bytes; 0 when absent
-    pub installed_size: u64,
-    /// `pkgdesc`
-    pub description: FieldText,
-    /// `url`
-    pub url: FieldText,
-    /// `license`
-    pub license: FieldText,
-    /// `origin`: the source package
-    pub origin: FieldText,
-    /// `maintainer`
-    pub maintainer: FieldText,
-    /// `builddate`: seconds since 1970; 0 when absent
-    pub build_time: u64,
-    /// `commit`
-    pub commit: FieldText,
-    /// `provider_priority`; 0 when absent
-    pub provider_priority: u16,
-    /// `depend`, of all lines
-    pub depends: Dependencies,
-    /// `provides`, of all lines
-    pub provides: Dependencies,
-    /// `install_if`, of all lines
-    pub install_if: Dependencies,
+    /// What an index says, too.
+    pub metadata: Metadata,
     /// `datahash`
     pub data_hash: DataHash,
 }
@@ -206,7 +178,7 @@ impl<'a> Keys<'a> {
     }
 
     fn finish(self) -> Result<PackageInfo, PackageInfoError> {
-        Ok(PackageInfo {
+        let metadata = Metadata {
             name: required("pkgname", self.pkgname)?,
             version: required("pkgver", self.pkgver)?,
             architecture: required("arch", self.arch)?,
@@ -222,8 +194,8 @@ impl<'a> Keys<'a> {
             depends: self.depend,
             provides: self.provides,
             install_if: self.install_if,
-            data_hash: required("datahash", self.datahash)?,
-        })
+        };
+        Ok(PackageInfo { metadata, data_hash: required("datahash", self.datahash)? })
     }
 }
 
@@ -281,18 +253,18 @@ mod tests {
     fn values_are_taken_verbatim_and_other_lines_passed_over() {
         let info = parse("# url = c\nurl = a = b \npkgdesc=x\nfoo = bar\nlicense =\n\nsize = 012");
         let info = info.unwrap();
-        assert_eq!(info.url.as_str(), "a = b ");
-        assert_eq!(info.description.as_str(), "");
-        assert_eq!(info.license.as_str(), "");
-        assert_eq!(info.installed_size, 12);
+        assert_eq!(info.metadata.url.as_str(), "a = b ");
+        assert_eq!(info.metadata.description.as_str(), "");
+        assert_eq!(info.metadata.license.as_str(), "");
+        assert_eq!(info.metadata.installed_size, 12);
     }
 
     #[test]
     fn lists_accumulate_over_lines_and_keep_repeats() {
         let info = parse("depend = b a\ndepend = a\nprovides = x=1\nprovides = y=0unstable\n");
         let info = info.unwrap();
-        assert_eq!(info.depends.to_string(), "b a a");
-        assert_eq!(info.provides.to_string(), "x=1 y=0unstable");
+        assert_eq!(info.metadata.depends.to_string(), "b a a");
+        assert_eq!(info.metadata.provides.to_string(), "x=1 y=0unstable");
     }
 
     #[test]
@@ -304,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_priority_that_apk_would_cut_to_16_bits_is_refused() {
-        assert_eq!(parse("provider_priority = 65535\n").unwrap().provider_priority, 65535);
+        assert_eq!(parse("provider_priority = 65535\n").unwrap().metadata.provider_priority, 65535);
         let error = parse("provider_priority = 70000\n").unwrap_err();
         assert!(matches!(error, PackageInfoError::Number { max: 65535, .. }), "{error}");
         assert!(parse("size = +1\n").is_err());

@@ -76,7 +76,7 @@ pub(crate) fn entry(
         return Err(FragmentError::Stale);
     }
     let own_key = prefix.package_key(&entry.file_stem()) == package.key;
-    if !own_key || entry.architecture != *prefix.architecture() {
+    if !own_key || entry.metadata.architecture != *prefix.architecture() {
         return Err(FragmentError::Foreign);
     }
     Ok(entry)

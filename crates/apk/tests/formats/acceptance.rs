@@ -115,8 +115,8 @@ fn zero_block() -> Vec<u8> {
 fn a_package_that_apk_installs_is_read(#[case] package: Vec<u8>) {
     let expected = read(&Parts::new().build()).unwrap();
     let read = read(&package).unwrap();
-    assert_eq!(read.info.name, expected.info.name);
-    assert_eq!(read.info.version, expected.info.version);
+    assert_eq!(read.info.metadata.name, expected.info.metadata.name);
+    assert_eq!(read.info.metadata.version, expected.info.metadata.version);
     assert_eq!(read.size, package.len() as u64);
 }
 
@@ -135,7 +135,7 @@ fn only_a_package_without_files_and_scripts_has_an_installed_size_of_0(
 ) {
     let package = read(&parts.replace("size = 4096", "size = 0").build()).unwrap();
     assert_eq!(package.has_content, has_content);
-    assert_eq!(entry_of(package).installed_size, u64::from(has_content));
+    assert_eq!(entry_of(package).metadata.installed_size, u64::from(has_content));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn only_the_control_section_decides_the_checksum() {
 fn an_entry_has_the_architecture_of_its_directory() {
     let package = Parts::new().replace("arch = x86_64", "arch = noarch").build();
     let package = read(&package).unwrap();
-    assert!(package.info.architecture.is_noarch());
+    assert!(package.info.metadata.architecture.is_noarch());
     assert!(entry_of(package).to_string().contains("\nA:x86_64\n"));
 }
 
@@ -205,5 +205,5 @@ fn a_file_name_is_the_name_and_version_as_they_stand(
 
 fn entry_of(package: Package) -> IndexEntry {
     let Package { info, checksum, size, has_content, .. } = package;
-    IndexEntry::new(info, "x86_64".parse().unwrap(), checksum, size, has_content).unwrap()
+    IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum, size, has_content).unwrap()
 }

@@ -81,12 +81,12 @@ fn key(name: &str) -> VerifyingKey {
 /// `x86_64` if it fits all.
 fn entry(package: Package) -> IndexEntry {
     let Package { info, checksum, size, has_content, .. } = package;
-    let architecture = if info.architecture.is_noarch() {
+    let architecture = if info.metadata.architecture.is_noarch() {
         "x86_64".parse::<Architecture>().unwrap()
     } else {
-        info.architecture.clone()
+        info.metadata.architecture.clone()
     };
-    IndexEntry::new(info, architecture, checksum, size, has_content).unwrap()
+    IndexEntry::new(info.metadata, architecture, checksum, size, has_content).unwrap()
 }
 
 #[test]

@@ -79,7 +79,7 @@ prop_compose! {
         (sha1, size, has_content) in any::<([u8; 20], u64, bool)>(),
     ) -> IndexEntry {
         let checksum = PullChecksum::new(sha1);
-        IndexEntry::new(info, "x86_64".parse().unwrap(), checksum, size, has_content).unwrap()
+        IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum, size, has_content).unwrap()
     }
 }
 
@@ -104,7 +104,7 @@ proptest! {
         names in prop::collection::vec("[aAbB]{1,2}", 6),
     ) {
         let named = entries.into_iter().zip(names).map(|(mut entry, name)| {
-            entry.name = name.parse().unwrap();
+            entry.metadata.name = name.parse().unwrap();
             entry
         });
         let mut entries: Vec<_> = named.collect();
@@ -167,14 +167,14 @@ proptest! {
         let Ok(text) = text.parse::<FieldText>() else { return Ok(()) };
         let lines = |entry: &IndexEntry| entry.to_string().lines().count();
         let fields = [
-            &mut entry.description, &mut entry.url, &mut entry.license,
-            &mut entry.origin, &mut entry.maintainer, &mut entry.commit,
+            &mut entry.metadata.description, &mut entry.metadata.url, &mut entry.metadata.license,
+            &mut entry.metadata.origin, &mut entry.metadata.maintainer, &mut entry.metadata.commit,
         ];
         *fields.into_iter().nth(field).unwrap() = "x".parse().unwrap();
         let before = lines(&entry);
         let fields = [
-            &mut entry.description, &mut entry.url, &mut entry.license,
-            &mut entry.origin, &mut entry.maintainer, &mut entry.commit,
+            &mut entry.metadata.description, &mut entry.metadata.url, &mut entry.metadata.license,
+            &mut entry.metadata.origin, &mut entry.metadata.maintainer, &mut entry.metadata.commit,
         ];
         let always_there = field < 3 || !text.is_empty();
         *fields.into_iter().nth(field).unwrap() = text;
@@ -272,7 +272,7 @@ proptest! {
         if let Ok(package) = read(&parts.sections().map_control(|_| control).build()) {
             let Package { info, checksum, size, has_content, .. } = package;
             let entry =
-                IndexEntry::new(info, "x86_64".parse().unwrap(), checksum, size, has_content);
+                IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum, size, has_content);
             let entry = entry.unwrap();
             prop_assert_eq!(entry.to_string().parse::<IndexEntry>(), Ok(entry));
         }

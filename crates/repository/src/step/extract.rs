@@ -48,12 +48,13 @@ async fn read_package<B: ObjectBody>(
 }
 
 fn make_entry(key: &PackageKey, package: Package) -> Result<IndexEntry, Refusal> {
-    let directory = key.prefix().architecture().clone();
-    if package.info.architecture != directory && !package.info.architecture.is_noarch() {
-        return Err(Refusal::Architecture { package: package.info.architecture, directory });
-    }
     let Package { info, checksum, size, has_content, .. } = package;
-    let entry = IndexEntry::new(info, directory, checksum, size, has_content)?;
+    let directory = key.prefix().architecture().clone();
+    let architecture = &info.metadata.architecture;
+    if *architecture != directory && !architecture.is_noarch() {
+        return Err(Refusal::Architecture { package: architecture.clone(), directory });
+    }
+    let entry = IndexEntry::new(info.metadata, directory, checksum, size, has_content)?;
     let expected = entry.file_stem();
     if key.stem() != expected {
         return Err(Refusal::FileName { found: Excerpt::of(key.stem().as_bytes()), expected });
