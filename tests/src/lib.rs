@@ -17,6 +17,7 @@
 //! | [`tools`] | install the programs: [`Tools`] |
 //! | [`functions`] | build the functions, and lay them out |
 //! | [`emulator`] | the emulated AWS: [`Emulator`] |
+//! | [`directions`](mod@directions) | what to type while it is up |
 //! | [`http`], [`interruption`] | requests without credentials, Ctrl-C |
 //! | [`command`], [`workspace`] | run other programs, directories |
 //! | [`progress`], [`error`] | messages to people, failures |
@@ -42,6 +43,7 @@
 
 pub mod apk;
 pub mod command;
+pub mod directions;
 pub mod emulator;
 pub mod error;
 pub mod execution;
@@ -58,6 +60,7 @@ pub mod tools;
 pub mod workspace;
 
 pub use apk::{Apk, ApkClient, ApkOutput};
+pub use directions::directions;
 pub use emulator::Emulator;
 pub use error::Error;
 pub use execution::{Execution, ExecutionStatus, StateVisit};

@@ -4,7 +4,7 @@ use alpinist_repository::failure::Failure;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tracing::error;
+use tracing::{error, warn};
 
 /// Serves invocations with `step` until the environment is shut down.
 ///
@@ -25,7 +25,10 @@ where
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
         let outcome = match serde_json::from_value(event.payload) {
             Ok(request) => step(request).await,
-            Err(error) => Err(Failure::InvalidInput(error)),
+            Err(error) => {
+                warn!(%error, "input is not understood");
+                Err(Failure::InvalidInput)
+            }
         };
         outcome.map_err(|failure| diagnostic(&failure))
     }))

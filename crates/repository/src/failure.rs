@@ -62,7 +62,7 @@ impl FailureKind {
 pub enum Failure {
     /// The input of the execution is not understood.
     #[error("the input is neither an S3 event from EventBridge nor {{\"bucket\": …, \"key\": …}}")]
-    InvalidInput(#[source] serde_json::Error),
+    InvalidInput,
     /// The package may not be listed.
     #[error("{key} was refused")]
     Refused {
@@ -162,7 +162,7 @@ impl Failure {
     /// Returns the kind, on which the state machine decides.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::InvalidInput(_) | Self::NothingStaged { .. } => FailureKind::InvalidInput,
+            Self::InvalidInput | Self::NothingStaged { .. } => FailureKind::InvalidInput,
             Self::Refused { .. } => FailureKind::PackageRefused,
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
@@ -195,7 +195,7 @@ impl Failure {
     fn remedy(&self) -> String {
         match self {
             Self::Refused { source, .. } => source.remedy(),
-            Self::InvalidInput(_) | Self::NothingStaged { .. } => {
+            Self::InvalidInput | Self::NothingStaged { .. } => {
                 r#"Start another execution with {"bucket": …, "key": …}."#.to_owned()
             }
             Self::Superseded { .. } | Self::StagedGone { .. } | Self::StagedDamaged { .. } => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use alpinist_tests::progress::{say, step};
 use alpinist_tests::{
     ApkClient, ApkOutput, Error, Execution, ExecutionStatus, KeyPair, LocalStack, Package,
-    PackageSpec, Stack, StateVisit, command, interruption,
+    PackageSpec, Stack, StateVisit, command, directions, interruption,
 };
 use clap::Parser;
 
@@ -69,7 +69,7 @@ async fn demonstrate(arguments: &Arguments) -> Result<(), Failure> {
     let client = stack.client(REPOSITORY, ARCHITECTURE).await?;
     install(&client)?;
     if !arguments.once {
-        print_how_to_go_on(&local_stack, &stack, &client);
+        println!("{}", directions(&local_stack, &stack, &client, REPOSITORY));
         interruption::wait().await?;
     }
     Ok(())
@@ -138,33 +138,4 @@ fn show(arguments: &str, output: &ApkOutput) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Apk { arguments: arguments.to_owned(), status: output.status })
-}
-
-fn print_how_to_go_on(local_stack: &LocalStack, stack: &Stack, client: &ApkClient) {
-    let emulator = local_stack.emulator();
-    let settings = emulator.settings().map(|(name, value)| format!("{name}={value}")).join(" ");
-    let programs = emulator.tools().programs();
-    let (bucket, state_machine) = (stack.bucket(), stack.state_machine());
-    println!(
-        "
-The stack stays up until Ctrl-C, at {endpoint}. In another terminal:
-
-  export {settings}
-  export PATH={programs}:$PATH
-
-  # Upload a package of your own.
-  aws s3 cp NAME-VERSION.apk s3://{bucket}/{REPOSITORY}/{ARCHITECTURE}/
-
-  # Look at the executions, at the states of one, and at what a function says.
-  aws stepfunctions list-executions --state-machine-arn {state_machine}
-  aws stepfunctions get-execution-history --execution-arn ARN
-  aws logs filter-log-events --log-group-name /aws/lambda/{name}/sign-and-publish
-
-  # Install it.
-  {apk} --update-cache add --no-scripts NAME",
-        endpoint = stack.endpoint(),
-        name = stack.name(),
-        programs = programs.display(),
-        apk = command::line(&client.command()),
-    );
 }

@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use alpinist_tests::progress::say;
-use alpinist_tests::{Error, KeyPair, LocalStack, Stack, interruption};
+use alpinist_tests::{ApkClient, Error, KeyPair, LocalStack, Stack, directions, interruption};
 use clap::{Args, Parser};
+
+/// The repository of which the directions speak.
+const REPOSITORY: &str = "3.22/main";
 
 /// Runs the whole of Alpinist on this machine.
 #[derive(Debug, Parser)]
@@ -52,7 +55,8 @@ async fn up(arguments: &Up) -> Result<(), Error> {
     let stack = local_stack.deploy()?;
     stack.put_key(&key_pair).await?;
     print_places(&stack, &key_pair);
-    say("The stack stays up until Ctrl-C.");
+    let client = client(&stack, &key_pair)?;
+    say(&directions(&local_stack, &stack, &client, REPOSITORY));
     interruption::wait().await
 }
 
@@ -64,6 +68,14 @@ fn key_pair(arguments: &Up) -> Result<KeyPair, Error> {
         Ok(private) => Ok(KeyPair::new(name, private)),
         Err(source) => Err(Error::File { action: "read", path: path.clone(), source }),
     }
+}
+
+/// Makes a client that trusts the key before it is published.
+fn client(stack: &Stack, key_pair: &KeyPair) -> Result<ApkClient, Error> {
+    let url = format!("{}/{REPOSITORY}", stack.repository_url());
+    let client = ApkClient::new(stack.apk().clone(), &url, "x86_64")?;
+    client.trust(key_pair.name(), key_pair.public()?.as_bytes())?;
+    Ok(client)
 }
 
 fn print_places(stack: &Stack, key_pair: &KeyPair) {
