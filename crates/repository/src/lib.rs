@@ -16,7 +16,13 @@
 //! - A fragment names the ETag of the package that it describes, and counts only while the package
 //!   has that ETag. It is written and removed only if it is still the one that was looked at.
 //! - The index is replaced only if it is still the one that was there *before* the bucket was listed.
-//! - The snapshot is a cache: what it says of a fragment with a certain ETag is true forever.
+//! - The snapshot is replaced before the index, by whoever publishes, and also by whoever changed a
+//!   fragment and finds that the index is right nevertheless. No two snapshots are equal, so this stops
+//!   an execution that listed the bucket earlier, where the index alone could not: the same packages
+//!   give the same bytes, hence the same ETag, and what came and went leaves no trace in it.
+//!
+//! Apart from that, the snapshot is a cache: what it says of a fragment with a certain ETag is true
+//! forever.
 
 pub mod failure;
 pub mod location;

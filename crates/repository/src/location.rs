@@ -48,7 +48,7 @@ impl RepositoryPrefix {
         format!("{self}{stem}.index")
     }
 
-    /// Returns the key under which a snapshot with this digest waits to be signed.
+    /// Returns the key under which a snapshot waits to be signed; `digest` is that of its bytes.
     pub fn staged_key(&self, digest: &str) -> String {
         format!(".alpinist/staged/{self}{digest}.json.gz")
     }

@@ -94,6 +94,8 @@ pub struct Written {
     /// The fragment that is there now, or `None` where there must be none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<WrittenFragment>,
+    /// Whether this execution wrote or removed the fragment, rather than finding it so.
+    pub changed: bool,
     /// Why the package was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalReport>,
@@ -126,6 +128,8 @@ pub struct Staged {
     pub key: String,
     /// The published index before the bucket was listed, which this one may replace.
     pub replaces: Option<ETag>,
+    /// The remembered snapshot before the bucket was listed, which this one may follow.
+    pub follows: Option<ETag>,
 }
 
 /// What was published.
@@ -177,8 +181,8 @@ mod tests {
     #[test]
     fn an_aggregated_message_is_a_request_to_aggregate_again() {
         let target = Target { bucket: "b".into(), key: "k".into() };
-        let written = Written { target, fragment: None, refusal: None };
-        let staged = Some(Staged { key: "s".into(), replaces: None });
+        let written = Written { target, fragment: None, changed: true, refusal: None };
+        let staged = Some(Staged { key: "s".into(), replaces: None, follows: None });
         let json = serde_json::to_string(&Aggregated { written: written.clone(), staged }).unwrap();
         assert_eq!(serde_json::from_str::<Written>(&json).unwrap(), written);
     }

@@ -32,7 +32,15 @@ pub struct Record {
 /// The entries of an index, each with the objects that it was made from.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Snapshot {
+    follows: Option<ETag>,
     records: HashMap<String, Record>,
+}
+
+/// A snapshot as it is stored.
+#[derive(Deserialize, Serialize)]
+struct Stored {
+    follows: Option<ETag>,
+    records: Vec<Record>,
 }
 
 /// Why bytes are not a snapshot.
@@ -46,15 +54,16 @@ pub enum SnapshotError {
     #[error("it can't be inflated")]
     Gzip(#[from] std::io::Error),
     /// It is not the JSON that we write.
-    #[error("it is not a list of records")]
+    #[error("it is not a snapshot in JSON")]
     Json(#[from] serde_json::Error),
 }
 
 impl Snapshot {
-    /// Makes a snapshot of `records`, one for each package.
-    pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
+    /// Makes a snapshot of `records`, one for each package, that follows the one with the ETag
+    /// `follows`. So each snapshot in a row differs from all before it, even if its records do not.
+    pub fn new(follows: Option<ETag>, records: impl IntoIterator<Item = Record>) -> Self {
         let records = records.into_iter().map(|record| (record.entry.file_stem(), record));
-        Self { records: records.collect() }
+        Self { follows, records: records.collect() }
     }
 
     /// Returns the record of the package `stem`, a `<name>-<version>`.
@@ -78,7 +87,8 @@ impl Snapshot {
         if read as u64 > MAX_INFLATED {
             return Err(SnapshotError::TooLarge);
         }
-        Ok(Self::new(serde_json::from_slice::<Vec<Record>>(&json)?))
+        let Stored { follows, records } = serde_json::from_slice(&json)?;
+        Ok(Self::new(follows, records))
     }
 
     /// Writes the snapshot as it is stored.
@@ -87,10 +97,11 @@ impl Snapshot {
     ///
     /// [`SnapshotError::Json`], which does not happen.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
-        let mut records: Vec<_> = self.records.values().collect();
+        let mut records: Vec<_> = self.records.values().cloned().collect();
         records.sort_by_cached_key(|record| record.entry.file_stem());
+        let stored = Stored { follows: self.follows.clone(), records };
         let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
-        serde_json::to_writer(&mut writer, &records)?;
+        serde_json::to_writer(&mut writer, &stored)?;
         Ok(writer.finish()?)
     }
 }

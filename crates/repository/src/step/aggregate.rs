@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     fragment,
     location::{PackageKey, RepositoryPrefix},
     message::{Aggregated, Staged, Written},
-    port::{self, Listed, NewObject, ObjectInfo, ObjectStore, Precondition},
+    port::{self, ETag, Listed, NewObject, ObjectInfo, ObjectStore, Precondition, StoreError},
     snapshot::{self, Record, Snapshot},
     step::DIGEST,
 };
@@ -16,11 +17,16 @@ use crate::{
 /// How many fragments are read at once.
 const PARALLEL_READS: usize = 32;
 
+/// How often the bucket is looked at while others keep publishing.
+const ATTEMPTS: usize = 8;
+
 /// Makes the index of the repository prefix as the bucket is now, and stages it if it differs from
 /// the published one.
 ///
-/// The published index is looked at before the bucket is listed: it may be replaced only if it is
-/// still the same, so nobody can have published anything newer than our listing.
+/// What is published is looked at before the bucket is listed, and may be replaced only if it is
+/// still the same, so nobody can have published anything newer than our listing. If there is nothing
+/// to publish although this execution changed something, the remembered snapshot is replaced all the
+/// same: an execution that listed the bucket before our change then can't publish any more.
 ///
 /// Costs a listing, one read for each fragment that changed since the last publication, and four
 /// more requests.
@@ -33,49 +39,85 @@ pub async fn aggregate<S: ObjectStore>(store: &S, request: Written) -> Result<Ag
     let Ok(key) = request.target.key.parse::<PackageKey>() else {
         return Ok(Aggregated { written: request, staged: None });
     };
+    for _ in 0..ATTEMPTS {
+        match attempt(store, &key, &request).await {
+            Err(Failure::Store(StoreError::Conflict { .. })) => {}
+            outcome => return Ok(Aggregated { staged: outcome?, written: request }),
+        }
+    }
+    Err(Failure::Contended { key: key.prefix().snapshot_key() })
+}
+
+async fn attempt<S: ObjectStore>(
+    store: &S,
+    key: &PackageKey,
+    request: &Written,
+) -> Result<Option<Staged>, Failure> {
     let prefix = key.prefix();
     let published = store.head(&prefix.index_key()).await?;
-    let remembered = remembered_snapshot(store, prefix).await?;
-    if is_current(prefix, &remembered, published.as_ref()) && covers(&remembered, &key, &request) {
+    let remembered = Remembered::read(store, prefix).await?;
+    let is_current = remembered.is_of(prefix, published.as_ref());
+    if is_current && covers(&remembered.snapshot, key, request) {
         info!(index = prefix.index_key(), "published index covers the change already");
-        return Ok(Aggregated { written: request, staged: None });
+        return Ok(None);
     }
     let listing = Listing::new(store.list(&prefix.to_string()).await?);
-    listing.check(&key, &request)?;
-    let snapshot = collect(store, prefix, &listing, &remembered).await?;
-    let staged = stage(store, prefix, &snapshot, published).await?;
-    Ok(Aggregated { written: request, staged })
-}
-
-/// Returns the snapshot of the last publication. A lost or damaged one costs time, nothing else.
-async fn remembered_snapshot<S: ObjectStore>(
-    store: &S,
-    prefix: &RepositoryPrefix,
-) -> Result<Snapshot, Failure> {
-    let key = prefix.snapshot_key();
-    let Some(object) = port::read(store, &key, snapshot::MAX_STORED).await? else {
-        return Ok(Snapshot::default());
+    listing.check(key, request)?;
+    let records = collect(store, prefix, &listing, &remembered.snapshot).await?;
+    let snapshot = Snapshot::new(remembered.etag.clone(), records);
+    let index = snapshot.index();
+    let is_right = match &published {
+        Some(published) => {
+            published.attributes.get(DIGEST) == Some(&snapshot::digest(prefix, &index))
+        }
+        None => index.entries().is_empty(),
     };
-    Ok(Snapshot::from_bytes(&object.body).unwrap_or_else(|error| {
-        warn!(key, %error, "snapshot is damaged; all fragments are read again");
-        Snapshot::default()
-    }))
+    if !is_right {
+        let replaces = published.map(|index| index.etag);
+        return stage(store, prefix, &snapshot, replaces, remembered.etag).await.map(Some);
+    }
+    info!(index = prefix.index_key(), "published index is right already");
+    if request.changed {
+        let bytes = bytes_of(&snapshot, prefix.snapshot_key())?;
+        let still = Precondition::still(remembered.etag);
+        store.put(&prefix.snapshot_key(), snapshot_object(bytes), still).await?;
+    }
+    Ok(None)
 }
 
-/// Tells whether the published index is the one that `remembered` was taken of.
-fn is_current(
-    prefix: &RepositoryPrefix,
-    remembered: &Snapshot,
-    published: Option<&ObjectInfo>,
-) -> bool {
-    let digest = snapshot::digest(prefix, &remembered.index());
-    published.and_then(|index| index.attributes.get(DIGEST)) == Some(&digest)
+/// The snapshot of the last publication, and its version.
+struct Remembered {
+    etag: Option<ETag>,
+    snapshot: Snapshot,
 }
 
-/// Tells whether a snapshot has the change: by ETags, since a name says nothing of the content.
+impl Remembered {
+    /// Reads the snapshot. A lost or damaged one costs time, nothing else.
+    async fn read<S: ObjectStore>(store: &S, prefix: &RepositoryPrefix) -> Result<Self, Failure> {
+        let key = prefix.snapshot_key();
+        let Some(object) = port::read(store, &key, snapshot::MAX_STORED).await? else {
+            return Ok(Self { etag: None, snapshot: Snapshot::default() });
+        };
+        let snapshot = Snapshot::from_bytes(&object.body).unwrap_or_else(|error| {
+            warn!(key, %error, "snapshot is damaged; all fragments are read again");
+            Snapshot::default()
+        });
+        Ok(Self { etag: Some(object.info.etag), snapshot })
+    }
+
+    /// Tells whether the published index is the one that the snapshot was taken of.
+    fn is_of(&self, prefix: &RepositoryPrefix, published: Option<&ObjectInfo>) -> bool {
+        let digest = snapshot::digest(prefix, &self.snapshot.index());
+        published.and_then(|index| index.attributes.get(DIGEST)) == Some(&digest)
+    }
+}
+
+/// Tells whether a snapshot has the change, so that whoever took it listed the bucket after the
+/// change was made. By ETags, since a name says nothing of the content. That a snapshot lacks a
+/// fragment which we removed proves nothing: it may never have had it.
 fn covers(snapshot: &Snapshot, key: &PackageKey, request: &Written) -> bool {
     match (&request.fragment, snapshot.record(key.stem())) {
-        (None, None) => true,
+        (None, None) => !request.changed,
         (Some(written), Some(record)) => {
             record.package == written.package && record.fragment == written.fragment
         }
@@ -125,7 +167,7 @@ async fn collect<S: ObjectStore>(
     prefix: &RepositoryPrefix,
     listing: &Listing,
     remembered: &Snapshot,
-) -> Result<Snapshot, Failure> {
+) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
     let mut changed = Vec::new();
     for (stem, package) in &listing.packages {
@@ -144,7 +186,7 @@ async fn collect<S: ObjectStore>(
         .try_collect()
         .await?;
     records.extend(read.into_iter().flatten());
-    Ok(Snapshot::new(records))
+    Ok(records)
 }
 
 /// Reads a fragment. One that can't be listed leaves its package out, and nothing else.
@@ -170,28 +212,22 @@ async fn read_record<S: ObjectStore>(
     }
 }
 
+/// Stages a snapshot under the digest of its bytes, so that nobody overwrites another's.
 async fn stage<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
     snapshot: &Snapshot,
-    published: Option<ObjectInfo>,
-) -> Result<Option<Staged>, Failure> {
-    let index = snapshot.index();
-    let digest = snapshot::digest(prefix, &index);
-    let right = match &published {
-        Some(published) => published.attributes.get(DIGEST) == Some(&digest),
-        None => index.entries().is_empty(),
-    };
-    if right {
-        info!(index = prefix.index_key(), "published index is right already");
-        return Ok(None);
-    }
-    let key = prefix.staged_key(&digest);
-    let bytes = snapshot
-        .to_bytes()
-        .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
+    replaces: Option<ETag>,
+    follows: Option<ETag>,
+) -> Result<Staged, Failure> {
+    let bytes = bytes_of(snapshot, prefix.snapshot_key())?;
+    let key = prefix.staged_key(&hex::encode(Sha256::digest(&bytes)));
     store.put(&key, snapshot_object(bytes), Precondition::None).await?;
-    Ok(Some(Staged { key, replaces: published.map(|index| index.etag) }))
+    Ok(Staged { key, replaces, follows })
+}
+
+fn bytes_of(snapshot: &Snapshot, key: String) -> Result<Vec<u8>, Failure> {
+    snapshot.to_bytes().map_err(|source| Failure::StagedDamaged { key, source })
 }
 
 /// Returns a snapshot as an object.

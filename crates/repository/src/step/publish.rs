@@ -9,8 +9,10 @@ use tracing::info;
 use crate::{
     failure::Failure,
     location::{PackageKey, RepositoryPrefix},
-    message::{Aggregated, Published, PublishedIndex, Staged, Written},
-    port::{self, Attributes, KeyStore, NewObject, Object, ObjectStore, Precondition},
+    message::{Aggregated, Published, PublishedIndex, Staged},
+    port::{
+        self, Attributes, ETag, KeyStore, NewObject, Object, ObjectStore, Precondition, StoreError,
+    },
     snapshot::{self, Snapshot},
     step::{DIGEST, aggregate::snapshot_object},
 };
@@ -23,10 +25,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Failure::Store`] with a conflict, if somebody else published first;
+/// [`Failure::Store`] with a conflict, if somebody else published or changed anything meanwhile;
 /// [`Failure::StagedGone`]; [`Failure::Key`] and its like, if the signing key is missing or
-/// unusable; [`Failure::Superseded`], if the package changed while its index was published.
-/// Whatever fails before the publication leaves the old index.
+/// unusable. Whatever fails before the publication leaves the old index.
 pub async fn publish<S: ObjectStore>(
     store: &S,
     keys: &impl KeyStore,
@@ -51,9 +52,7 @@ pub async fn publish<S: ObjectStore>(
         .index();
     let signed = sign(prefix, &index, &signing_key, &key_name, random)?;
     publish_key(store, &signing_key, &key_name).await?;
-    let etag = replace_index(store, prefix, &index, signed, staged).await?;
-    store.put(&prefix.snapshot_key(), snapshot_object(stored), Precondition::None).await?;
-    check_package(store, &key, &written).await?;
+    let etag = replace(store, prefix, &index, Prepared { stored, signed, staged }).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
     info!(index = index.key, packages = index.packages, "index published");
     Ok(Published { written, index })
@@ -119,33 +118,36 @@ async fn publish_key<S: ObjectStore>(
     Ok(())
 }
 
-async fn replace_index<S: ObjectStore>(
+/// What is to be published, and what it may replace.
+struct Prepared {
+    stored: Vec<u8>,
+    signed: Vec<u8>,
+    staged: Staged,
+}
+
+/// Replaces the snapshot, then the index, and makes sure that nobody replaced the snapshot between.
+///
+/// The snapshot goes first: from then on, nobody who listed the bucket before us can publish. Whoever
+/// replaces it between our two writes listed the bucket after us and knows better.
+async fn replace<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
     index: &Index,
-    signed: Vec<u8>,
-    staged: Staged,
-) -> Result<port::ETag, Failure> {
+    prepared: Prepared,
+) -> Result<ETag, Failure> {
+    let Prepared { stored, signed, staged } = prepared;
+    let snapshot_key = prefix.snapshot_key();
+    let still = Precondition::still(staged.follows);
+    let snapshot_etag = store.put(&snapshot_key, snapshot_object(stored), still).await?;
     let object = NewObject {
         bytes: signed,
         content_type: "application/gzip",
         attributes: Attributes::from([(DIGEST.to_owned(), snapshot::digest(prefix, index))]),
     };
     let still = Precondition::still(staged.replaces);
-    Ok(store.put(&prefix.index_key(), object, still).await?)
-}
-
-/// Checks that the package is still the one that was published: it may have been replaced or
-/// deleted by an execution that ended before ours, having found nothing to do yet.
-async fn check_package<S: ObjectStore>(
-    store: &S,
-    key: &PackageKey,
-    written: &Written,
-) -> Result<(), Failure> {
-    let present = store.head(&key.to_string()).await?.map(|package| package.etag);
-    let published = written.fragment.as_ref().map(|fragment| &fragment.package);
-    if present.as_ref() == published || written.refusal.is_some() {
-        return Ok(());
+    let etag = store.put(&prefix.index_key(), object, still).await?;
+    match store.head(&snapshot_key).await? {
+        Some(snapshot) if snapshot.etag == snapshot_etag => Ok(etag),
+        _ => Err(StoreError::Conflict { key: snapshot_key }.into()),
     }
-    Err(Failure::Superseded { key: key.to_string() })
 }

@@ -27,15 +27,18 @@ pub async fn write_index<S: ObjectStore>(
 ) -> Result<Written, Failure> {
     let Extracted { target, accepted, refusal } = request;
     let Ok(key) = target.key.parse::<PackageKey>() else {
-        return Ok(Written { target, fragment: None, refusal });
+        return Ok(Written { target, fragment: None, changed: false, refusal });
     };
     for _ in 0..ATTEMPTS {
         let outcome = match &accepted {
-            Some(accepted) => write(store, &key, accepted).await.map(Some),
-            None => remove(store, &key).await.map(|()| None),
+            Some(accepted) => {
+                let written = write(store, &key, accepted).await;
+                written.map(|(fragment, changed)| (Some(fragment), changed))
+            }
+            None => remove(store, &key).await.map(|changed| (None, changed)),
         };
         match outcome {
-            Ok(fragment) => return Ok(Written { target, fragment, refusal }),
+            Ok((fragment, changed)) => return Ok(Written { target, fragment, changed, refusal }),
             Err(Failure::Store(StoreError::Conflict { .. })) => {}
             Err(failure) => return Err(failure),
         }
@@ -43,41 +46,46 @@ pub async fn write_index<S: ObjectStore>(
     Err(Failure::Contended { key: key.fragment_key() })
 }
 
+/// Returns the fragment that is there now, and whether it was written.
 async fn write<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
     accepted: &Accepted,
-) -> Result<WrittenFragment, Failure> {
+) -> Result<(WrittenFragment, bool), Failure> {
     let fragment_key = key.fragment_key();
     let present = store.head(&fragment_key).await?;
     let package = store.head(&key.to_string()).await?.map(|package| package.etag);
     if package.as_ref() != Some(&accepted.package) {
         return Err(Failure::Superseded { key: key.to_string() });
     }
-    let fragment = match present {
-        Some(present) if fragment::is_current(&present, accepted) => present.etag,
+    let described = |fragment| WrittenFragment { package: accepted.package.clone(), fragment };
+    match present {
+        Some(present) if fragment::is_current(&present, accepted) => {
+            Ok((described(present.etag), false))
+        }
         present => {
             let object = fragment::new(accepted);
             let still = Precondition::still(present.map(|present| present.etag));
             let etag = store.put(&fragment_key, object, still).await?;
             info!(key = fragment_key, "fragment written");
-            etag
+            Ok((described(etag), true))
         }
-    };
-    Ok(WrittenFragment { package: accepted.package.clone(), fragment })
+    }
 }
 
 /// Removes the fragment, unless it describes the package that is there now: then another execution
 /// accepted that package, and ours is late. It may have come back between the two looks, too; then
 /// the fragment was removed wrongly, and the package is looked at again.
-async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Result<(), Failure> {
+///
+/// Returns whether there was one to remove.
+async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Result<bool, Failure> {
     let fragment_key = key.fragment_key();
-    let Some(present) = store.head(&fragment_key).await? else { return Ok(()) };
+    let Some(present) = store.head(&fragment_key).await? else { return Ok(false) };
     let package = store.head(&key.to_string()).await?;
     if let Some(package) = package
         && fragment::describes(&present, &package.etag)
     {
-        return Ok(());
+        return Ok(false);
     }
     store.delete(&fragment_key, &present.etag).await?;
     info!(key = fragment_key, "fragment removed");
@@ -85,6 +93,6 @@ async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Result<(), Failu
         Some(package) if fragment::describes(&present, &package.etag) => {
             Err(Failure::Superseded { key: key.to_string() })
         }
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }

@@ -3,13 +3,16 @@
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
+    message::Aggregated,
+    port::StoreError,
     step,
 };
 use futures::FutureExt as _;
 use rand_core::OsRng;
 
 use crate::support::{
-    INDEX, Keys, PREFIX, aggregate_and_publish, checksum, execute, key, listed, package, target,
+    INDEX, Keys, PREFIX, aggregate_and_publish, checksum, execute, key, listed, package,
+    signed_package, target,
 };
 
 /// Runs another execution to its end, in the middle of a request of ours.
@@ -234,4 +237,88 @@ async fn a_replaced_package_is_not_listed_with_the_fragment_of_the_old_one() {
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     execute(&store, &key("b-1-r0")).await.unwrap();
     assert_eq!(listed(&store), ["b-1-r0"]);
+}
+
+/// Brings an upload to where its index is staged, and returns what `publish` is asked then.
+async fn staged(store: &MemoryStore, stem: &str) -> Aggregated {
+    let extracted = step::extract(store, target(&key(stem))).await.unwrap();
+    let written = step::write_index(store, extracted).await.unwrap();
+    let aggregated = step::aggregate(store, written).await.unwrap();
+    assert!(aggregated.staged.is_some());
+    aggregated
+}
+
+async fn assert_conflict(store: &MemoryStore, late: Aggregated) {
+    let index = store.content(INDEX);
+    let failure = step::publish(store, &Keys::good(), &mut OsRng, late).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Conflict);
+    assert_eq!(store.content(INDEX), index);
+}
+
+#[tokio::test]
+async fn what_came_and_went_is_not_published_by_who_saw_it() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.upload(&key("gone-1-r0"), package("gone", "1-r0", ""));
+    let own = staged(&store, "gone-1-r0").await;
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    let other = staged(&store, "b-1-r0").await;
+    store.remove(&key("gone-1-r0"));
+    store.remove(&key("b-1-r0"));
+    execute(&store, &key("gone-1-r0")).await.unwrap();
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_conflict(&store, own).await;
+    assert_conflict(&store, other).await;
+}
+
+#[tokio::test]
+async fn an_index_that_became_what_it_was_stops_who_saw_something_between() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let before = store.content(INDEX);
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    let late = staged(&store, "b-1-r0").await;
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    store.remove(&key("b-1-r0"));
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_eq!(store.content(INDEX), before, "the same packages give the same bytes");
+    assert_conflict(&store, late).await;
+}
+
+#[tokio::test]
+async fn a_package_that_is_signed_anew_is_not_dropped_by_who_saw_its_old_fragment() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), signed_package("a", "1-r0", "one"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let index = store.content(INDEX);
+    store.upload(&key("a-1-r0"), signed_package("a", "1-r0", "two"));
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    let late = staged(&store, "b-1-r0").await;
+    store.remove(&key("b-1-r0"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(store.content(INDEX), index, "an entry says nothing of the signature");
+    assert_conflict(&store, late).await;
+}
+
+#[tokio::test]
+async fn a_crash_between_snapshot_and_index_is_mended_by_the_next_attempt() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    let aggregated = staged(&store, "a-1-r0").await;
+    store.before_requests(|_, request| match request {
+        Request::Put(INDEX) => {
+            Err(StoreError::Unavailable { key: INDEX.to_owned(), source: "crash".into() })
+        }
+        _ => Ok(()),
+    });
+    let keys = Keys::good();
+    let crash = step::publish(&store, &keys, &mut OsRng, aggregated.clone()).await.unwrap_err();
+    assert_eq!(crash.kind(), FailureKind::Unavailable);
+    store.before_requests(|_, _| Ok(()));
+    let retry = step::publish(&store, &keys, &mut OsRng, aggregated.clone()).await.unwrap_err();
+    assert_eq!(retry.kind(), FailureKind::Conflict);
+    aggregate_and_publish(&store, &keys, aggregated.written).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
 }

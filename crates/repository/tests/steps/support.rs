@@ -80,6 +80,17 @@ pub(crate) fn package_of(name: &str, version: &str, architecture: &str, content:
     [stream.finish().unwrap(), data].concat()
 }
 
+/// A package with a signature of three bytes, which changes neither its size nor its checksum.
+pub(crate) fn signed_package(name: &str, version: &str, signature: &str) -> Vec<u8> {
+    let mut tar = Builder::new(Vec::new());
+    append(&mut tar, ".SIGN.RSA.somebody.rsa.pub", signature);
+    let mut tar = tar.into_inner().unwrap();
+    tar.truncate(tar.len() - 1024);
+    let mut stream = GzEncoder::new(Vec::new(), Compression::none());
+    std::io::Write::write_all(&mut stream, &tar).unwrap();
+    [stream.finish().unwrap(), package(name, version, "signed")].concat()
+}
+
 pub(crate) fn package(name: &str, version: &str, content: &str) -> Vec<u8> {
     package_of(name, version, "x86_64", content)
 }
