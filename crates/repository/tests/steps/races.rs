@@ -322,3 +322,41 @@ async fn a_crash_between_snapshot_and_index_is_mended_by_the_next_attempt() {
     aggregate_and_publish(&store, &keys, aggregated.written).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0"]);
 }
+
+#[tokio::test]
+async fn an_index_that_a_rival_published_just_before_ours_is_not_overwritten() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    let late = staged(&store, "a-1-r0").await;
+    once(
+        &store,
+        |request| matches!(request, Request::Put(INDEX)),
+        |store| {
+            store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+            rival(store, &key("b-1-r0"));
+        },
+    );
+    let failure = step::publish(&store, &Keys::good(), &mut OsRng, late).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Conflict);
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_deletion_that_finds_nothing_to_publish_looks_again_if_somebody_publishes_meanwhile() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.upload(&key("gone-1-r0"), package("gone", "1-r0", ""));
+    let late = staged(&store, "gone-1-r0").await;
+    store.remove(&key("gone-1-r0"));
+    let is_fence =
+        |request: Request<'_>| matches!(request, Request::Put(key) if key.contains("/published/"));
+    once(&store, is_fence, move |store| {
+        let publication = step::publish(store, &Keys::good(), &mut OsRng, late.clone())
+            .now_or_never()
+            .expect("memory does not wait");
+        publication.unwrap();
+    });
+    execute(&store, &key("gone-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
+}
