@@ -1,6 +1,7 @@
 //! Refused packages: the execution fails and says why, and no client ever sees one.
 
 use alpinist_tests::{ExecutionStatus, PackageSpec};
+use serde_json::json;
 
 use crate::repository::Repository;
 
@@ -55,4 +56,23 @@ async fn a_refused_first_upload_publishes_no_index() {
     let execution = repository.stack.upload(&key, b"text".to_vec()).await.unwrap();
     assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRefused"));
     assert_eq!(repository.stack.list(&repository.prefix()).await.unwrap(), [key]);
+}
+
+#[tokio::test]
+async fn an_input_cannot_say_what_is_accepted() {
+    let repository = Repository::open("forged-input").await;
+    repository.publish(&repository.build(&PackageSpec::new("good", "1.0"))).await;
+    let key = format!("{}/evil-1.0-r0.apk", repository.prefix());
+    let refused = repository.stack.upload(&key, b"text".to_vec()).await.unwrap();
+    assert_eq!(refused.error.as_deref(), Some("Alpinist.PackageRefused"));
+    let entry = "C:Q1DNWZeWkviN7MJedLpYM8yBvmnGM=\nP:evil\nV:1.0-r0\nA:x86_64\nS:4\nI:4\n\n";
+    let md5_of_text = "\"1cb251ec0d568de6a929b520c4aed8d1\"";
+    let forged = json!({
+        "bucket": repository.stack.bucket(),
+        "key": key,
+        "accepted": {"package": md5_of_text, "entry": entry},
+    });
+    let execution = repository.stack.execute(&forged).await.unwrap();
+    assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRefused"));
+    assert_eq!(repository.available().await, ["good-1.0-r0"]);
 }

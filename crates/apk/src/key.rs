@@ -86,8 +86,8 @@ pub enum KeyError {
     Encrypted,
     /// It is a key of another kind, or none.
     #[error(
-        "the text is no RSA key in PEM form: it should begin with `-----BEGIN PRIVATE KEY-----` or \
-         `-----BEGIN RSA PRIVATE KEY-----`"
+        "the text is no RSA private key in PEM form, PKCS #8 (`-----BEGIN PRIVATE KEY-----`) or \
+         PKCS #1 (`-----BEGIN RSA PRIVATE KEY-----`)"
     )]
     NotAnRsaKey,
     /// It is no public key, or one of another kind.
@@ -124,7 +124,10 @@ impl SigningKey {
     ///
     /// [`KeyError`], for any other text and for a key of another size.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        if pem.contains("ENCRYPTED") {
+        if ["-----BEGIN ENCRYPTED", "\nProc-Type: 4,ENCRYPTED"]
+            .iter()
+            .any(|mark| pem.contains(mark))
+        {
             return Err(KeyError::Encrypted);
         }
         let key = RsaPrivateKey::from_pkcs8_pem(pem.trim())

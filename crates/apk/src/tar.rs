@@ -2,7 +2,7 @@
 
 use std::{io, ops::Range};
 
-use ::tar::{Builder, EntryType, Header, PaxExtensions};
+use ::tar::{Builder, EntryType, Header};
 
 use crate::value::Excerpt;
 
@@ -11,6 +11,9 @@ const BLOCK: usize = 512;
 /// The most bytes of a pax header or a GNU long name. Without it a single field of a package
 /// could ask for gigabytes.
 const MAX_EXTENSION: u64 = 64 * 1024;
+
+/// The most bytes of a path, as Linux has it.
+const MAX_PATH: usize = 4095;
 
 /// Why something is not a tar that apk reads.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -46,8 +49,11 @@ pub enum TarError {
         /// How many there may be.
         max: u64,
     },
-    /// A path would leave the directory into which it is extracted.
-    #[error("path `{path}` is absolute or contains `..`")]
+    /// A path would leave the directory into which it is extracted, or apk can't use it.
+    #[error(
+        "path `{path}` is absolute, too long, or has a control character or a part that is empty, \
+         `.` or `..`"
+    )]
     Path {
         /// The path.
         path: Excerpt,
@@ -214,7 +220,7 @@ impl Scanner {
             return Err(TarError::Entries { max: self.max_entries });
         }
         let path = self.long_path.take().unwrap_or_else(|| header_path(block));
-        if leaves_directory(&path) {
+        if is_unusable(&path) {
             return Err(TarError::Path { path: Excerpt::of(&path) });
         }
         if self.bodies == Bodies::Skip {
@@ -241,8 +247,8 @@ impl Scanner {
             Purpose::Pax => {
                 let offset = self.offset.saturating_sub((BLOCK + body.len()) as u64);
                 match pax_path(&body) {
-                    Ok(None) => {}
-                    Ok(Some(path)) if !path.contains(&0) => self.long_path = Some(path),
+                    Some(None) => {}
+                    Some(Some(path)) if !path.contains(&0) => self.long_path = Some(path),
                     _ => return Err(TarError::Extension { offset }),
                 }
             }
@@ -312,19 +318,34 @@ fn clamp(left: u64, available: usize) -> usize {
     usize::try_from(left).map_or(available, |left| left.min(available))
 }
 
-fn pax_path(body: &[u8]) -> io::Result<Option<Vec<u8>>> {
+/// Returns the path in a pax header, if it has one. `None` outside means that it is malformed.
+///
+/// A record is `<length> <key>=<value>\n` (pax(1)), where the value may hold any byte: capabilities
+/// of files do. The `tar` crate splits records at newlines instead.
+#[expect(clippy::option_option, reason = "malformed, without a path, with a path")]
+fn pax_path(mut body: &[u8]) -> Option<Option<Vec<u8>>> {
     let mut path = None;
-    for extension in PaxExtensions::new(body) {
-        let extension = extension?;
-        if extension.key_bytes() == b"path" {
-            path = Some(extension.value_bytes().to_vec());
+    while !body.is_empty() {
+        let digits = body.split(|byte| *byte == b' ').next()?;
+        let length: usize = str::from_utf8(digits).ok()?.parse().ok()?;
+        let (record, rest) = body.split_at_checked(length)?;
+        let record = record.get(digits.len() + 1..)?.strip_suffix(b"\n")?;
+        if let Some(value) = record.strip_prefix(b"path=") {
+            path = Some(value.to_vec());
         }
+        body = rest;
     }
-    Ok(path)
+    Some(path)
 }
 
-fn leaves_directory(path: &[u8]) -> bool {
-    path.starts_with(b"/") || path.split(|byte| *byte == b'/').any(|part| part == b"..")
+/// Tells whether apk 3 refuses to extract or even to fetch a package with this path (measured): it
+/// would leave the directory, or has a part that names no file.
+fn is_unusable(path: &[u8]) -> bool {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let unusable = |part: &[u8]| part.is_empty() || part == b"." || part == b"..";
+    path.len() > MAX_PATH
+        || path.iter().any(u8::is_ascii_control)
+        || path.split(|byte| *byte == b'/').any(unusable)
 }
 
 /// Writes files one after the other as apk does, without an end of archive: a *tar segment*.

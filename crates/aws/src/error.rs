@@ -15,7 +15,9 @@ where
 {
     let key = key.to_owned();
     let source = cause(error);
-    if status(error) == Some(403) || error.code() == Some("AccessDeniedException") {
+    let no_such_bucket = error.code() == Some("NoSuchBucket");
+    let denied = status(error) == Some(403) || error.code() == Some("AccessDeniedException");
+    if denied || no_such_bucket {
         return StoreError::Denied { key, source };
     }
     StoreError::Unavailable { key, source }
@@ -33,8 +35,8 @@ where
     match (error.code(), error.message(), status(error)) {
         (Some(code), Some(message), _) => format!("{code}: {message}").into(),
         (Some(code), None, _) => code.to_owned().into(),
-        (None, _, Some(status)) => format!("HTTP status {status}").into(),
-        (None, _, None) => chain(error).into(),
+        (None, _, Some(status @ 400..)) => format!("HTTP status {status}").into(),
+        (None, ..) => chain(error).into(),
     }
 }
 

@@ -11,8 +11,10 @@ use aws_sdk_s3::{
         get_object::GetObjectError, head_object::HeadObjectError, put_object::PutObjectError,
     },
     primitives::ByteStream,
+    types::EncodingType,
 };
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 
 use crate::error::{chain, store_error};
 
@@ -119,12 +121,14 @@ impl ObjectStore for S3Store {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let mut pages = request.delimiter("/").into_paginator().send();
+        // Not every key can stand in XML, and one that can't would make the answer unreadable.
+        let request = request.delimiter("/").encoding_type(EncodingType::Url);
+        let mut pages = request.into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| store_error(prefix, &error))?;
             for object in page.contents.unwrap_or_default() {
-                let key = object.key.unwrap_or_default();
+                let key = decode(&object.key.unwrap_or_default());
                 listed.push(Listed {
                     etag: etag(&key, object.e_tag)?,
                     size: size(object.size),
@@ -135,6 +139,12 @@ impl ObjectStore for S3Store {
         }
         Ok(listed)
     }
+}
+
+/// Decodes a key of a listing, where `+` is a space.
+fn decode(key: &str) -> String {
+    let key = key.replace('+', " ");
+    percent_decode_str(&key).decode_utf8_lossy().into_owned()
 }
 
 fn etag(key: &str, etag: Option<String>) -> Result<ETag, StoreError> {

@@ -14,7 +14,7 @@ use aws_sdk_s3::{
         list_objects_v2::ListObjectsV2Output, put_object::PutObjectOutput,
     },
     primitives::SdkBody,
-    types::Object,
+    types::{EncodingType, Object},
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
@@ -128,13 +128,14 @@ async fn a_listing_has_all_pages_of_one_directory() {
         let object = Object::builder().key(key).e_tag("\"1\"").size(3).build();
         ListObjectsV2Output::builder().contents(object)
     };
-    let first = page("p/a").is_truncated(true).next_continuation_token("more").build();
+    let first = page("p/a%2B%2B+%01").is_truncated(true).next_continuation_token("more").build();
     let last = page("p/b").is_truncated(false).build();
     let first = mock!(Client::list_objects_v2)
         .match_requests(|request| {
             request.continuation_token().is_none()
                 && request.prefix() == Some("p/")
                 && request.delimiter() == Some("/")
+                && request.encoding_type() == Some(&EncodingType::Url)
         })
         .then_output(move || first.clone());
     let last = mock!(Client::list_objects_v2)
@@ -142,5 +143,5 @@ async fn a_listing_has_all_pages_of_one_directory() {
         .then_output(move || last.clone());
     let listed = store(&[&first, &last]).list("p/").await.unwrap();
     let keys: Vec<_> = listed.iter().map(|object| object.key.as_str()).collect();
-    assert_eq!(keys, ["p/a", "p/b"]);
+    assert_eq!(keys, ["p/a++ \u{1}", "p/b"]);
 }

@@ -129,6 +129,12 @@ pub enum Failure {
         /// Why.
         source: KeyError,
     },
+    /// Another key was published under the key name.
+    #[error("another public key is published as {key_name}")]
+    KeyNameTaken {
+        /// The name.
+        key_name: String,
+    },
     /// The key name is unusable.
     #[error("the parameter {parameter} holds no usable key name")]
     KeyName {
@@ -173,6 +179,7 @@ impl Failure {
             Self::Key { .. }
             | Self::PrivateKey { .. }
             | Self::PublicKey { .. }
+            | Self::KeyNameTaken { .. }
             | Self::KeyName { .. }
             | Self::SelfCheck { .. }
             | Self::Archive { .. } => FailureKind::Misconfigured,
@@ -209,6 +216,10 @@ impl Failure {
             Self::PrivateKey { parameter, .. } | Self::KeyName { parameter, .. } => {
                 format!("Put another value into {parameter}, then redrive this execution.")
             }
+            Self::KeyNameTaken { key_name } => format!(
+                "Give the new key a name of its own, put both parameters, then redrive this \
+                 execution. If no client has the published key, delete {key_name} instead."
+            ),
             Self::PublicKey { .. } | Self::SelfCheck { .. } | Self::Archive { .. } => {
                 "The old index stays. This is a fault of Alpinist: please report it.".to_owned()
             }

@@ -13,13 +13,18 @@ use crate::port::ETag;
 /// Reads an S3 event from EventBridge, or `{"bucket": …, "key": …}`; anything else in the input is
 /// passed over. The key is as in S3: EventBridge does not encode it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(from = "Input")]
+#[serde(try_from = "Input")]
 pub struct Target {
-    /// The bucket.
+    /// The bucket; a name of 3 to 63 characters.
     pub bucket: String,
-    /// The key of the package.
+    /// The key of the package; of 1 to 1024 bytes, like every key in S3.
     pub key: String,
 }
+
+/// Says that a bucket or key can't exist in S3.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the bucket or the key in the input can't exist in S3")]
+struct InvalidTarget;
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -44,12 +49,20 @@ struct ObjectKey {
     key: String,
 }
 
-impl From<Input> for Target {
-    fn from(input: Input) -> Self {
-        match input {
-            Input::Event { detail } => Self { bucket: detail.bucket.name, key: detail.object.key },
-            Input::Direct { bucket, key } => Self { bucket, key },
+impl TryFrom<Input> for Target {
+    type Error = InvalidTarget;
+
+    fn try_from(input: Input) -> Result<Self, InvalidTarget> {
+        let (bucket, key) = match input {
+            Input::Event { detail } => (detail.bucket.name, detail.object.key),
+            Input::Direct { bucket, key } => (bucket, key),
+        };
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+        let bucket_can_exist = (3..=63).contains(&bucket.len()) && bucket.chars().all(is_name);
+        if bucket_can_exist && (1..=1024).contains(&key.len()) {
+            return Ok(Self { bucket, key });
         }
+        Err(InvalidTarget)
     }
 }
 
@@ -159,18 +172,23 @@ mod tests {
 
     #[test]
     fn a_target_is_read_from_an_event_and_from_a_hand_written_input() {
-        let event = r#"{"version":"0","source":"aws.s3","detail":{"bucket":{"name":"b"},
+        let event = r#"{"version":"0","source":"aws.s3","detail":{"bucket":{"name":"packages"},
             "object":{"key":"3.22/main/x86_64/g++-1.0~rc1-r0.apk","etag":"x"},"reason":"PutObject"}}"#;
-        let by_hand = r#"{"bucket":"b","key":"3.22/main/x86_64/g++-1.0~rc1-r0.apk","more":1}"#;
+        let by_hand =
+            r#"{"bucket":"packages","key":"3.22/main/x86_64/g++-1.0~rc1-r0.apk","more":1}"#;
         let target: Target = serde_json::from_str(event).unwrap();
         assert_eq!(target.key, "3.22/main/x86_64/g++-1.0~rc1-r0.apk");
         assert_eq!(serde_json::from_str::<Target>(by_hand).unwrap(), target);
-        assert!(serde_json::from_str::<Target>(r#"{"bucket":"b"}"#).is_err());
+        assert!(serde_json::from_str::<Target>(r#"{"bucket":"packages"}"#).is_err());
+        assert!(serde_json::from_str::<Target>(r#"{"bucket":"","key":"k"}"#).is_err());
+        let key = "k".repeat(1025);
+        let input = format!(r#"{{"bucket":"packages","key":"{key}"}}"#);
+        assert!(serde_json::from_str::<Target>(&input).is_err());
     }
 
     #[test]
     fn a_refused_event_is_a_request_to_write() {
-        let caught = r#"{"detail":{"bucket":{"name":"b"},"object":{"key":"k"}},
+        let caught = r#"{"detail":{"bucket":{"name":"packages"},"object":{"key":"k"}},
             "refusal":{"error":"Alpinist.PackageRefused","cause":"why"}}"#;
         let request: Extracted = serde_json::from_str(caught).unwrap();
         assert_eq!(request.target.key, "k");
@@ -180,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_aggregated_message_is_a_request_to_aggregate_again() {
-        let target = Target { bucket: "b".into(), key: "k".into() };
+        let target = Target { bucket: "packages".into(), key: "k".into() };
         let written = Written { target, fragment: None, changed: true, refusal: None };
         let staged = Some(Staged { key: "s".into(), replaces: None, follows: None });
         let json = serde_json::to_string(&Aggregated { written: written.clone(), staged }).unwrap();

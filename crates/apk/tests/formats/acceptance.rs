@@ -95,6 +95,14 @@ fn zero_block() -> Vec<u8> {
 #[case::info_in_the_data_section(
     Parts::new().data(file(".PKGINFO", "pkgname = other\n")).build()
 )]
+#[case::capability_that_holds_a_newline(
+    Parts::new()
+        .data(
+            [pax("SCHILY.xattr.security.capability", "\u{1}\n\n9 path=..\n"), file("usr/hello", "")]
+                .concat(),
+        )
+        .build()
+)]
 #[case::dots_within_a_name(Parts::new().data(file("usr/a..b/...", "")).build())]
 #[case::no_end_of_archive(Parts::new().data_stream(gzip(file("usr/hello", "hello\n"))).build())]
 #[case::padded_end_of_archive(

@@ -227,6 +227,10 @@ fn a_control_section_that_is_no_sound_tar_is_refused(
 #[case::climbing_path_further_down(file("a/../../etc/passwd", ""))]
 #[case::climbing_directory(entry(EntryType::Directory, "usr/..", ""))]
 #[case::absolute_path(file("/etc/passwd", ""))]
+#[case::path_that_begins_with_a_dot(file("./usr/hello", ""))]
+#[case::path_with_an_empty_part(file("usr//hello", ""))]
+#[case::path_with_a_newline(file("usr/hel\nlo", ""))]
+#[case::path_that_is_too_long([pax("path", &"x/".repeat(2100)), file("usr/hello", "")].concat())]
 #[case::climbing_path_by_pax([pax("path", "../etc/passwd"), file("usr/hello", "")].concat())]
 #[case::climbing_path_by_long_name(
     [entry(EntryType::GNULongName, "././@LongLink", "../x\0"), file("usr/hello", "")].concat()

@@ -197,8 +197,14 @@ async fn read_record<S: ObjectStore>(
     written: &Listed,
 ) -> Result<Option<Record>, Failure> {
     let key = &written.key;
-    let Some(object) = port::read(store, key, fragment::MAX_LENGTH).await? else {
-        return Ok(None);
+    let object = match port::read(store, key, fragment::MAX_LENGTH).await {
+        Ok(Some(object)) => object,
+        Ok(None) => return Ok(None),
+        Err(error @ StoreError::TooLarge { .. }) => {
+            warn!(key, %error, "fragment passed over");
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
     };
     let fragment_etag = object.info.etag.clone();
     match fragment::entry(object, written, prefix, package) {

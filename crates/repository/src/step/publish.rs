@@ -1,7 +1,7 @@
 use alpinist_apk::{
     archive::{self, IndexArchive},
     index::Index,
-    key::{KeyName, SigningKey},
+    key::{KeyName, SigningKey, VerifyingKey},
 };
 use rand_core::CryptoRngCore;
 use tracing::info;
@@ -93,20 +93,24 @@ fn sign(
     Ok(signed)
 }
 
-/// Publishes the public key under its name, unless it is there.
+/// Publishes the public key under its name, unless it is there. Another key under this name is one
+/// that clients have: replacing it would make them refuse every index that it signed.
 async fn publish_key<S: ObjectStore>(
     store: &S,
     signing_key: &SigningKey,
     key_name: &KeyName,
 ) -> Result<(), Failure> {
-    let pem = signing_key
-        .verifying_key()
+    let verifying_key = signing_key.verifying_key();
+    let pem = verifying_key
         .to_pem()
         .map_err(|source| Failure::PublicKey { key_name: key_name.to_string(), source })?;
     let key = key_name.as_str();
     let present = port::read(store, key, 64 * 1024).await?;
-    if present.is_some_and(|object| object.body == pem.as_bytes()) {
-        return Ok(());
+    let present = present.map(|object| String::from_utf8_lossy(&object.body).into_owned());
+    match present.map(|pem| VerifyingKey::from_pem(&pem)) {
+        Some(Ok(present)) if present == verifying_key => return Ok(()),
+        Some(Ok(_)) => return Err(Failure::KeyNameTaken { key_name: key_name.to_string() }),
+        Some(Err(_)) | None => {}
     }
     let object = NewObject {
         bytes: pem.into_bytes(),

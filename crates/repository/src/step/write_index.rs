@@ -26,6 +26,8 @@ pub async fn write_index<S: ObjectStore>(
     request: Extracted,
 ) -> Result<Written, Failure> {
     let Extracted { target, accepted, refusal } = request;
+    // The state machine adds a refusal to whatever it was given, which may be an earlier message.
+    let accepted = accepted.filter(|_| refusal.is_none());
     let Ok(key) = target.key.parse::<PackageKey>() else {
         return Ok(Written { target, fragment: None, changed: false, refusal });
     };

@@ -3,10 +3,12 @@
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
+    message::Extracted,
+    step,
 };
 use rstest::rstest;
 
-use crate::support::{INDEX, PREFIX, execute, key, listed, package, package_of};
+use crate::support::{INDEX, PREFIX, caught, execute, key, listed, package, package_of, target};
 
 #[rstest]
 #[case::key_without_branch("main/x86_64/a-1-r0.apk", package("a", "1-r0", ""))]
@@ -89,4 +91,17 @@ async fn a_refused_package_leaves_the_index_untouched() {
 async fn a_refused_key_that_is_deleted_again_is_no_failure() {
     let store = MemoryStore::default();
     execute(&store, "not/a/package/key.apk").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_outweighs_what_an_earlier_message_accepted() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    let earlier = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    store.upload(&key("a-1-r0"), "broken");
+    let refusal = step::extract(&store, target(&key("a-1-r0"))).await.unwrap_err();
+    let merged = Extracted { accepted: earlier.accepted, ..caught(&key("a-1-r0"), &refusal) };
+    let written = step::write_index(&store, merged).await.unwrap();
+    assert_eq!(written.fragment, None);
+    assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
 }

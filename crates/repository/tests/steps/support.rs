@@ -20,10 +20,13 @@ pub(crate) const PREFIX: &str = "3.22/main/x86_64/";
 pub(crate) const INDEX: &str = "3.22/main/x86_64/APKINDEX.tar.gz";
 pub(crate) const KEY_NAME: &str = "ops@example.com-5f3c2a1b.rsa.pub";
 
-static PRIVATE_KEY: LazyLock<String> = LazyLock::new(|| {
+static PRIVATE_KEY: LazyLock<String> = LazyLock::new(private_key);
+
+/// Makes a new private key.
+pub(crate) fn private_key() -> String {
     let key = RsaPrivateKey::new(&mut OsRng, 2048).unwrap();
     key.to_pkcs8_pem(rsa::pkcs8::LineEnding::LF).unwrap().to_string()
-});
+}
 
 /// A key store whose parameters a test may leave out.
 pub(crate) struct Keys {

@@ -6,7 +6,8 @@ use rand_core::OsRng;
 use rstest::rstest;
 
 use crate::support::{
-    INDEX, Keys, PREFIX, checksum, execute, execute_with, key, listed, package, target,
+    INDEX, KEY_NAME, Keys, PREFIX, checksum, execute, execute_with, key, listed, package,
+    private_key, target,
 };
 
 /// A bucket with the packages `a` and `b`, both listed.
@@ -36,6 +37,7 @@ async fn aggregate_anew(store: &MemoryStore) {
 #[case::entry_of_another_package(|own: String| own.replace("P:b", "P:a"))]
 #[case::entry_of_another_architecture(|own: String| own.replace("A:x86_64", "A:armv7"))]
 #[case::two_entries(|own: String| format!("{own}{own}"))]
+#[case::too_long(|own: String| own.repeat(1000))]
 #[case::other_size(|own: String| own.replace("S:", "S:9"))]
 #[tokio::test]
 async fn a_planted_fragment_leaves_its_own_package_out_and_nothing_else(
@@ -148,4 +150,21 @@ async fn a_staged_index_that_is_gone_or_damaged_is_aggregated_again() {
         assert_eq!(outcome.unwrap_err().kind(), FailureKind::Conflict);
         assert_eq!(store.content(INDEX), None);
     }
+}
+
+#[tokio::test]
+async fn another_key_under_the_same_name_is_not_replaced() {
+    let store = two_packages().await;
+    let (index, key_of_clients) = (store.content(INDEX), store.content(KEY_NAME));
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    let other = Keys { private_key: Some(private_key()), ..Keys::good() };
+    let failure = execute_with(&store, &other, &key("c-1-r0")).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Misconfigured);
+    insta::assert_snapshot!(failure.report());
+    assert_eq!(store.content(KEY_NAME), key_of_clients);
+    assert_eq!(store.content(INDEX), index);
+
+    store.upload(KEY_NAME, "garbage");
+    execute(&store, &key("c-1-r0")).await.unwrap();
+    assert_eq!(store.content(KEY_NAME), key_of_clients);
 }
