@@ -71,6 +71,11 @@ impl Snapshot {
         self.records.get(stem)
     }
 
+    /// Drops the record of the package `stem`, if there is one.
+    pub fn forget(&mut self, stem: &str) {
+        self.records.remove(stem);
+    }
+
     /// Returns the index of these entries.
     pub fn index(&self) -> Index {
         Index::new(self.records.values().map(|record| record.entry.clone()))

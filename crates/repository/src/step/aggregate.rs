@@ -55,11 +55,14 @@ async fn attempt<S: ObjectStore>(
 ) -> Result<Option<Staged>, Failure> {
     let prefix = key.prefix();
     let published = store.head(&prefix.index_key()).await?;
-    let remembered = Remembered::read(store, prefix).await?;
+    let mut remembered = Remembered::read(store, prefix).await?;
     let is_current = remembered.is_of(prefix, published.as_ref());
     if is_current && covers(&remembered.snapshot, key, request) {
         info!(index = prefix.index_key(), "published index covers the change already");
         return Ok(None);
+    }
+    if request.fragment.is_none() {
+        remembered.snapshot.forget(key.stem());
     }
     let listing = Listing::new(store.list(&prefix.to_string()).await?);
     listing.check(key, request)?;
@@ -160,8 +163,11 @@ impl Listing {
     }
 }
 
-/// Collects the entries of all packages that have a fragment, reading the fragments that
-/// `remembered` does not know.
+/// Collects the entries of all packages that have a fragment or are remembered, reading the
+/// fragments that changed.
+///
+/// What is remembered of a package that is still the same holds even if its fragment is lost or
+/// garbled: an entry follows from the package alone.
 async fn collect<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -171,17 +177,22 @@ async fn collect<S: ObjectStore>(
     let mut records = Vec::new();
     let mut changed = Vec::new();
     for (stem, package) in &listing.packages {
-        let Some(fragment) = listing.fragments.get(stem) else { continue };
-        match remembered.record(stem) {
-            Some(known) if known.package == package.etag && known.fragment == fragment.etag => {
+        let known = remembered.record(stem).filter(|known| known.package == package.etag);
+        match (known, listing.fragments.get(stem)) {
+            (Some(known), None) => records.push(known.clone()),
+            (Some(known), Some(fragment)) if known.fragment == fragment.etag => {
                 records.push(known.clone());
             }
-            _ => changed.push((package, fragment)),
+            (known, Some(fragment)) => changed.push((package, fragment, known)),
+            (None, None) => warn!(key = package.key, "package has no fragment and is not listed"),
         }
     }
     info!(changed = changed.len(), packages = listing.packages.len(), "fragments compared");
     let read: Vec<_> = stream::iter(changed)
-        .map(|(package, fragment)| read_record(store, prefix, package, fragment))
+        .map(async |(package, fragment, known)| {
+            let record = read_record(store, prefix, package, fragment).await?;
+            Ok::<_, Failure>(record.or_else(|| known.cloned()))
+        })
         .buffer_unordered(PARALLEL_READS)
         .try_collect()
         .await?;
@@ -189,7 +200,7 @@ async fn collect<S: ObjectStore>(
     Ok(records)
 }
 
-/// Reads a fragment. One that can't be listed leaves its package out, and nothing else.
+/// Reads a fragment. One that can't be listed is passed over and harms no other.
 async fn read_record<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,

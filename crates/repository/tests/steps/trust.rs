@@ -1,14 +1,22 @@
 //! What is not believed: fragments, snapshots and indexes that somebody else may have written, and
 //! keys that can't sign.
 
-use alpinist_repository::{failure::FailureKind, memory::MemoryStore, step};
+use alpinist_apk::package::PackageError;
+use alpinist_repository::{
+    failure::{Failure, FailureKind},
+    memory::MemoryStore,
+    refusal::Refusal,
+    step,
+};
 use rand_core::OsRng;
 use rstest::rstest;
 
 use crate::support::{
-    INDEX, KEY_NAME, Keys, PREFIX, checksum, execute, execute_with, key, listed, package,
-    private_key, target,
+    INDEX, KEY_NAME, Keys, PREFIX, aggregate_and_publish, caught, checksum, execute, execute_with,
+    key, listed, package, private_key, target,
 };
+
+const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
 
 /// A bucket with the packages `a` and `b`, both listed.
 async fn two_packages() -> MemoryStore {
@@ -37,21 +45,46 @@ async fn aggregate_anew(store: &MemoryStore) {
 #[case::entry_of_another_package(|own: String| own.replace("P:b", "P:a"))]
 #[case::entry_of_another_architecture(|own: String| own.replace("A:x86_64", "A:armv7"))]
 #[case::two_entries(|own: String| format!("{own}{own}"))]
-#[case::too_long(|own: String| own.repeat(1000))]
+#[case::too_long(|own: String| own.repeat(2000))]
 #[case::other_size(|own: String| own.replace("S:", "S:9"))]
 #[tokio::test]
-async fn a_planted_fragment_leaves_its_own_package_out_and_nothing_else(
-    #[case] plant: fn(String) -> String,
-) {
+async fn a_planted_fragment_is_not_believed(#[case] plant: fn(String) -> String) {
     let store = two_packages().await;
+    let checksums = ["a-1-r0", "b-1-r0"].map(|stem| checksum(&store, stem));
     let planted = plant(fragment(&store, "b-1-r0"));
-    let before = checksum(&store, "a-1-r0");
     store.upload(&format!("{PREFIX}b-1-r0.index"), planted);
     aggregate_anew(&store).await;
-    assert_eq!(listed(&store), ["a-1-r0", "new-1-r0"]);
-    assert_eq!(checksum(&store, "a-1-r0"), before);
-    execute(&store, &key("b-1-r0")).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
+    assert_eq!(["a-1-r0", "b-1-r0"].map(|stem| checksum(&store, stem)), checksums);
+
+    store.remove(SNAPSHOT);
+    store.upload(&key("newer-1-r0"), package("newer", "1-r0", ""));
+    execute(&store, &key("newer-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0", "new-1-r0", "newer-1-r0"], "nothing vouches for it");
+    assert_eq!(checksum(&store, "a-1-r0"), checksums[0]);
+
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_eq!(checksum(&store, "b-1-r0"), checksums[1]);
+}
+
+#[tokio::test]
+async fn a_lost_fragment_is_not_missed() {
+    let store = two_packages().await;
+    store.remove(&format!("{PREFIX}b-1-r0.index"));
+    aggregate_anew(&store).await;
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_package_that_is_refused_now_is_not_listed_from_memory() {
+    let store = two_packages().await;
+    let refusal = Refusal::Package(PackageError::NoData);
+    let refusal = Failure::Refused { key: key("b-1-r0"), source: refusal };
+    let refused = caught(&key("b-1-r0"), &refusal);
+    store.remove(&format!("{PREFIX}b-1-r0.index"));
+    let written = step::write_index(&store, refused).await.unwrap();
+    aggregate_and_publish(&store, &Keys::good(), written).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
 }
 
 #[tokio::test]
@@ -64,7 +97,7 @@ async fn a_fragment_of_the_original_project_counts_while_it_fits_its_package() {
 
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     store.upload(&key("newer-1-r0"), package("newer", "1-r0", ""));
-    store.remove(".alpinist/published/3.22/main/x86_64/snapshot.json.gz");
+    store.remove(SNAPSHOT);
     execute(&store, &key("newer-1-r0")).await.unwrap();
     assert_eq!(
         listed(&store),
@@ -87,11 +120,10 @@ async fn a_fragment_without_a_package_is_not_listed() {
 #[tokio::test]
 async fn a_bad_snapshot_costs_time_and_no_package(#[case] content: Option<&'static str>) {
     let store = two_packages().await;
-    let snapshot = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
-    assert!(store.content(snapshot).is_some());
+    assert!(store.content(SNAPSHOT).is_some());
     match content {
-        Some(content) => store.upload(snapshot, content),
-        None => store.remove(snapshot),
+        Some(content) => store.upload(SNAPSHOT, content),
+        None => store.remove(SNAPSHOT),
     }
     aggregate_anew(&store).await;
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
