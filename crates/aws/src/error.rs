@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
-use alpinist_repository::port::{Cause, StoreError};
+use alpinist_repository::{
+    failure::chain,
+    port::{Cause, StoreError},
+};
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -38,16 +41,4 @@ where
         (None, _, Some(status @ 400..)) => format!("HTTP status {status}").into(),
         (None, ..) => chain(error).into(),
     }
-}
-
-/// Returns an error's message with those of its causes.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

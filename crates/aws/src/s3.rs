@@ -1,7 +1,11 @@
 //! A bucket in S3.
 
-use alpinist_repository::port::{
-    ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore, Precondition, StoreError,
+use alpinist_repository::{
+    failure::chain,
+    port::{
+        ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore, Precondition,
+        StoreError,
+    },
 };
 use aws_sdk_s3::{
     Client,
@@ -16,7 +20,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
-use crate::error::{chain, store_error};
+use crate::error::store_error;
 
 /// A bucket in S3.
 #[derive(Clone, Debug)]

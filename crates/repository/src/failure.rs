@@ -188,14 +188,7 @@ impl Failure {
 
     /// Returns the message with the whole chain of causes, and what to do about it.
     pub fn report(&self) -> String {
-        let mut report = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            report.push_str(": ");
-            report.push_str(&error.to_string());
-            cause = error.source();
-        }
-        format!("{report}. {}", self.remedy())
+        format!("{}. {}", chain(self), self.remedy())
     }
 
     /// Says what to do: whole sentences.
@@ -229,6 +222,18 @@ impl Failure {
             }
         }
     }
+}
+
+/// Returns an error's message with those of its causes.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 const GOES_ON: &str = "The execution looks again by itself.";

@@ -173,12 +173,15 @@ pub async fn read<S: ObjectStore>(
     max: u64,
 ) -> Result<Option<Object<Vec<u8>>>, StoreError> {
     let Some(Object { info, mut body }) = store.get(key).await? else { return Ok(None) };
-    if info.size > max {
-        return Err(StoreError::TooLarge { key: key.to_owned(), size: info.size, max });
-    }
+    let check = |size| match size {
+        size if size > max => Err(StoreError::TooLarge { key: key.to_owned(), size, max }),
+        _ => Ok(()),
+    };
+    check(info.size)?;
     let mut bytes = Vec::new();
     while let Some(piece) = body.next().await? {
         bytes.extend_from_slice(&piece);
+        check(bytes.len() as u64)?;
     }
     Ok(Some(Object { info, body: bytes }))
 }
