@@ -1,5 +1,11 @@
 //! A bucket in S3.
 
+use std::{
+    iter,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
 use alpinist_repository::{
     failure::chain,
     port::{
@@ -9,18 +15,25 @@ use alpinist_repository::{
 };
 use aws_sdk_s3::{
     Client,
-    config::http::HttpResponse,
-    error::{ProvideErrorMetadata, SdkError},
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, http::HttpResponse,
+        interceptors::BeforeDeserializationInterceptorContextRef,
+    },
+    error::{BoxError, ProvideErrorMetadata, SdkError},
     operation::{
         get_object::GetObjectError, head_object::HeadObjectError, put_object::PutObjectError,
     },
-    primitives::ByteStream,
+    primitives::{ByteStream, DateTime, DateTimeFormat as Format},
     types::EncodingType,
 };
 use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use percent_encoding::percent_decode_str;
 
 use crate::error::store_error;
+
+/// How many parts of a listing are requested at once.
+const PARALLEL_LISTINGS: usize = 32;
 
 /// A bucket in S3.
 #[derive(Clone, Debug)]
@@ -57,7 +70,8 @@ impl ObjectStore for S3Store {
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         let request = self.client.head_object().bucket(&self.bucket).key(key);
-        let found = match request.send().await {
+        let clock = StoreClock::default();
+        let found = match request.customize().interceptor(clock.clone()).send().await {
             Ok(found) => found,
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
                 return Ok(None);
@@ -67,13 +81,15 @@ impl ObjectStore for S3Store {
         Ok(Some(ObjectInfo {
             etag: etag(key, found.e_tag)?,
             size: size(found.content_length),
+            age: clock.since(found.last_modified),
             attributes: found.metadata.unwrap_or_default().into_iter().collect(),
         }))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Object<S3Body>>, StoreError> {
         let request = self.client.get_object().bucket(&self.bucket).key(key);
-        let found = match request.send().await {
+        let clock = StoreClock::default();
+        let found = match request.customize().interceptor(clock.clone()).send().await {
             Ok(found) => found,
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
                 return Ok(None);
@@ -83,6 +99,7 @@ impl ObjectStore for S3Store {
         let info = ObjectInfo {
             etag: etag(key, found.e_tag)?,
             size: size(found.content_length),
+            age: clock.since(found.last_modified),
             attributes: found.metadata.unwrap_or_default().into_iter().collect(),
         };
         Ok(Some(Object { info, body: S3Body { key: key.to_owned(), stream: found.body } }))
@@ -123,16 +140,37 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, prefix: &str, cuts: &[String]) -> Result<Vec<Listed>, StoreError> {
+        let begins = iter::once(None).chain(cuts.iter().cloned().map(Some));
+        let ends = cuts.iter().cloned().map(Some).chain([None]);
+        let ranges =
+            begins.zip(ends).map(|(begin, end)| self.list_range(prefix, begin, end).boxed());
+        let ranges = stream::iter(ranges).buffer_unordered(PARALLEL_LISTINGS);
+        let listed: Vec<_> = ranges.try_collect().await?;
+        Ok(listed.into_iter().flatten().collect())
+    }
+}
+
+impl S3Store {
+    /// Lists the objects after `begin` and up to `end`, whose own requests end at the first key beyond.
+    async fn list_range(
+        &self,
+        prefix: &str,
+        begin: Option<String>,
+        end: Option<String>,
+    ) -> Result<Vec<Listed>, StoreError> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         // Not every key can stand in XML, and one that can't would make the answer unreadable.
         let request = request.delimiter("/").encoding_type(EncodingType::Url);
-        let mut pages = request.into_paginator().send();
+        let mut pages = request.set_start_after(begin).into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| store_error(prefix, &error))?;
             for object in page.contents.unwrap_or_default() {
                 let key = decode(&object.key.unwrap_or_default());
+                if end.as_ref().is_some_and(|end| key > *end) {
+                    return Ok(listed);
+                }
                 listed.push(Listed {
                     etag: etag(&key, object.e_tag)?,
                     size: size(object.size),
@@ -140,8 +178,42 @@ impl ObjectStore for S3Store {
                     key,
                 });
             }
+            if end.is_some() && end.as_ref() == listed.last().map(|last| &last.key) {
+                break;
+            }
         }
         Ok(listed)
+    }
+}
+
+/// Takes the time from an answer of the store.
+#[derive(Clone, Debug, Default)]
+struct StoreClock(Arc<OnceLock<DateTime>>);
+
+impl StoreClock {
+    /// How long before the answer `time` was. None at all if the answer has no time.
+    fn since(&self, time: Option<DateTime>) -> Duration {
+        let seconds = self.0.get().zip(time).map_or(0, |(now, time)| now.secs() - time.secs());
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+    }
+}
+
+impl Intercept for StoreClock {
+    fn name(&self) -> &'static str {
+        "StoreClock"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(now) = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok()) {
+            self.0.get_or_init(|| now);
+        }
+        Ok(())
     }
 }
 

@@ -141,7 +141,7 @@ async fn a_listing_has_all_pages_of_one_directory() {
     let last = mock!(Client::list_objects_v2)
         .match_requests(|request| request.continuation_token() == Some("more"))
         .then_output(move || last.clone());
-    let listed = store(&[&first, &last]).list("p/").await.unwrap();
+    let listed = store(&[&first, &last]).list("p/", &[]).await.unwrap();
     let keys: Vec<_> = listed.iter().map(|object| object.key.as_str()).collect();
     assert_eq!(keys, ["p/a++ \u{1}", "p/b"]);
 }

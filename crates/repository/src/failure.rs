@@ -89,12 +89,6 @@ pub enum Failure {
         /// The package.
         key: String,
     },
-    /// A staged index can't be used any more.
-    #[error("the staged index {key} is gone")]
-    StagedGone {
-        /// The staged index.
-        key: String,
-    },
     /// A staged index is not what we wrote.
     #[error("the staged index {key} is damaged")]
     StagedDamaged {
@@ -172,7 +166,7 @@ impl Failure {
             Self::Refused { .. } => FailureKind::PackageRefused,
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
-            Self::StagedGone { .. } | Self::StagedDamaged { .. } => FailureKind::Conflict,
+            Self::StagedDamaged { .. } => FailureKind::Conflict,
             Self::Key { source: KeyStoreError::Store(error), .. } | Self::Store(error) => {
                 store_kind(error)
             }
@@ -198,7 +192,7 @@ impl Failure {
             Self::InvalidInput | Self::NothingStaged { .. } => {
                 r#"Start another execution with {"bucket": …, "key": …}."#.to_owned()
             }
-            Self::Superseded { .. } | Self::StagedGone { .. } | Self::StagedDamaged { .. } => {
+            Self::Superseded { .. } | Self::StagedDamaged { .. } => {
                 GOES_ON.to_owned()
             }
             Self::Key { private_key, key_name, source: KeyStoreError::Missing { .. } } => format!(

@@ -34,4 +34,7 @@ pub mod refusal;
 pub mod snapshot;
 pub mod step;
 
+mod claim;
 mod fragment;
+mod listing;
+mod remembered;

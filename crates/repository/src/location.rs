@@ -4,12 +4,14 @@
 //! <branch>/<repository>/<architecture>/<name>-<version>.apk     a package
 //! <branch>/<repository>/<architecture>/<name>-<version>.index   its fragment
 //! <branch>/<repository>/<architecture>/APKINDEX.tar.gz          the index
-//! .alpinist/staged/…, .alpinist/published/…                     internal
+//! .alpinist/published/…, .alpinist/claims/…                     internal
 //! ```
 
 use std::{fmt, str::FromStr};
 
 use alpinist_apk::value::{Architecture, Excerpt, InvalidValue};
+
+use crate::snapshot::Generation;
 
 /// The file name of an index in its repository prefix, as clients ask for it.
 const INDEX: &str = "APKINDEX.tar.gz";
@@ -48,14 +50,29 @@ impl RepositoryPrefix {
         format!("{self}{stem}.index")
     }
 
-    /// Returns the key under which a snapshot waits to be signed; `digest` is that of its bytes.
-    pub fn staged_key(&self, digest: &str) -> String {
-        format!(".alpinist/staged/{self}{digest}.json.gz")
-    }
-
-    /// Returns the key of the snapshot of the index that was published last.
+    /// Returns the key of the snapshot of the index that was published last, or is about to be.
     pub fn snapshot_key(&self) -> String {
         format!(".alpinist/published/{self}snapshot.json.gz")
+    }
+
+    /// Returns the key of the claim to make the snapshot that comes after the one of `generation`.
+    pub fn claim_key(&self, generation: Generation) -> String {
+        format!(".alpinist/claims/{self}{generation}")
+    }
+
+    fn of_parts(
+        branch: &str,
+        repository: &str,
+        architecture: &str,
+    ) -> Result<Self, PackageKeyError> {
+        for part in [branch, repository] {
+            check_part(part)?;
+        }
+        let architecture: Architecture = architecture.parse()?;
+        if architecture.is_noarch() {
+            return Err(PackageKeyError::Noarch);
+        }
+        Ok(Self { branch: branch.to_owned(), repository: repository.to_owned(), architecture })
     }
 }
 
@@ -123,19 +140,58 @@ impl FromStr for PackageKey {
         };
         let stem = file.strip_suffix(".apk").filter(|stem| !stem.is_empty());
         let stem = stem.ok_or(PackageKeyError::Layout)?.to_owned();
-        for part in [branch, repository] {
-            check_part(part)?;
-        }
-        let architecture: Architecture = architecture.parse()?;
-        if architecture.is_noarch() {
-            return Err(PackageKeyError::Noarch);
-        }
-        let prefix = RepositoryPrefix {
-            branch: branch.to_owned(),
-            repository: repository.to_owned(),
-            architecture,
-        };
+        let prefix = RepositoryPrefix::of_parts(branch, repository, architecture)?;
         Ok(Self { prefix, stem })
+    }
+}
+
+/// What an execution is about: a package, or all that an index covers.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Subject {
+    /// A package was uploaded, replaced or deleted.
+    Package(PackageKey),
+    /// The index of this repository prefix is to be made again.
+    Index(RepositoryPrefix),
+}
+
+impl Subject {
+    /// The repository prefix whose index is concerned.
+    pub fn prefix(&self) -> &RepositoryPrefix {
+        match self {
+            Self::Package(key) => key.prefix(),
+            Self::Index(prefix) => prefix,
+        }
+    }
+
+    /// The `<name>-<version>` of the package, if it is one.
+    pub fn stem(&self) -> Option<&str> {
+        match self {
+            Self::Package(key) => Some(key.stem()),
+            Self::Index(_) => None,
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = PackageKeyError;
+
+    fn from_str(key: &str) -> Result<Self, PackageKeyError> {
+        let parts: Vec<_> = key.split('/').collect();
+        match *parts.as_slice() {
+            [branch, repository, architecture, INDEX] => {
+                RepositoryPrefix::of_parts(branch, repository, architecture).map(Self::Index)
+            }
+            _ => key.parse().map(Self::Package),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Package(key) => key.fmt(f),
+            Self::Index(prefix) => f.write_str(&prefix.index_key()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -49,9 +50,13 @@ struct Stored {
 }
 
 impl Stored {
-    fn info(&self) -> ObjectInfo {
-        let etag = ETag(format!("\"{}\"", hex::encode(Sha256::digest(&self.bytes))));
-        ObjectInfo { etag, size: self.bytes.len() as u64, attributes: self.attributes.clone() }
+    fn info(&self, now: i64) -> ObjectInfo {
+        ObjectInfo {
+            etag: ETag(format!("\"{}\"", hex::encode(Sha256::digest(&self.bytes)))),
+            size: self.bytes.len() as u64,
+            age: Duration::from_secs((now - self.last_modified).unsigned_abs()),
+            attributes: self.attributes.clone(),
+        }
     }
 }
 
@@ -91,6 +96,18 @@ impl MemoryStore {
         lock(&self.state).objects.keys().cloned().collect()
     }
 
+    /// Returns all keys, and when each object was written.
+    pub fn written(&self) -> BTreeMap<String, i64> {
+        let state = lock(&self.state);
+        let objects = state.objects.iter();
+        objects.map(|(key, stored)| (key.clone(), stored.last_modified)).collect()
+    }
+
+    /// Lets time pass; each write takes a second of its own.
+    pub fn pass(&self, time: Duration) {
+        lock(&self.state).clock += i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    }
+
     /// Returns how many requests the steps have made.
     pub fn requests(&self) -> usize {
         lock(&self.state).requests
@@ -100,13 +117,14 @@ impl MemoryStore {
         let mut state = lock(&self.state);
         state.clock += 1;
         let stored = Stored { bytes, attributes, last_modified: state.clock };
-        let etag = stored.info().etag;
+        let etag = stored.info(state.clock).etag;
         state.objects.insert(key.to_owned(), stored);
         etag
     }
 
     fn info(&self, key: &str) -> Option<ObjectInfo> {
-        lock(&self.state).objects.get(key).map(Stored::info)
+        let state = lock(&self.state);
+        state.objects.get(key).map(|stored| stored.info(state.clock))
     }
 
     /// Counts a request and lets the hook see it.
@@ -144,9 +162,11 @@ impl ObjectStore for MemoryStore {
 
     async fn get(&self, key: &str) -> Result<Option<Object<MemoryBody>>, StoreError> {
         self.begin(Request::Get(key))?;
-        let stored = lock(&self.state).objects.get(key).cloned();
-        Ok(stored
-            .map(|stored| Object { info: stored.info(), body: MemoryBody(Some(stored.bytes)) }))
+        let state = lock(&self.state);
+        Ok(state.objects.get(key).map(|stored| Object {
+            info: stored.info(state.clock),
+            body: MemoryBody(Some(stored.bytes.clone())),
+        }))
     }
 
     async fn put(
@@ -181,7 +201,7 @@ impl ObjectStore for MemoryStore {
         }
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, prefix: &str, _cuts: &[String]) -> Result<Vec<Listed>, StoreError> {
         self.begin(Request::List(prefix))?;
         let state = lock(&self.state);
         let listed = state
@@ -190,7 +210,7 @@ impl ObjectStore for MemoryStore {
             .filter(|(key, _)| key.strip_prefix(prefix).is_some_and(|rest| !rest.contains('/')));
         Ok(listed
             .map(|(key, stored)| {
-                let ObjectInfo { etag, size, .. } = stored.info();
+                let ObjectInfo { etag, size, .. } = stored.info(state.clock);
                 Listed { key: key.clone(), etag, size, last_modified: stored.last_modified }
             })
             .collect())

@@ -6,7 +6,7 @@
 use alpinist_apk::entry::IndexEntry;
 use serde::{Deserialize, Serialize};
 
-use crate::port::ETag;
+use crate::{port::ETag, snapshot::Generation};
 
 /// The package that an execution is about.
 ///
@@ -107,7 +107,7 @@ pub struct Written {
     /// The fragment that is there now, or `None` where there must be none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<WrittenFragment>,
-    /// Whether this execution wrote or removed the fragment, rather than finding it so.
+    /// Whether this execution wrote the fragment or removed one, rather than finding it so.
     pub changed: bool,
     /// Why the package was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,26 +123,43 @@ pub struct WrittenFragment {
     pub fragment: ETag,
 }
 
-/// What aggregation found.
+/// What aggregation found, and what it is asked again after a wait or a lost race.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Aggregated {
     /// What it was asked.
     #[serde(flatten)]
     pub written: Written,
-    /// An index to sign and publish, or `None` where the published one covers the change.
+    /// An index to sign and publish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Staged>,
+    /// Somebody else is at it: ask again in a while. Without this, and with nothing staged, the
+    /// published index covers the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
 }
 
-/// An index that waits to be signed.
+impl From<Written> for Aggregated {
+    fn from(written: Written) -> Self {
+        Self { written, staged: None, waiting: None }
+    }
+}
+
+/// A snapshot whose index waits to be signed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Staged {
-    /// Where its snapshot lies.
-    pub key: String,
+    /// The version of the snapshot.
+    pub snapshot: ETag,
     /// The published index before the bucket was listed, which this one may replace.
     pub replaces: Option<ETag>,
-    /// The remembered snapshot before the bucket was listed, which this one may follow.
-    pub follows: Option<ETag>,
+}
+
+/// What an execution remembers while it waits for another one's publication.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Waiting {
+    /// The snapshot that was there after this execution's own change was made.
+    pub since: Generation,
+    /// How often it has waited.
+    pub times: u32,
 }
 
 /// What was published.
@@ -197,11 +214,16 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregated_message_is_a_request_to_aggregate_again() {
+    fn what_was_written_or_aggregated_is_a_request_to_aggregate() {
         let target = Target { bucket: "packages".into(), key: "k".into() };
         let written = Written { target, fragment: None, changed: true, refusal: None };
-        let staged = Some(Staged { key: "s".into(), replaces: None, follows: None });
-        let json = serde_json::to_string(&Aggregated { written: written.clone(), staged }).unwrap();
-        assert_eq!(serde_json::from_str::<Written>(&json).unwrap(), written);
+        let json = serde_json::to_string(&written).unwrap();
+        let request: Aggregated = serde_json::from_str(&json).unwrap();
+        assert_eq!(request, Aggregated::from(written.clone()));
+        let waiting = Some(Waiting { since: 7, times: 1 });
+        let staged = Some(Staged { snapshot: ETag("s".into()), replaces: None });
+        let aggregated = Aggregated { written, staged, waiting };
+        let json = serde_json::to_string(&aggregated).unwrap();
+        assert_eq!(serde_json::from_str::<Aggregated>(&json).unwrap(), aggregated);
     }
 }

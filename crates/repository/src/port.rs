@@ -1,6 +1,6 @@
 //! What the steps need of the world: a bucket, and a store for keys.
 
-use std::{collections::BTreeMap, error::Error, fmt, future::Future};
+use std::{collections::BTreeMap, error::Error, fmt, future::Future, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub struct ObjectInfo {
     pub etag: ETag,
     /// Its size in bytes.
     pub size: u64,
+    /// How long ago it was written, by the store's clock; whole seconds.
+    pub age: Duration,
     /// Its attributes.
     pub attributes: Attributes,
 }
@@ -159,7 +161,14 @@ pub trait ObjectStore: Send + Sync {
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Returns the objects whose keys begin with `prefix` and have no further `/`, in any order.
-    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+    ///
+    /// What lies between one of the `cuts` (sorted keys) and the next may be listed at the same time.
+    /// Objects that change meanwhile may be seen or not, each for itself.
+    fn list(
+        &self,
+        prefix: &str,
+        cuts: &[String],
+    ) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
 }
 
 /// Returns the whole object at `key`, or `None` where there is none.

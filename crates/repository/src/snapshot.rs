@@ -1,13 +1,25 @@
 //! A snapshot: the entries of an index, each with the objects that it was made from.
 //!
-//! It serves twice. *Staged*, it is the unsigned index on its way to be signed. *Remembered*, beside
-//! a published index, it is a cache: whoever aggregates next reads only fragments that it does not
-//! know. It is stored as compressed JSON, and each of its entries is parsed strictly when read.
+//! It serves three times. It is the unsigned index on its way to be signed. Afterwards it is a cache:
+//! whoever aggregates next reads only fragments that it does not know. And it is what rivals compare
+//! and swap: each snapshot of a repository prefix has a greater generation than the one before, so no
+//! two are equal, even if their entries are.
+//!
+//! It is stored as compressed lines of JSON: the [`Header`], then the [`Record`]s, those that changed
+//! last first. So whether it has a recent change can be told from its beginning.
 
-use std::{collections::HashMap, io::Read as _};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    io::{self, Write},
+    mem,
+};
 
 use alpinist_apk::{entry::IndexEntry, index::Index};
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::{
+    Compression,
+    write::{GzDecoder, GzEncoder},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -16,7 +28,22 @@ use crate::{location::RepositoryPrefix, port::ETag};
 /// The most bytes of a stored snapshot.
 pub const MAX_STORED: u64 = 64 * 1024 * 1024;
 /// The most bytes that a snapshot may inflate to.
-const MAX_INFLATED: u64 = 256 * 1024 * 1024;
+const MAX_INFLATED: usize = 256 * 1024 * 1024;
+
+/// How many snapshots of a repository prefix there were, more or less: it grows with each. It begins
+/// with a time in seconds, so that it grows even if the snapshots are lost.
+pub type Generation = u64;
+
+/// What is known of a snapshot without its records.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Header {
+    /// Its generation.
+    pub generation: Generation,
+    /// The [`digest`] of its index.
+    pub digest: String,
+    /// How many packages it has.
+    pub packages: usize,
+}
 
 /// A listed package, and the objects that its entry was made from.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -25,22 +52,10 @@ pub struct Record {
     pub package: ETag,
     /// The version of the fragment.
     pub fragment: ETag,
+    /// The first generation that had both.
+    pub since: Generation,
     /// The entry.
     pub entry: IndexEntry,
-}
-
-/// The entries of an index, each with the objects that it was made from.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Snapshot {
-    follows: Option<ETag>,
-    records: HashMap<String, Record>,
-}
-
-/// A snapshot as it is stored.
-#[derive(Deserialize, Serialize)]
-struct Stored {
-    follows: Option<ETag>,
-    records: Vec<Record>,
 }
 
 /// Why bytes are not a snapshot.
@@ -52,18 +67,23 @@ pub enum SnapshotError {
     TooLarge,
     /// It can't be inflated.
     #[error("it can't be inflated")]
-    Gzip(#[from] std::io::Error),
+    Gzip(#[from] io::Error),
     /// It is not the JSON that we write.
     #[error("it is not a snapshot in JSON")]
     Json(#[from] serde_json::Error),
 }
 
+/// The records of an index, by the `<name>-<version>` of their packages.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Snapshot {
+    records: HashMap<String, Record>,
+}
+
 impl Snapshot {
-    /// Makes a snapshot of `records`, one for each package, that follows the one with the ETag
-    /// `follows`. So each snapshot in a row differs from all before it, even if its records do not.
-    pub fn new(follows: Option<ETag>, records: impl IntoIterator<Item = Record>) -> Self {
+    /// Makes a snapshot of `records`, one for each package.
+    pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
         let records = records.into_iter().map(|record| (record.entry.file_stem(), record));
-        Self { follows, records: records.collect() }
+        Self { records: records.collect() }
     }
 
     /// Returns the record of the package `stem`, a `<name>-<version>`.
@@ -76,24 +96,29 @@ impl Snapshot {
         self.records.remove(stem);
     }
 
+    /// Returns how many packages there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Tells whether there is no package.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Returns the `<name>-<version>` of each package, in no order.
+    pub fn stems(&self) -> impl Iterator<Item = &str> {
+        self.records.keys().map(String::as_str)
+    }
+
     /// Returns the index of these entries.
     pub fn index(&self) -> Index {
         Index::new(self.records.values().map(|record| record.entry.clone()))
     }
 
-    /// Reads a stored snapshot.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError`], for whatever [`Snapshot::to_bytes`] can't have written.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let mut json = Vec::new();
-        let read = GzDecoder::new(bytes).take(MAX_INFLATED + 1).read_to_end(&mut json)?;
-        if read as u64 > MAX_INFLATED {
-            return Err(SnapshotError::TooLarge);
-        }
-        let Stored { follows, records } = serde_json::from_slice(&json)?;
-        Ok(Self::new(follows, records))
+    /// Turns the snapshot into the index of these entries.
+    pub fn into_index(self) -> Index {
+        Index::new(self.records.into_values().map(|record| record.entry))
     }
 
     /// Writes the snapshot as it is stored.
@@ -101,13 +126,123 @@ impl Snapshot {
     /// # Errors
     ///
     /// [`SnapshotError::Json`], which does not happen.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
-        let mut records: Vec<_> = self.records.values().cloned().collect();
-        records.sort_by_cached_key(|record| record.entry.file_stem());
-        let stored = Stored { follows: self.follows.clone(), records };
+    pub fn to_bytes(&self, header: &Header) -> Result<Vec<u8>, SnapshotError> {
+        let mut records: Vec<_> = self.records.iter().collect();
+        records.sort_unstable_by_key(|&(stem, record)| (Reverse(record.since), stem));
         let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
-        serde_json::to_writer(&mut writer, &stored)?;
+        serde_json::to_writer(&mut writer, header)?;
+        writer.write_all(b"\n")?;
+        for (_, record) in records {
+            serde_json::to_writer(&mut writer, record)?;
+            writer.write_all(b"\n")?;
+        }
         Ok(writer.finish()?)
+    }
+}
+
+/// Reads a stored snapshot piece by piece, from its beginning.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    inflater: GzDecoder<Lines>,
+}
+
+/// What was inflated, without the lines that were parsed already.
+#[derive(Debug, Default)]
+struct Lines {
+    inflated: usize,
+    rest: Vec<u8>,
+    header: Option<Header>,
+    snapshot: Snapshot,
+    error: Option<SnapshotError>,
+}
+
+impl Default for SnapshotReader {
+    fn default() -> Self {
+        Self { inflater: GzDecoder::new(Lines::default()) }
+    }
+}
+
+impl SnapshotReader {
+    /// Reads on.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`], for whatever [`Snapshot::to_bytes`] can't have written.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
+        let outcome = self.inflater.write_all(piece).and_then(|()| self.inflater.flush());
+        self.outcome(outcome)
+    }
+
+    /// Ends the reading at the end of the stored snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`], for whatever [`Snapshot::to_bytes`] can't have written.
+    pub fn finish(&mut self) -> Result<(), SnapshotError> {
+        let outcome = self.inflater.try_finish();
+        self.outcome(outcome)
+    }
+
+    /// Returns the header, if it was read already.
+    pub fn header(&self) -> Option<&Header> {
+        self.inflater.get_ref().header.as_ref()
+    }
+
+    /// Returns the records that were read so far: those that changed last.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.inflater.get_ref().snapshot
+    }
+
+    /// Returns the records that were read.
+    pub fn into_snapshot(mut self) -> Snapshot {
+        mem::take(&mut self.inflater.get_mut().snapshot)
+    }
+
+    fn outcome(&mut self, outcome: io::Result<()>) -> Result<(), SnapshotError> {
+        match self.inflater.get_mut().error.take() {
+            Some(error) => Err(error),
+            None => Ok(outcome?),
+        }
+    }
+}
+
+impl Lines {
+    fn parse(&mut self, line: &[u8]) -> Result<(), SnapshotError> {
+        if self.header.is_none() {
+            self.header = Some(serde_json::from_slice(line)?);
+            return Ok(());
+        }
+        let record: Record = serde_json::from_slice(line)?;
+        self.snapshot.records.insert(record.entry.file_stem(), record);
+        Ok(())
+    }
+
+    fn take(&mut self, inflated: &[u8]) -> Result<(), SnapshotError> {
+        self.inflated += inflated.len();
+        if self.inflated > MAX_INFLATED {
+            return Err(SnapshotError::TooLarge);
+        }
+        let mut pieces = inflated.split(|&byte| byte == b'\n');
+        self.rest.extend_from_slice(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            let line = mem::replace(&mut self.rest, piece.to_owned());
+            self.parse(&line)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, inflated: &[u8]) -> io::Result<usize> {
+        self.take(inflated).map_err(|error| {
+            self.error = Some(error);
+            io::Error::from(io::ErrorKind::InvalidData)
+        })?;
+        Ok(inflated.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -4,11 +4,12 @@
 //! |---|---|---|
 //! | [`extract()`] | the package | nothing |
 //! | [`write_index()`] | what is known of the package and of its fragment | the fragment |
-//! | [`aggregate()`] | the snapshot, a listing, changed fragments | a staged snapshot |
-//! | [`publish()`] | the staged snapshot, the signing key | the index, then the snapshot |
+//! | [`aggregate()`] | the snapshot, a listing, changed fragments | the next snapshot |
+//! | [`publish()`] | the snapshot, the signing key | the index |
 
 mod aggregate;
 mod extract;
+mod look;
 mod publish;
 mod write_index;
 

@@ -1,16 +1,16 @@
 //! `AggregateApkindex`: makes the unsigned index of a repository prefix.
 
 use alpinist_aws::{lambda, s3::S3Store};
-use alpinist_repository::{message::Written, step};
+use alpinist_repository::{message::Aggregated, step};
 use lambda_runtime::{Error, tracing};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let client = alpinist_aws::s3_client().await;
-    lambda::run(async |request: Written| {
-        let store = S3Store::new(client.clone(), &request.target.bucket);
-        step::aggregate(&store, request).await
+    lambda::run(async |request: Aggregated| {
+        let store = S3Store::new(client.clone(), &request.written.target.bucket);
+        Box::pin(step::aggregate(&store, request)).await
     })
     .await
 }

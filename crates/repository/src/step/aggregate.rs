@@ -1,166 +1,146 @@
-use std::collections::HashMap;
-
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use crate::{
     failure::Failure,
     fragment,
-    location::{PackageKey, RepositoryPrefix},
-    message::{Aggregated, Staged, Written},
-    port::{self, ETag, Listed, NewObject, ObjectInfo, ObjectStore, Precondition, StoreError},
-    snapshot::{self, Record, Snapshot},
-    step::DIGEST,
+    listing::Listing,
+    location::{RepositoryPrefix, Subject},
+    message::{Aggregated, Staged, Waiting, Written},
+    port::{self, Attributes, Listed, NewObject, ObjectStore, Precondition, StoreError},
+    snapshot::{self, Generation, Header, Record, Snapshot},
+    step::{
+        DIGEST,
+        look::{Base, Verdict, Work, look},
+    },
 };
 
 /// How many fragments are read at once.
 const PARALLEL_READS: usize = 32;
 
-/// How often the bucket is looked at while others keep publishing.
-const ATTEMPTS: usize = 8;
-
 /// Makes the index of the repository prefix as the bucket is now, and stages it if it differs from
-/// the published one.
+/// the published one. Before that, looks whether another execution has done so or is at it.
 ///
-/// What is published is looked at before the bucket is listed, and may be replaced only if it is
-/// still the same, so nobody can have published anything newer than our listing. If there is nothing
-/// to publish although this execution changed something, the remembered snapshot is replaced all the
-/// same: an execution that listed the bucket before our change then can't publish any more.
+/// The remembered snapshot and the published index are looked at before the bucket is listed, and
+/// each may be replaced only if it is still the same, so nobody can have published anything newer than
+/// our listing. If there is nothing to publish although this execution changed something, the snapshot
+/// is replaced all the same: an execution that listed the bucket before our change then can't publish
+/// any more.
 ///
-/// Costs a listing, one read for each fragment that changed since the last publication, and four
+/// Costs two or three requests if the change is covered, four if another execution is at work;
+/// otherwise a listing, one read for each fragment that changed since the last publication, and four
 /// more requests.
 ///
 /// # Errors
 ///
-/// [`Failure::Superseded`], if the listing shows that the package is not as the request says;
-/// [`Failure::Store`].
-pub async fn aggregate<S: ObjectStore>(store: &S, request: Written) -> Result<Aggregated, Failure> {
-    let Ok(key) = request.target.key.parse::<PackageKey>() else {
-        return Ok(Aggregated { written: request, staged: None });
-    };
-    for _ in 0..ATTEMPTS {
-        match attempt(store, &key, &request).await {
-            Err(Failure::Store(StoreError::Conflict { .. })) => {}
-            outcome => return Ok(Aggregated { staged: outcome?, written: request }),
-        }
-    }
-    Err(Failure::Contended { key: key.prefix().snapshot_key() })
-}
-
-async fn attempt<S: ObjectStore>(
+/// [`Failure::Superseded`], if the package is not as the request says any more; [`Failure::Store`].
+pub async fn aggregate<S: ObjectStore>(
     store: &S,
-    key: &PackageKey,
-    request: &Written,
-) -> Result<Option<Staged>, Failure> {
-    let prefix = key.prefix();
-    let published = store.head(&prefix.index_key()).await?;
-    let mut remembered = Remembered::read(store, prefix).await?;
-    let is_current = remembered.is_of(prefix, published.as_ref());
-    if is_current && covers(&remembered.snapshot, key, request) {
-        info!(index = prefix.index_key(), "published index covers the change already");
-        return Ok(None);
-    }
-    if request.fragment.is_none() {
-        remembered.snapshot.forget(key.stem());
-    }
-    let listing = Listing::new(store.list(&prefix.to_string()).await?);
-    listing.check(key, request)?;
-    let records = collect(store, prefix, &listing, &remembered.snapshot).await?;
-    let snapshot = Snapshot::new(remembered.etag.clone(), records);
-    let index = snapshot.index();
-    let is_right = match &published {
-        Some(published) => {
-            published.attributes.get(DIGEST) == Some(&snapshot::digest(prefix, &index))
-        }
-        None => index.entries().is_empty(),
+    request: Aggregated,
+) -> Result<Aggregated, Failure> {
+    let Ok(subject) = request.written.target.key.parse::<Subject>() else {
+        return Ok(request.written.into());
     };
+    let generation = match look(store, &subject, &request).await? {
+        Verdict::Covered => {
+            info!(key = %subject, "published index covers the change already");
+            return Ok(request.written.into());
+        }
+        Verdict::Busy(generation) => generation,
+        Verdict::Work(Work { claim, base }) => {
+            let generation = base.generation;
+            match make(store, &subject, &request.written, base).await {
+                Ok(Made::Snapshot(staged)) => {
+                    return Ok(Aggregated { written: request.written, staged, waiting: None });
+                }
+                Err(Failure::Store(StoreError::Conflict { .. })) => generation,
+                Ok(Made::Nothing) => {
+                    claim.release(store).await?;
+                    return Ok(request.written.into());
+                }
+                Err(failure) => {
+                    claim.release(store).await?;
+                    return Err(failure);
+                }
+            }
+        }
+    };
+    let Waiting { since, times } = request.waiting.unwrap_or_default();
+    // While nothing is remembered there is nothing to count from.
+    let since = if since == 0 { generation } else { since };
+    info!(key = %subject, since, times, "another execution is at work");
+    let waiting = Some(Waiting { since, times: times + 1 });
+    Ok(Aggregated { written: request.written, staged: None, waiting })
+}
+
+/// What came of a listing.
+enum Made {
+    /// A new snapshot, and whether its index is to be published.
+    Snapshot(Option<Staged>),
+    /// Everything is as it was.
+    Nothing,
+}
+
+async fn make<S: ObjectStore>(
+    store: &S,
+    subject: &Subject,
+    written: &Written,
+    base: Base,
+) -> Result<Made, Failure> {
+    let Base { etag, generation, snapshot: mut remembered, published } = base;
+    let prefix = subject.prefix();
+    let is_gone = written.fragment.is_none();
+    if let Some(stem) = subject.stem().filter(|_| is_gone) {
+        remembered.forget(stem);
+    }
+    let listing = Listing::read(store, prefix, &remembered).await?;
+    check(&listing, subject, written)?;
+    let generation = match generation {
+        0 => u64::try_from(listing.youngest).unwrap_or_default() + 1,
+        generation => generation + 1,
+    };
+    let snapshot = collect(store, prefix, &listing, &remembered, generation).await?;
+    let digest = snapshot::digest(prefix, &snapshot.index());
+    let is_right = match &published {
+        Some(published) => published.attributes.get(DIGEST) == Some(&digest),
+        None => snapshot.is_empty(),
+    };
+    let is_fence = written.changed || (subject.stem().is_some() && is_gone);
+    if is_right && !is_fence && snapshot == remembered {
+        return Ok(Made::Nothing);
+    }
+    let header = Header { generation, digest, packages: snapshot.len() };
+    let key = prefix.snapshot_key();
+    let bytes = snapshot
+        .to_bytes(&header)
+        .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
+    let object = NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
+    let etag = store.put(&key, object, Precondition::still(etag)).await?;
+    info!(key, generation, packages = header.packages, is_right, "snapshot written");
+    let replaces = published.map(|index| index.etag);
     if !is_right {
-        let replaces = published.map(|index| index.etag);
-        return stage(store, prefix, &snapshot, replaces, remembered.etag).await.map(Some);
+        return Ok(Made::Snapshot(Some(Staged { snapshot: etag, replaces })));
     }
-    info!(index = prefix.index_key(), "published index is right already");
-    if request.changed {
-        let bytes = bytes_of(&snapshot, prefix.snapshot_key())?;
-        let still = Precondition::still(remembered.etag);
-        store.put(&prefix.snapshot_key(), snapshot_object(bytes), still).await?;
-    }
-    Ok(None)
+    // Whoever made the snapshot before ours may have come to publish it since we looked at the index.
+    let present = store.head(&prefix.index_key()).await?.map(|index| index.etag);
+    let is_still_right = present == replaces;
+    let staged = Staged { snapshot: etag, replaces: present };
+    Ok(Made::Snapshot((!is_still_right).then_some(staged)))
 }
 
-/// The snapshot of the last publication, and its version.
-struct Remembered {
-    etag: Option<ETag>,
-    snapshot: Snapshot,
-}
-
-impl Remembered {
-    /// Reads the snapshot. A lost or damaged one costs time, nothing else.
-    async fn read<S: ObjectStore>(store: &S, prefix: &RepositoryPrefix) -> Result<Self, Failure> {
-        let key = prefix.snapshot_key();
-        let Some(object) = port::read(store, &key, snapshot::MAX_STORED).await? else {
-            return Ok(Self { etag: None, snapshot: Snapshot::default() });
-        };
-        let snapshot = Snapshot::from_bytes(&object.body).unwrap_or_else(|error| {
-            warn!(key, %error, "snapshot is damaged; all fragments are read again");
-            Snapshot::default()
-        });
-        Ok(Self { etag: Some(object.info.etag), snapshot })
-    }
-
-    /// Tells whether the published index is the one that the snapshot was taken of.
-    fn is_of(&self, prefix: &RepositoryPrefix, published: Option<&ObjectInfo>) -> bool {
-        let digest = snapshot::digest(prefix, &self.snapshot.index());
-        published.and_then(|index| index.attributes.get(DIGEST)) == Some(&digest)
-    }
-}
-
-/// Tells whether a snapshot has the change, so that whoever took it listed the bucket after the
-/// change was made. By ETags, since a name says nothing of the content. That a snapshot lacks a
-/// fragment which we removed proves nothing: it may never have had it.
-fn covers(snapshot: &Snapshot, key: &PackageKey, request: &Written) -> bool {
-    match (&request.fragment, snapshot.record(key.stem())) {
-        (None, None) => !request.changed,
-        (Some(written), Some(record)) => {
-            record.package == written.package && record.fragment == written.fragment
+/// Checks that the package and its fragment are still as the execution left them.
+fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), Failure> {
+    let Some(stem) = subject.stem() else { return Ok(()) };
+    let package = listing.packages.get(stem);
+    let fragment = listing.fragments.get(stem);
+    let unchanged = match &written.fragment {
+        Some(written) => {
+            package.is_some_and(|package| package.etag == written.package)
+                && fragment.is_some_and(|fragment| fragment.etag == written.fragment)
         }
-        _ => false,
-    }
-}
-
-/// The packages and fragments of a repository prefix, by `<name>-<version>`.
-struct Listing {
-    packages: HashMap<String, Listed>,
-    fragments: HashMap<String, Listed>,
-}
-
-impl Listing {
-    fn new(objects: Vec<Listed>) -> Self {
-        let mut listing = Self { packages: HashMap::new(), fragments: HashMap::new() };
-        for object in objects {
-            let file = object.key.rsplit('/').next().unwrap_or_default();
-            if let Some(stem) = file.strip_suffix(".apk") {
-                listing.packages.insert(stem.to_owned(), object);
-            } else if let Some(stem) = file.strip_suffix(".index") {
-                listing.fragments.insert(stem.to_owned(), object);
-            }
-        }
-        listing
-    }
-
-    /// Checks that the package and its fragment are still as the execution left them.
-    fn check(&self, key: &PackageKey, request: &Written) -> Result<(), Failure> {
-        let package = self.packages.get(key.stem());
-        let fragment = self.fragments.get(key.stem());
-        let unchanged = match &request.fragment {
-            Some(written) => {
-                package.is_some_and(|package| package.etag == written.package)
-                    && fragment.is_some_and(|fragment| fragment.etag == written.fragment)
-            }
-            None => package.is_none() || request.refusal.is_some(),
-        };
-        if unchanged { Ok(()) } else { Err(Failure::Superseded { key: key.to_string() }) }
-    }
+        None => package.is_none() || written.refusal.is_some(),
+    };
+    if unchanged { Ok(()) } else { Err(Failure::Superseded { key: subject.to_string() }) }
 }
 
 /// Collects the entries of all packages that have a fragment or are remembered, reading the
@@ -173,7 +153,8 @@ async fn collect<S: ObjectStore>(
     prefix: &RepositoryPrefix,
     listing: &Listing,
     remembered: &Snapshot,
-) -> Result<Vec<Record>, Failure> {
+    generation: Generation,
+) -> Result<Snapshot, Failure> {
     let mut records = Vec::new();
     let mut changed = Vec::new();
     for (stem, package) in &listing.packages {
@@ -190,14 +171,14 @@ async fn collect<S: ObjectStore>(
     info!(changed = changed.len(), packages = listing.packages.len(), "fragments compared");
     let read: Vec<_> = stream::iter(changed)
         .map(async |(package, fragment, known)| {
-            let record = read_record(store, prefix, package, fragment).await?;
+            let record = read_record(store, prefix, package, fragment, generation).await?;
             Ok::<_, Failure>(record.or_else(|| known.cloned()))
         })
         .buffer_unordered(PARALLEL_READS)
         .try_collect()
         .await?;
     records.extend(read.into_iter().flatten());
-    Ok(records)
+    Ok(Snapshot::new(records))
 }
 
 /// Reads a fragment. One that can't be listed is passed over and harms no other.
@@ -206,6 +187,7 @@ async fn read_record<S: ObjectStore>(
     prefix: &RepositoryPrefix,
     package: &Listed,
     written: &Listed,
+    since: Generation,
 ) -> Result<Option<Record>, Failure> {
     let key = &written.key;
     let object = match port::read(store, key, fragment::MAX_LENGTH).await {
@@ -217,37 +199,12 @@ async fn read_record<S: ObjectStore>(
         }
         Err(error) => return Err(error.into()),
     };
-    let fragment_etag = object.info.etag.clone();
+    let fragment = object.info.etag.clone();
     match fragment::entry(object, written, prefix, package) {
-        Ok(entry) => {
-            Ok(Some(Record { package: package.etag.clone(), fragment: fragment_etag, entry }))
-        }
+        Ok(entry) => Ok(Some(Record { package: package.etag.clone(), fragment, since, entry })),
         Err(error) => {
             warn!(key, %error, "fragment passed over");
             Ok(None)
         }
     }
-}
-
-/// Stages a snapshot under the digest of its bytes, so that nobody overwrites another's.
-async fn stage<S: ObjectStore>(
-    store: &S,
-    prefix: &RepositoryPrefix,
-    snapshot: &Snapshot,
-    replaces: Option<ETag>,
-    follows: Option<ETag>,
-) -> Result<Staged, Failure> {
-    let bytes = bytes_of(snapshot, prefix.snapshot_key())?;
-    let key = prefix.staged_key(&hex::encode(Sha256::digest(&bytes)));
-    store.put(&key, snapshot_object(bytes), Precondition::None).await?;
-    Ok(Staged { key, replaces, follows })
-}
-
-fn bytes_of(snapshot: &Snapshot, key: String) -> Result<Vec<u8>, Failure> {
-    snapshot.to_bytes().map_err(|source| Failure::StagedDamaged { key, source })
-}
-
-/// Returns a snapshot as an object.
-pub(super) fn snapshot_object(bytes: Vec<u8>) -> NewObject {
-    NewObject { bytes, content_type: "application/gzip", attributes: port::Attributes::new() }
 }

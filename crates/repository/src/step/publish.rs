@@ -8,13 +8,11 @@ use tracing::info;
 
 use crate::{
     failure::Failure,
-    location::{PackageKey, RepositoryPrefix},
+    location::{RepositoryPrefix, Subject},
     message::{Aggregated, Published, PublishedIndex, Staged},
-    port::{
-        self, Attributes, ETag, KeyStore, NewObject, Object, ObjectStore, Precondition, StoreError,
-    },
-    snapshot::{self, Snapshot},
-    step::{DIGEST, aggregate::snapshot_object},
+    port::{self, Attributes, ETag, KeyStore, NewObject, ObjectStore, Precondition, StoreError},
+    snapshot::{self, SnapshotReader},
+    step::DIGEST,
 };
 
 /// Signs the staged index and publishes it, if the published one is still the one that it was made
@@ -26,7 +24,7 @@ use crate::{
 /// # Errors
 ///
 /// [`Failure::Store`] with a conflict, if somebody else published or changed anything meanwhile;
-/// [`Failure::StagedGone`]; [`Failure::Key`] and its like, if the signing key is missing or
+/// [`Failure::Key`] and its like, if the signing key is missing or
 /// unusable. Whatever fails before the publication leaves the old index.
 pub async fn publish<S: ObjectStore>(
     store: &S,
@@ -34,28 +32,36 @@ pub async fn publish<S: ObjectStore>(
     random: &mut impl CryptoRngCore,
     request: Aggregated,
 ) -> Result<Published, Failure> {
-    let Aggregated { written, staged } = request;
-    let key: PackageKey = written
-        .target
-        .key
-        .parse()
-        .map_err(|_| Failure::NothingStaged { key: written.target.key.clone() })?;
-    let staged = staged.ok_or_else(|| Failure::NothingStaged { key: key.to_string() })?;
-    let prefix = key.prefix();
+    let Aggregated { written, staged, .. } = request;
+    let subject = written.target.key.parse::<Subject>().ok().zip(staged);
+    let (subject, staged) =
+        subject.ok_or_else(|| Failure::NothingStaged { key: written.target.key.clone() })?;
+    let prefix = subject.prefix();
     let (signing_key, key_name) = signing_key(keys).await?;
-    let Object { body: stored, .. } =
-        port::read(store, &staged.key, snapshot::MAX_STORED)
-            .await?
-            .ok_or_else(|| Failure::StagedGone { key: staged.key.clone() })?;
-    let index = Snapshot::from_bytes(&stored)
-        .map_err(|source| Failure::StagedDamaged { key: staged.key.clone(), source })?
-        .index();
+    let index = read_staged(store, prefix, &staged).await?;
     let signed = sign(prefix, &index, &signing_key, &key_name, random)?;
     publish_key(store, &signing_key, &key_name).await?;
-    let etag = replace(store, prefix, &index, Prepared { stored, signed, staged }).await?;
+    let etag = replace(store, prefix, &index, signed, staged).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
     info!(index = index.key, packages = index.packages, "index published");
     Ok(Published { written, index })
+}
+
+/// Reads the index of the staged snapshot, if no other one has replaced it.
+async fn read_staged<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    staged: &Staged,
+) -> Result<Index, Failure> {
+    let key = prefix.snapshot_key();
+    let stored = port::read(store, &key, snapshot::MAX_STORED).await?;
+    let Some(stored) = stored.filter(|stored| stored.info.etag == staged.snapshot) else {
+        return Err(StoreError::Conflict { key }.into());
+    };
+    let mut reader = SnapshotReader::default();
+    let outcome = reader.push(&stored.body).and_then(|()| reader.finish());
+    outcome.map_err(|source| Failure::StagedDamaged { key, source })?;
+    Ok(reader.into_snapshot().into_index())
 }
 
 async fn signing_key(keys: &impl KeyStore) -> Result<(SigningKey, KeyName), Failure> {
@@ -122,27 +128,15 @@ async fn publish_key<S: ObjectStore>(
     Ok(())
 }
 
-/// What is to be published, and what it may replace.
-struct Prepared {
-    stored: Vec<u8>,
-    signed: Vec<u8>,
-    staged: Staged,
-}
-
-/// Replaces the snapshot, then the index, and makes sure that nobody replaced the snapshot between.
-///
-/// The snapshot goes first: from then on, nobody who listed the bucket before us can publish. Whoever
-/// replaces it between our two writes listed the bucket after us and knows better.
+/// Replaces the index, and makes sure that the snapshot is still the one that was signed: whoever
+/// replaced it listed the bucket after us and may have found that there is nothing to publish.
 async fn replace<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
     index: &Index,
-    prepared: Prepared,
+    signed: Vec<u8>,
+    staged: Staged,
 ) -> Result<ETag, Failure> {
-    let Prepared { stored, signed, staged } = prepared;
-    let snapshot_key = prefix.snapshot_key();
-    let still = Precondition::still(staged.follows);
-    let snapshot_etag = store.put(&snapshot_key, snapshot_object(stored), still).await?;
     let object = NewObject {
         bytes: signed,
         content_type: "application/gzip",
@@ -150,8 +144,9 @@ async fn replace<S: ObjectStore>(
     };
     let still = Precondition::still(staged.replaces);
     let etag = store.put(&prefix.index_key(), object, still).await?;
+    let snapshot_key = prefix.snapshot_key();
     match store.head(&snapshot_key).await? {
-        Some(snapshot) if snapshot.etag == snapshot_etag => Ok(etag),
+        Some(snapshot) if snapshot.etag == staged.snapshot => Ok(etag),
         _ => Err(StoreError::Conflict { key: snapshot_key }.into()),
     }
 }

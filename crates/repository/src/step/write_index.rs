@@ -14,9 +14,9 @@ const ATTEMPTS: usize = 8;
 /// Writes the fragment of an accepted package, or removes that of a package that is gone or was
 /// refused, provided that the package is still the one that was looked at.
 ///
-/// The order of the requests matters. The fragment is looked at before the package, and is then
-/// changed only if it is still the same: whoever replaces the package meanwhile either comes later
-/// and overwrites our fragment, or came first and makes our write fail.
+/// The order of the requests matters. A fragment is looked at before the package, and is then changed
+/// only if it is still the same: whoever replaces the package meanwhile either comes later and
+/// overwrites our fragment, or came first and makes our write fail.
 ///
 /// # Errors
 ///
@@ -49,29 +49,46 @@ pub async fn write_index<S: ObjectStore>(
 }
 
 /// Returns the fragment that is there now, and whether it was written.
+///
+/// Most packages are new, so the first attempt is to write without a look. The package is looked at
+/// before a fragment is overwritten, which may be better than ours, and always at the end: whoever
+/// replaced it since we read it may have found nothing to remove or overwrite yet.
 async fn write<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
     accepted: &Accepted,
 ) -> Result<(WrittenFragment, bool), Failure> {
     let fragment_key = key.fragment_key();
-    let present = store.head(&fragment_key).await?;
-    let package = store.head(&key.to_string()).await?.map(|package| package.etag);
-    if package.as_ref() != Some(&accepted.package) {
-        return Err(Failure::Superseded { key: key.to_string() });
+    let object = fragment::new(accepted);
+    let outcome = match store.put(&fragment_key, object.clone(), Precondition::Absent).await {
+        Err(StoreError::Conflict { .. }) => match store.head(&fragment_key).await? {
+            Some(present) if fragment::is_current(&present, accepted) => (present.etag, false),
+            Some(present) => {
+                check(store, key, accepted).await?;
+                let still = Precondition::Unchanged(present.etag);
+                (store.put(&fragment_key, object, still).await?, true)
+            }
+            None => return Err(StoreError::Conflict { key: fragment_key }.into()),
+        },
+        outcome => (outcome?, true),
+    };
+    check(store, key, accepted).await?;
+    let (fragment, changed) = outcome;
+    if changed {
+        info!(key = fragment_key, "fragment written");
     }
-    let described = |fragment| WrittenFragment { package: accepted.package.clone(), fragment };
-    match present {
-        Some(present) if fragment::is_current(&present, accepted) => {
-            Ok((described(present.etag), false))
-        }
-        present => {
-            let object = fragment::new(accepted);
-            let still = Precondition::still(present.map(|present| present.etag));
-            let etag = store.put(&fragment_key, object, still).await?;
-            info!(key = fragment_key, "fragment written");
-            Ok((described(etag), true))
-        }
+    Ok((WrittenFragment { package: accepted.package.clone(), fragment }, changed))
+}
+
+/// Checks that the package is still the accepted one.
+async fn check<S: ObjectStore>(
+    store: &S,
+    key: &PackageKey,
+    accepted: &Accepted,
+) -> Result<(), Failure> {
+    match store.head(&key.to_string()).await? {
+        Some(package) if package.etag == accepted.package => Ok(()),
+        _ => Err(Failure::Superseded { key: key.to_string() }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one execution after the other leaves behind, and what it costs.
 
-use alpinist_repository::memory::{MemoryStore, Request};
+use alpinist_repository::memory::MemoryStore;
 
 use crate::support::{
     INDEX, KEY_NAME, PREFIX, checksum, execute, key, listed, package, package_of,
@@ -56,12 +56,10 @@ async fn the_same_event_again_writes_nothing() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     execute(&store, &key("a-1-r0")).await.unwrap();
-    store.before_requests(|_, request| {
-        assert!(!matches!(request, Request::Put(_) | Request::Delete(_)), "{request:?}");
-        Ok(())
-    });
+    let before = store.written();
     execute(&store, &key("a-1-r0")).await.unwrap();
     execute(&store, &key("never-there-1-r0")).await.unwrap();
+    assert_eq!(store.written(), before);
 }
 
 #[tokio::test]
@@ -92,7 +90,7 @@ async fn one_upload_into_many_packages_reads_one_fragment() {
     store.upload(&key("new-1-r0"), package("new", "1-r0", ""));
     execute(&store, &key("new-1-r0")).await.unwrap();
     assert_eq!(listed(&store).len(), 51);
-    assert_eq!(store.requests() - before, 14, "more would follow the size of the repository");
+    assert_eq!(store.requests() - before, 13, "more would follow the size of the repository");
 }
 
 #[tokio::test]

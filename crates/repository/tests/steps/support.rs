@@ -1,12 +1,12 @@
 //! Packages, a key, and the steps chained as the state machine chains them.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use alpinist_apk::{archive::IndexArchive, checksum::DataHash, entry::IndexEntry, key::SigningKey};
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,
-    message::{Extracted, RefusalReport, Target, Written},
+    message::{Aggregated, Extracted, RefusalReport, Target},
     port::{KeyStore, KeyStoreError, KeyTexts},
     step,
 };
@@ -142,24 +142,30 @@ async fn after_extraction(
     extracted: Extracted,
 ) -> Result<(), Failure> {
     let written = step::write_index(store, extracted).await?;
-    loop {
-        match aggregate_and_publish(store, keys, written.clone()).await {
-            Err(failure) if failure.kind() == FailureKind::Conflict => {}
-            outcome => return outcome,
-        }
-    }
+    aggregate_and_publish(store, keys, written.into()).await
 }
 
+/// Goes on after the fragment was written. Time passes while an execution waits.
 pub(crate) async fn aggregate_and_publish(
     store: &MemoryStore,
     keys: &Keys,
-    written: Written,
+    mut request: Aggregated,
 ) -> Result<(), Failure> {
-    let aggregated = step::aggregate(store, written).await?;
-    if aggregated.staged.is_some() {
-        step::publish(store, keys, &mut OsRng, aggregated).await?;
+    for _ in 0..100 {
+        request = step::aggregate(store, request).await?;
+        if request.waiting.is_some() {
+            store.pass(Duration::from_secs(30));
+            continue;
+        }
+        if request.staged.is_none() {
+            return Ok(());
+        }
+        match step::publish(store, keys, &mut OsRng, request.clone()).await {
+            Err(failure) if failure.kind() == FailureKind::Conflict => {}
+            outcome => return outcome.map(|_| ()),
+        }
     }
-    Ok(())
+    panic!("an execution waits for ever");
 }
 
 /// What a client sees: `<name>-<version> <checksum>` of each entry of a verified index.

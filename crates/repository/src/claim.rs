@@ -1,0 +1,94 @@
+//! Claims: who makes the next snapshot of a repository prefix.
+//!
+//! Of many executions for one prefix, one lists the bucket and publishes, the others wait and find
+//! themselves covered. The claim says who is at it. It is thrift, nothing else: two holders are kept
+//! apart by the snapshot, which only one of them can replace. Nobody has to give a claim back: it is
+//! void once there is a newer snapshot, or when it is [`PATIENCE`] old by the store's clock.
+
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::{
+    location::RepositoryPrefix,
+    port::{Attributes, ETag, NewObject, ObjectStore, Precondition, StoreError},
+    snapshot::Generation,
+};
+
+/// How long others are given for a listing, and again for a signature, before they are taken to have
+/// crashed. Both take seconds, except when very many fragments must be read.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The claim to make the snapshot that comes after a certain one.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    key: String,
+    etag: ETag,
+    is_first: bool,
+}
+
+impl Claim {
+    /// Tells whether anybody ever claimed to make the snapshot that comes after that of `generation`.
+    pub(crate) async fn exists<S: ObjectStore>(
+        store: &S,
+        prefix: &RepositoryPrefix,
+        generation: Generation,
+    ) -> Result<bool, StoreError> {
+        Ok(store.head(&prefix.claim_key(generation)).await?.is_some())
+    }
+
+    /// Takes the claim, or returns `None` if another one has it.
+    pub(crate) async fn take<S: ObjectStore>(
+        store: &S,
+        prefix: &RepositoryPrefix,
+        generation: Generation,
+        holder: &str,
+    ) -> Result<Option<Self>, StoreError> {
+        let key = prefix.claim_key(generation);
+        match put(store, &key, holder.to_owned(), Precondition::Absent).await {
+            Ok(etag) => return Ok(Some(Self { key, etag, is_first: true })),
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(other) = store.head(&key).await? else { return Ok(None) };
+        if other.age < PATIENCE {
+            return Ok(None);
+        }
+        // Names what it follows, so that its ETag is another one and only one rival succeeds.
+        let text = format!("{holder} after {}", other.etag);
+        match put(store, &key, text, Precondition::Unchanged(other.etag)).await {
+            Ok(etag) => {
+                info!(key, "claim taken over");
+                Ok(Some(Self { key, etag, is_first: false }))
+            }
+            Err(StoreError::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the claim back without having made a snapshot. One that was taken over stays: its first
+    /// holder may still be at work, and [`Claim::exists`] must go on telling so.
+    pub(crate) async fn release<S: ObjectStore>(self, store: &S) -> Result<(), StoreError> {
+        if !self.is_first {
+            return Ok(());
+        }
+        match store.delete(&self.key, &self.etag).await {
+            Err(StoreError::Conflict { .. }) => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+async fn put<S: ObjectStore>(
+    store: &S,
+    key: &str,
+    text: String,
+    precondition: Precondition,
+) -> Result<ETag, StoreError> {
+    let object = NewObject {
+        bytes: text.into_bytes(),
+        content_type: "text/plain; charset=utf-8",
+        attributes: Attributes::new(),
+    };
+    store.put(key, object, precondition).await
+}

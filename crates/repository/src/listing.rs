@@ -1,0 +1,50 @@
+//! The objects of a repository prefix, as a listing shows them.
+
+use std::collections::HashMap;
+
+use crate::{
+    location::RepositoryPrefix,
+    port::{Listed, ObjectStore, StoreError},
+    snapshot::Snapshot,
+};
+
+/// How many remembered objects one request is to list: at most the 1,000 that it can, and some fewer
+/// to leave room for new ones.
+const OBJECTS_PER_REQUEST: usize = 992;
+
+/// The packages and fragments of a repository prefix, by `<name>-<version>`.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) packages: HashMap<String, Listed>,
+    pub(crate) fragments: HashMap<String, Listed>,
+    /// When the youngest object was written, in seconds since 1970.
+    pub(crate) youngest: i64,
+}
+
+impl Listing {
+    /// Lists the bucket. What is remembered tells where to cut, so that all parts can be listed at once.
+    pub(crate) async fn read<S: ObjectStore>(
+        store: &S,
+        prefix: &RepositoryPrefix,
+        remembered: &Snapshot,
+    ) -> Result<Self, StoreError> {
+        let stems = remembered.stems();
+        let mut keys: Vec<_> =
+            stems.flat_map(|stem| [prefix.package_key(stem), prefix.fragment_key(stem)]).collect();
+        keys.sort_unstable();
+        let cuts: Vec<_> =
+            keys.into_iter().skip(OBJECTS_PER_REQUEST - 1).step_by(OBJECTS_PER_REQUEST).collect();
+        let mut listing =
+            Self { packages: HashMap::new(), fragments: HashMap::new(), youngest: 0 };
+        for object in store.list(&prefix.to_string(), &cuts).await? {
+            listing.youngest = listing.youngest.max(object.last_modified);
+            let file = object.key.rsplit('/').next().unwrap_or_default();
+            if let Some(stem) = file.strip_suffix(".apk") {
+                listing.packages.insert(stem.to_owned(), object);
+            } else if let Some(stem) = file.strip_suffix(".index") {
+                listing.fragments.insert(stem.to_owned(), object);
+            }
+        }
+        Ok(listing)
+    }
+}

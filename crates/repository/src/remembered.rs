@@ -1,0 +1,109 @@
+//! The snapshot that the last execution left behind, read no further than necessary.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::{
+    failure::chain,
+    location::RepositoryPrefix,
+    port::{ETag, Object, ObjectBody, ObjectStore, StoreError},
+    snapshot::{self, Generation, Header, Snapshot, SnapshotReader},
+};
+
+/// How many records are read at first: those that changed last.
+const FIRST_RECORDS: usize = 1024;
+
+/// The remembered snapshot of a repository prefix, or that there is none. A lost or damaged one costs
+/// time, nothing else.
+#[derive(Debug)]
+pub(crate) struct Remembered<B> {
+    key: String,
+    /// Its version, and how long ago it was written.
+    info: Option<(ETag, Duration)>,
+    reader: SnapshotReader,
+    /// What is still to be read.
+    rest: Option<B>,
+    read: u64,
+}
+
+impl<B: ObjectBody> Remembered<B> {
+    /// Reads the beginning of the snapshot.
+    pub(crate) async fn begin<S: ObjectStore<Body = B>>(
+        store: &S,
+        prefix: &RepositoryPrefix,
+    ) -> Result<Self, StoreError> {
+        let key = prefix.snapshot_key();
+        let (info, rest) = match store.get(&key).await? {
+            Some(Object { info, body }) => (Some((info.etag, info.age)), Some(body)),
+            None => (None, None),
+        };
+        let mut remembered = Self { key, info, reader: SnapshotReader::default(), rest, read: 0 };
+        remembered.read_until(|reader| reader.snapshot().len() >= FIRST_RECORDS).await?;
+        Ok(remembered)
+    }
+
+    /// Reads on to the end.
+    pub(crate) async fn read_on(&mut self) -> Result<(), StoreError> {
+        self.read_until(|_| false).await
+    }
+
+    async fn read_until(
+        &mut self,
+        is_enough: impl Fn(&SnapshotReader) -> bool,
+    ) -> Result<(), StoreError> {
+        while !is_enough(&self.reader) {
+            let Some(body) = &mut self.rest else { return Ok(()) };
+            let piece = body.next().await?;
+            let outcome = match &piece {
+                Some(piece) => self.reader.push(piece),
+                None => self.reader.finish(),
+            };
+            self.read += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+            if self.read > snapshot::MAX_STORED {
+                let (key, size, max) = (self.key.clone(), self.read, snapshot::MAX_STORED);
+                return Err(StoreError::TooLarge { key, size, max });
+            }
+            if let Err(error) = &outcome {
+                let key = &self.key;
+                warn!(key, error = chain(error), "snapshot is damaged; fragments are read again");
+                self.reader = SnapshotReader::default();
+            }
+            if piece.is_none() || outcome.is_err() {
+                self.rest = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its version, if there is one.
+    pub(crate) fn etag(&self) -> Option<&ETag> {
+        self.info.as_ref().map(|(etag, _)| etag)
+    }
+
+    /// How long ago it was written.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.info.as_ref().map(|&(_, age)| age)
+    }
+
+    /// Its generation, or 0 if there is none or it is damaged.
+    pub(crate) fn generation(&self) -> Generation {
+        self.reader.header().map_or(0, |header| header.generation)
+    }
+
+    /// What is known of it without its records.
+    pub(crate) fn header(&self) -> Option<&Header> {
+        self.reader.header()
+    }
+
+    /// The records that were read so far.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        self.reader.snapshot()
+    }
+
+    /// Reads on to the end and returns all records.
+    pub(crate) async fn into_snapshot(mut self) -> Result<Snapshot, StoreError> {
+        self.read_on().await?;
+        Ok(self.reader.into_snapshot())
+    }
+}

@@ -1,0 +1,123 @@
+//! Whether there is work left for an execution.
+
+use crate::{
+    claim::{Claim, PATIENCE},
+    failure::Failure,
+    location::Subject,
+    message::{Aggregated, Written},
+    port::{ETag, ObjectInfo, ObjectStore},
+    remembered::Remembered,
+    snapshot::{Generation, Snapshot},
+    step::DIGEST,
+};
+
+/// What an execution has to do.
+pub(super) enum Verdict {
+    /// Nothing: the published index has the change, and nobody can publish one that has not.
+    Covered,
+    /// To look again later: somebody else is at work. The snapshot of this generation is the last.
+    Busy(Generation),
+    /// To list the bucket.
+    Work(Work),
+}
+
+/// What to begin with, and the right to it.
+pub(super) struct Work {
+    pub(super) claim: Claim,
+    pub(super) base: Base,
+}
+
+/// What was there before the bucket is listed: only this may be replaced.
+pub(super) struct Base {
+    /// The version of the snapshot.
+    pub(super) etag: Option<ETag>,
+    /// Its generation, 0 if there is none.
+    pub(super) generation: Generation,
+    /// Its records.
+    pub(super) snapshot: Snapshot,
+    /// The published index.
+    pub(super) published: Option<ObjectInfo>,
+}
+
+/// Looks at the snapshot, at the index and at the claim.
+///
+/// A snapshot that has our fragment proves nothing by itself. If the package and the fragment had
+/// been there before, with the same content, it may be older than our change, and somebody who listed
+/// the bucket in between may be about to publish an index without the package. Such an execution
+/// began with the snapshot that we see or an older one, and only the former can come to publish. So
+/// our change is covered if
+///
+/// - the snapshot agrees with it and is newer than one that we saw after our change, or
+/// - the snapshot agrees with it and nobody ever claimed to make the next one: whoever does so from
+///   now on will see our change.
+///
+/// If the snapshot is newer by two, its maker began with one that is newer than our change and has
+/// seen what is there. If it disagrees nevertheless, others have changed the package since.
+///
+/// # Errors
+///
+/// [`Failure::Superseded`] in the last case; [`Failure::Store`].
+pub(super) async fn look<S: ObjectStore>(
+    store: &S,
+    subject: &Subject,
+    request: &Aggregated,
+) -> Result<Verdict, Failure> {
+    let Aggregated { written, staged, waiting } = request;
+    let prefix = subject.prefix();
+    let mut remembered = Remembered::begin(store, prefix).await?;
+    let published = store.head(&prefix.index_key()).await?;
+    let generation = remembered.generation();
+    let newer_by = match waiting.as_ref().map(|waiting| waiting.since) {
+        None => 0,
+        // Nothing was remembered then. Whatever is now may be the first to come after that.
+        Some(0) => generation.min(1),
+        Some(since) => generation.saturating_sub(since),
+    };
+    // A change of the last minutes is found at the beginning of the snapshot, or nowhere.
+    let is_recent = written.fragment.is_some() && written.changed;
+    if !is_recent || newer_by > 1 {
+        remembered.read_on().await?;
+    }
+    let is_published = match (&published, remembered.header()) {
+        (Some(index), header) => index.attributes.get(DIGEST) == header.map(|header| &header.digest),
+        (None, header) => header.is_none_or(|header| header.packages == 0),
+    };
+    if is_published {
+        let agrees = agrees(remembered.snapshot(), subject, written);
+        if agrees && (newer_by > 0 || !Claim::exists(store, prefix, generation).await?) {
+            return Ok(Verdict::Covered);
+        }
+        match subject {
+            Subject::Index(_) if newer_by > 1 => return Ok(Verdict::Covered),
+            Subject::Package(key) if newer_by > 1 && written.fragment.is_some() => {
+                return Err(Failure::Superseded { key: key.to_string() });
+            }
+            _ => {}
+        }
+    }
+    let is_ours = staged.as_ref().is_some_and(|ours| Some(&ours.snapshot) == remembered.etag());
+    let is_being_signed = !is_published && !is_ours && remembered.age().is_some_and(|age| age < PATIENCE);
+    if is_being_signed {
+        return Ok(Verdict::Busy(generation));
+    }
+    let holder = &written.target.key;
+    let Some(claim) = Claim::take(store, prefix, generation, holder).await? else {
+        return Ok(Verdict::Busy(generation));
+    };
+    let etag = remembered.etag().cloned();
+    let snapshot = remembered.into_snapshot().await?;
+    Ok(Verdict::Work(Work { claim, base: Base { etag, generation, snapshot, published } }))
+}
+
+/// Tells whether a snapshot says of the package what the request says. By ETags, since a name says
+/// nothing of the content.
+fn agrees(snapshot: &Snapshot, subject: &Subject, written: &Written) -> bool {
+    let Some(stem) = subject.stem() else { return false };
+    match (&written.fragment, snapshot.record(stem)) {
+        (None, None) => true,
+        (Some(written), Some(record)) => {
+            record.package == written.package && record.fragment == written.fragment
+        }
+        _ => false,
+    }
+}
