@@ -1,11 +1,11 @@
 //! The signing key: missing, put, and the same input again.
 
-use alpinist_tests::{ExecutionStatus, KeyPair, LocalStack, PackageSpec, Tools};
+use alpinist_tests::{EmulatorOptions, ExecutionStatus, KeyPair, LocalStack, PackageSpec, Tools};
 
 #[tokio::test]
 async fn a_missing_key_fails_the_execution_and_its_input_can_be_replayed() {
     let parameters = [("PrivateKeyParameter", "/late/rsa"), ("KeyNameParameter", "/late/key")];
-    let local_stack = LocalStack::start(None).unwrap();
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let stack = local_stack.deploy_as("late-key", &parameters).unwrap();
     let hello = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
     let key = hello.key("3.22/main/x86_64");

@@ -4,7 +4,9 @@ use std::io;
 use std::net::TcpStream;
 use std::process::Command;
 
-use alpinist_tests::{ApkClient, Emulator, Error, KeyPair, PackageSpec, Tools, command, http};
+use alpinist_tests::{
+    ApkClient, Emulator, EmulatorOptions, Error, KeyPair, PackageSpec, Tools, command, http,
+};
 
 /// Returns what the emulator's address is without the scheme.
 fn address(emulator: &Emulator) -> String {
@@ -14,8 +16,8 @@ fn address(emulator: &Emulator) -> String {
 #[test]
 fn emulators_run_side_by_side_and_end_when_dropped() {
     let tools = Tools::install().unwrap();
-    let first = Emulator::start(&tools, None).unwrap();
-    let second = Emulator::start(&tools, None).unwrap();
+    let first = Emulator::start(&tools, EmulatorOptions::default()).unwrap();
+    let second = Emulator::start(&tools, EmulatorOptions::default()).unwrap();
     assert_ne!(first.endpoint(), second.endpoint());
     assert_ne!(first.log(), second.log());
 
@@ -29,9 +31,10 @@ fn emulators_run_side_by_side_and_end_when_dropped() {
 #[test]
 fn a_taken_port_is_an_error_that_shows_the_log() {
     let tools = Tools::install().unwrap();
-    let first = Emulator::start(&tools, None).unwrap();
+    let first = Emulator::start(&tools, EmulatorOptions::default()).unwrap();
     let port = address(&first).rsplit(':').next().unwrap().parse().unwrap();
-    let error = Emulator::start(&tools, Some(port)).unwrap_err();
+    let options = EmulatorOptions { port: Some(port), ..EmulatorOptions::default() };
+    let error = Emulator::start(&tools, options).unwrap_err();
     assert!(
         matches!(&error, Error::Emulator { tail, .. } if tail.contains("already in use")),
         "{error:?}"
@@ -40,7 +43,7 @@ fn a_taken_port_is_an_error_that_shows_the_log() {
 
 #[test]
 fn the_cli_talks_to_the_emulator_and_a_stranger_may_not_read() {
-    let emulator = Emulator::start(&Tools::install().unwrap(), None).unwrap();
+    let emulator = Emulator::start(&Tools::install().unwrap(), EmulatorOptions::default()).unwrap();
     command::output(emulator.aws().args(["s3", "mb", "s3://bucket"])).unwrap();
     let answer = http::get(&format!("{}/bucket/key", emulator.endpoint())).unwrap();
     assert_eq!(answer.status, 403);

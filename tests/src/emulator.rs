@@ -27,6 +27,15 @@ const START_INTERVAL: Duration = Duration::from_millis(50);
 /// This many lines of the log are shown when the emulator does not start.
 const LOG_TAIL: usize = 20;
 
+/// How an emulator is to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EmulatorOptions {
+    /// The port on loopback; a free one if none is given.
+    pub port: Option<u16>,
+    /// How long each request of a function to S3 is held back, in whole milliseconds.
+    pub s3_latency: Duration,
+}
+
 /// A running emulator. It ends, and its functions end, when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Emulator {
@@ -37,14 +46,14 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts an emulator on `port` of loopback, or on a free one, and waits until it answers.
+    /// Starts an emulator and waits until it answers.
     ///
     /// # Errors
     ///
     /// [`Error::Emulator`] if it ends before it answers, for instance as the port is taken.
-    pub fn start(tools: &Tools, port: Option<u16>) -> Result<Self, Error> {
+    pub fn start(tools: &Tools, options: EmulatorOptions) -> Result<Self, Error> {
         let directory = RunDirectory::take()?;
-        let mut command = emulator_command(tools, &directory, port)?;
+        let mut command = emulator_command(tools, &directory, options)?;
         let mut process = command.spawn().map_err(command::not_started(&command))?;
         let bound = process.stdout.take().and_then(|stdout| {
             let mut line = String::new();
@@ -146,17 +155,19 @@ impl Drop for Emulator {
 fn emulator_command(
     tools: &Tools,
     directory: &RunDirectory,
-    port: Option<u16>,
+    options: EmulatorOptions,
 ) -> Result<Command, Error> {
     let scratch = directory.scratch();
     let mut command = tools.command("python");
     command
         .arg(workspace::own_file("tools/emulator.py"))
-        .arg(port.unwrap_or_default().to_string())
+        .arg(options.port.unwrap_or_default().to_string())
         .arg(directory.request_notes())
+        .arg(options.s3_latency.as_millis().to_string())
         // The functions inherit the environment, and must see what they would see on AWS.
         .env_clear()
         .envs(env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("HOME", &scratch)
         .env("TMPDIR", &scratch)
         .env("MINISTACK_REGION", REGION)

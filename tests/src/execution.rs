@@ -1,10 +1,11 @@
 //! Executions of the state machine: start them, find them by package, wait for their end.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sfn::primitives::DateTime;
 pub use aws_sdk_sfn::types::ExecutionStatus;
-use aws_sdk_sfn::types::HistoryEvent;
+use aws_sdk_sfn::types::{ExecutionListItem as Item, HistoryEvent};
 use serde_json::Value;
 
 use crate::{Error, Stack};
@@ -14,6 +15,9 @@ const LIMIT: Duration = Duration::from_mins(2);
 
 /// How long to wait between two looks at the executions.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long to wait between two looks at very many executions.
+const LONG_INTERVAL: Duration = Duration::from_secs(2);
 
 /// An execution, as it was when it was looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,13 +132,42 @@ impl Stack {
         let since = Instant::now();
         loop {
             let started = self.started(key).await?;
-            let running = started.iter().filter(|started| started.runs).count();
+            let running =
+                started.iter().filter(|started| started.status == ExecutionStatus::Running).count();
             if started.len() >= count && running == 0 {
                 return self.look_at(&started).await;
             }
             let seen = started.len();
             let what = || format!("the end of {count} for `{key}` ({seen} began, {running} run)");
             pause(since, what).await?;
+        }
+    }
+
+    /// Waits until at least `count` executions have been started in all, and all have ended.
+    ///
+    /// Returns how many ended in each way. Asks for no more than that, however many there are.
+    pub async fn wait_until_idle(
+        &self,
+        count: usize,
+        limit: Duration,
+    ) -> Result<BTreeMap<String, usize>, Error> {
+        let since = Instant::now();
+        loop {
+            let all = self.list_executions().await?;
+            let running = all.iter().filter(|started| started.status == ExecutionStatus::Running);
+            let running = running.count();
+            if all.len() >= count && running == 0 {
+                let mut ends = BTreeMap::new();
+                for started in all {
+                    *ends.entry(started.status.to_string()).or_default() += 1;
+                }
+                return Ok(ends);
+            }
+            if since.elapsed() > limit {
+                let what = format!("the end of {count} ({} began, {running} run)", all.len());
+                return Err(Error::Deadline { what, limit });
+            }
+            tokio::time::sleep(LONG_INTERVAL).await;
         }
     }
 
@@ -192,8 +225,8 @@ impl Stack {
         let mut all = Vec::new();
         while let Some(item) = items.next().await {
             let item = item.map_err(Error::service("list executions of", self.state_machine()))?;
-            let runs = item.status == ExecutionStatus::Running;
-            all.push(Started { at: item.start_date.as_nanos(), arn: item.execution_arn, runs });
+            let Item { execution_arn: arn, status, start_date, .. } = item;
+            all.push(Started { at: start_date.as_nanos(), arn, status });
         }
         Ok(all)
     }
@@ -226,7 +259,7 @@ struct Started {
     arn: String,
     /// Nanoseconds since 1970.
     at: i128,
-    runs: bool,
+    status: ExecutionStatus,
 }
 
 /// Waits a little before another look, unless it has been too long already.

@@ -7,7 +7,9 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::stack::Deployed;
-use crate::{Emulator, Error, KeyPair, Stack, Tools, command, functions, progress};
+use crate::{
+    Emulator, EmulatorOptions, Error, KeyPair, Stack, Tools, command, functions, progress,
+};
 
 /// The bucket for the functions' code, which `aws cloudformation package` uploads.
 const ARTIFACTS: &str = "artifacts";
@@ -24,12 +26,13 @@ pub struct LocalStack {
 }
 
 impl LocalStack {
-    /// Installs what is missing, builds the functions, starts an emulator on `port` or on a free
-    /// one, and packages the template. Nothing is deployed yet.
-    pub fn start(port: Option<u16>) -> Result<Self, Error> {
+    /// Installs what is missing, builds the functions, starts an emulator, and packages the template.
+    /// Nothing is deployed yet.
+    pub fn start(options: EmulatorOptions) -> Result<Self, Error> {
         let tools = Tools::install()?;
         let functions = progress::step("building the functions", functions::build)?;
-        let emulator = progress::step("starting the emulator", || Emulator::start(&tools, port))?;
+        let emulator =
+            progress::step("starting the emulator", || Emulator::start(&tools, options))?;
         progress::say(&format!("    its log is {}", emulator.log().display()));
         progress::step("packaging the template", || {
             let packaged = package(&emulator, &functions)?;
@@ -97,7 +100,7 @@ impl LocalStack {
 }
 
 async fn start_shared() -> Result<(LocalStack, Deployed), Error> {
-    let local_stack = LocalStack::start(None)?;
+    let local_stack = LocalStack::start(EmulatorOptions::default())?;
     let stack = local_stack.deploy()?;
     stack.put_key(&KeyPair::generate("tests@example.com", KeyPair::BITS_FOR_TESTS)?).await?;
     Ok((local_stack, stack.deployed().clone()))

@@ -1,11 +1,16 @@
 //! Packages as users make them: by nfpm, from YAML.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
 
 use crate::workspace::{make_directory, temporary_directory};
 use crate::{Error, Tools, command};
-use serde_json::{Value, json};
 
 /// The same for all packages, so that the same description gives the same bytes.
 const BUILD_TIME: &str = "2024-01-01T00:00:00Z";
@@ -88,6 +93,14 @@ impl PackageSpec {
         Ok(Package { name: self.name.clone(), version: self.full_version(), bytes })
     }
 
+    /// Builds `count` packages with nfpm's work for one: they differ in their names alone, which are
+    /// this one's with a number of five digits.
+    pub fn build_series(&self, tools: &Tools, count: usize) -> Result<Vec<Package>, Error> {
+        let name = |number: usize| format!("{}{number:05}", self.name);
+        let first = Self { name: name(0), ..self.clone() }.build(tools)?;
+        (0..count).map(|number| first.renamed(&name(number))).collect()
+    }
+
     fn full_version(&self) -> String {
         format!("{}-r{}", self.version, self.release)
     }
@@ -119,6 +132,21 @@ impl PackageSpec {
 }
 
 impl Package {
+    /// Gives the package another name of the same length, which fits into its control section.
+    fn renamed(&self, name: &str) -> Result<Self, Error> {
+        let mut control = Vec::new();
+        let mut inflater = GzDecoder::new(&*self.bytes);
+        let read = inflater.read_to_end(&mut control);
+        read.map_err(Error::file("inflate the control section of", self.file_name()))?;
+        let data = inflater.into_inner();
+        let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
+        let renamed = replace(&control, self.name.as_bytes(), name.as_bytes());
+        let written = writer.write_all(&renamed).and_then(|()| writer.finish());
+        let mut bytes = written.map_err(Error::file("deflate", name))?;
+        bytes.extend_from_slice(data);
+        Ok(Self { name: name.to_owned(), version: self.version.clone(), bytes })
+    }
+
     /// Returns `<name>-<version>.apk`.
     pub fn file_name(&self) -> String {
         format!("{}-{}.apk", self.name, self.version)
@@ -136,6 +164,16 @@ impl Package {
         fs::write(&path, &self.bytes).map_err(Error::file("write", &path))?;
         Ok(path)
     }
+}
+
+fn replace(text: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut replaced = text.to_vec();
+    for at in 0..text.len() {
+        if text.get(at..).is_some_and(|rest| rest.starts_with(old)) {
+            replaced.splice(at..at + old.len(), new.iter().copied());
+        }
+    }
+    replaced
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 """Serves the emulator on loopback, notes each request, and ends with the process that started it.
 
-The arguments are the port, 0 for any free one, and the file that gets a line of JSON for each
-request. The port is printed as soon as it is bound. When standard input closes, which it does
+The arguments are the port, 0 for any free one, the file that gets a line of JSON for each request,
+and for how many milliseconds each request of a function to S3 is held back. The port is printed as soon as it is bound. When standard input closes, which it does
 however the parent ends, the directory for temporary files is removed, and the whole process group
 is killed, and with it the functions' processes.
 """
@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+from urllib.parse import unquote
 
 HOST = "127.0.0.1"
 
@@ -28,7 +29,7 @@ def main():
     print(port, flush=True)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with open(sys.argv[2], "w", buffering=1, encoding="utf-8") as notes:
-        asyncio.run(serve(listener, notes))
+        asyncio.run(serve(listener, notes, int(sys.argv[3]) / 1000))
 
 
 def end_with_parent():
@@ -45,60 +46,63 @@ def listen(port):
         sys.exit(f"cannot listen on {HOST}:{port}: {error.strerror}")
 
 
-async def serve(listener, notes):
+async def serve(listener, notes, latency):
     import hypercorn.asyncio
     import hypercorn.config
     from ministack.app import app
-    from ministack.core import iam_actions
+    import mending
 
-    iam_actions.extract_resource_arn = naming_parameters(iam_actions.extract_resource_arn)
+    mending.mend()
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.fileno()}"]
     # Longer than any client keeps an idle connection, so that none is closed under a request.
     config.keep_alive_timeout = 75
-    await hypercorn.asyncio.serve(noting(app, notes), config)
+    await hypercorn.asyncio.serve(noting(app, notes, latency), config)
 
 
-def naming_parameters(resource_of):
-    """Has GetParameters judged by the first parameter that it names; the emulator asks for all."""
-
-    def named(service, method, path, headers, body, *others):
-        if headers.get("x-amz-target") == "AmazonSSM.GetParameters":
-            body = json.dumps({"Name": json.loads(body)["Names"][0]}).encode()
-        return resource_of(service, method, path, headers, body, *others)
-
-    return named
-
-
-def noting(app, notes):
+def noting(app, notes, latency):
     async def noted(scope, receive, send):
         if scope["type"] != "http":
             return await app(scope, receive, send)
 
         async def send_noting_status(message):
             if message["type"] == "http.response.start":
-                notes.write(note(scope, message["status"]) + "\n")
+                notes.write(json.dumps(note(scope) | {"status": message["status"]}) + "\n")
             await send(message)
+
+        if latency and is_of_function_to_s3(note(scope)):
+            await asyncio.sleep(latency)
 
         # Clients of AWS speak TLS, and the bucket policy asks for it; on loopback nobody listens.
         headers = [*scope["headers"], (b"x-forwarded-proto", b"https")]
-        await app({**scope, "headers": headers}, receive, send_noting_status)
+        scope = decode_like_s3({**scope, "headers": headers})
+        await app(scope, receive, send_noting_status)
 
     return noted
 
 
-def note(scope, status):
+def decode_like_s3(scope):
+    """S3 takes a raw `+` in a path for a space; clients that mean a plus send `%2B`."""
+    raw_path = scope.get("raw_path", b"").partition(b"?")[0]
+    if b"+" not in raw_path:
+        return scope
+    return {**scope, "path": unquote(raw_path.decode("latin-1").replace("+", " "))}
+
+
+def note(scope):
     authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-    return json.dumps(
-        {
-            "method": scope["method"],
-            "path": scope["path"],
-            "query": scope["query_string"].decode("latin-1"),
-            "status": status,
-            "access_key": authorization.partition("Credential=")[2].partition("/")[0],
-            "service": "/".join(authorization.split("/")[3:4]),
-        }
-    )
+    return {
+        "method": scope["method"],
+        "path": scope["path"],
+        "query": scope["query_string"].decode("latin-1"),
+        "access_key": authorization.partition("Credential=")[2].partition("/")[0],
+        "service": "/".join(authorization.split("/")[3:4]),
+    }
+
+
+def is_of_function_to_s3(note):
+    # Temporary credentials, whose keys begin so, are given to functions alone.
+    return note["service"] == "s3" and note["access_key"].startswith("ASIA")
 
 
 main()

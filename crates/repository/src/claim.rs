@@ -15,9 +15,9 @@ use crate::{
     snapshot::Generation,
 };
 
-/// How long others are given for a listing, and again for a signature, before they are taken to have
-/// crashed. Both take seconds, except when very many fragments must be read.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the holder of a claim is given before it is taken to have crashed. It takes seconds, except
+/// when very many fragments must be read.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The claim to make the snapshot that comes after a certain one.
 #[derive(Debug)]

@@ -192,9 +192,7 @@ impl Failure {
             Self::InvalidInput | Self::NothingStaged { .. } => {
                 r#"Start another execution with {"bucket": …, "key": …}."#.to_owned()
             }
-            Self::Superseded { .. } | Self::StagedDamaged { .. } => {
-                GOES_ON.to_owned()
-            }
+            Self::Superseded { .. } | Self::StagedDamaged { .. } => GOES_ON.to_owned(),
             Self::Key { private_key, key_name, source: KeyStoreError::Missing { .. } } => format!(
                 "Put {private_key} (SecureString: the RSA private key in PEM form) and {key_name} \
                  (String: the file name of the public key under /etc/apk/keys), then redrive this \

@@ -34,8 +34,7 @@ impl Listing {
         keys.sort_unstable();
         let cuts: Vec<_> =
             keys.into_iter().skip(OBJECTS_PER_REQUEST - 1).step_by(OBJECTS_PER_REQUEST).collect();
-        let mut listing =
-            Self { packages: HashMap::new(), fragments: HashMap::new(), youngest: 0 };
+        let mut listing = Self { packages: HashMap::new(), fragments: HashMap::new(), youngest: 0 };
         for object in store.list(&prefix.to_string(), &cuts).await? {
             listing.youngest = listing.youngest.max(object.last_modified);
             let file = object.key.rsplit('/').next().unwrap_or_default();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use alpinist_tests::progress::{say, step};
 use alpinist_tests::{
-    ApkClient, ApkOutput, Error, Execution, ExecutionStatus, KeyPair, LocalStack, Package,
-    PackageSpec, Stack, StateVisit, command, directions, interruption,
+    ApkClient, ApkOutput, EmulatorOptions, Error, Execution, ExecutionStatus, KeyPair, LocalStack,
+    Package, PackageSpec, Stack, StateVisit, command, directions, interruption,
 };
 use clap::Parser;
 
@@ -60,7 +60,7 @@ enum Failure {
 async fn demonstrate(arguments: &Arguments) -> Result<(), Failure> {
     let key_pair =
         step("making a key pair", || KeyPair::generate("demo@example.com", KeyPair::BITS))?;
-    let local_stack = LocalStack::start(None)?;
+    let local_stack = LocalStack::start(EmulatorOptions::default())?;
     let stack = local_stack.deploy()?;
     stack.put_key(&key_pair).await?;
     for package in build_packages(&local_stack)? {

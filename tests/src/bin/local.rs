@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use alpinist_tests::progress::say;
-use alpinist_tests::{ApkClient, Error, KeyPair, LocalStack, Stack, directions, interruption};
+use alpinist_tests::{
+    ApkClient, EmulatorOptions, Error, KeyPair, LocalStack, Stack, directions, interruption,
+};
 use clap::{Args, Parser};
 
 /// The repository of which the directions speak.
@@ -51,7 +53,8 @@ async fn main() -> ExitCode {
 
 async fn up(arguments: &Up) -> Result<(), Error> {
     let key_pair = key_pair(arguments)?;
-    let local_stack = LocalStack::start(arguments.port)?;
+    let local_stack =
+        LocalStack::start(EmulatorOptions { port: arguments.port, ..EmulatorOptions::default() })?;
     let stack = local_stack.deploy()?;
     stack.put_key(&key_pair).await?;
     print_places(&stack, &key_pair);

@@ -114,7 +114,8 @@ async fn make<S: ObjectStore>(
     let bytes = snapshot
         .to_bytes(&header)
         .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
-    let object = NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
+    let object =
+        NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
     let etag = store.put(&key, object, Precondition::still(etag)).await?;
     info!(key, generation, packages = header.packages, is_right, "snapshot written");
     let replaces = published.map(|index| index.etag);

@@ -1,7 +1,9 @@
 //! Whether there is work left for an execution.
 
+use std::time::Duration;
+
 use crate::{
-    claim::{Claim, PATIENCE},
+    claim::Claim,
     failure::Failure,
     location::Subject,
     message::{Aggregated, Written},
@@ -10,6 +12,9 @@ use crate::{
     snapshot::{Generation, Snapshot},
     step::DIGEST,
 };
+
+/// How long a snapshot is taken to be on its way to be signed, which takes a few seconds.
+const SIGNING_TIME: Duration = Duration::from_secs(15);
 
 /// What an execution has to do.
 pub(super) enum Verdict {
@@ -79,7 +84,9 @@ pub(super) async fn look<S: ObjectStore>(
         remembered.read_on().await?;
     }
     let is_published = match (&published, remembered.header()) {
-        (Some(index), header) => index.attributes.get(DIGEST) == header.map(|header| &header.digest),
+        (Some(index), header) => {
+            index.attributes.get(DIGEST) == header.map(|header| &header.digest)
+        }
         (None, header) => header.is_none_or(|header| header.packages == 0),
     };
     if is_published {
@@ -96,7 +103,8 @@ pub(super) async fn look<S: ObjectStore>(
         }
     }
     let is_ours = staged.as_ref().is_some_and(|ours| Some(&ours.snapshot) == remembered.etag());
-    let is_being_signed = !is_published && !is_ours && remembered.age().is_some_and(|age| age < PATIENCE);
+    let is_being_signed =
+        !is_published && !is_ours && remembered.age().is_some_and(|age| age < SIGNING_TIME);
     if is_being_signed {
         return Ok(Verdict::Busy(generation));
     }

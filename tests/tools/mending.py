@@ -1,0 +1,159 @@
+"""Makes the emulator do what AWS does, where what it does instead would hide a fault of ours."""
+
+import contextvars
+import json
+import threading
+
+from ministack.core import iam_actions
+from ministack.services import stepfunctions as sf
+
+
+def mend():
+    judge_parameters_by_the_first()
+    evaluate_jsonata_in_distributed_maps()
+    offer_redrive()
+
+
+def judge_parameters_by_the_first():
+    """The policy of a role is asked for each parameter; the emulator asks for all of them at once."""
+    resource_of = iam_actions.extract_resource_arn
+
+    def named(service, method, path, headers, body, *others):
+        if headers.get("x-amz-target") == "AmazonSSM.GetParameters":
+            body = json.dumps({"Name": json.loads(body)["Names"][0]}).encode()
+        return resource_of(service, method, path, headers, body, *others)
+
+    iam_actions.extract_resource_arn = named
+
+
+class Selector(dict):
+    """An ItemSelector in JSONata, with the input of its Map state."""
+
+    def __init__(self, template, map_input):
+        super().__init__(is_not_empty=True)
+        self.template, self.map_input = template, map_input
+
+
+def evaluate_jsonata_in_distributed_maps():
+    """The emulator takes their expressions for plain text, and ignores their Output."""
+    resolve, run = sf._resolve_params_obj, sf._run_distributed_map
+
+    def resolve_selector(template, data, context=None):
+        if isinstance(template, Selector):
+            return sf._apply_jsonata_template(template.template, template.map_input, context)
+        return resolve(template, data, context)
+
+    def run_map(state, map_input, effective, iterator, execution, context):
+        if sf._state_query_language(state, context) != "JSONata":
+            return run(state, map_input, effective, iterator, execution, context)
+        plain = {name: value for name, value in state.items() if name not in ("Output", "Items")}
+        for field in ("MaxConcurrency", "ToleratedFailurePercentage", "ItemReader"):
+            if field in plain:
+                plain[field] = sf._apply_jsonata_template(plain[field], map_input, context)
+        if "Items" in state:
+            effective = sf._apply_jsonata_template(state["Items"], map_input, context)
+        if "ItemSelector" in plain:
+            plain["ItemSelector"] = Selector(plain["ItemSelector"], map_input)
+        result, following = run(plain, map_input, effective, iterator, execution, context)
+        output = sf._apply_jsonata_output(state, map_input, context, result=result, default=result)
+        return output, following
+
+    sf._resolve_params_obj, sf._run_distributed_map = resolve_selector, run_map
+
+
+def offer_redrive():
+    """The emulator does not know RedriveExecution: it continues with the state that failed."""
+    handle, describe = sf.handle_request, sf._describe_execution
+
+    async def handle_request(method, path, headers, body, query):
+        if headers.get("x-amz-target", "").endswith(".RedriveExecution"):
+            return sf._finalize_response(redrive(json.loads(body)["executionArn"]))
+        return await handle(method, path, headers, body, query)
+
+    def describe_execution(data):
+        answer = describe(data)
+        execution = sf._executions.get(data.get("executionArn"))
+        if execution is None:
+            return answer
+        may_be = "REDRIVABLE" if execution["status"] == "FAILED" else "NOT_REDRIVABLE"
+        count = execution.get("redriveCount", 0)
+        return sf.json_response({**json.loads(answer[2]), "redriveCount": count, "redriveStatus": may_be})
+
+    sf.handle_request, sf._describe_execution = handle_request, describe_execution
+
+
+def redrive(arn):
+    execution = sf._executions.get(arn)
+    if execution is None:
+        return sf.error_response_json("ExecutionDoesNotExist", f"there is no execution {arn}", 400)
+    if execution["status"] != "FAILED":
+        return sf.error_response_json("ExecutionNotRedrivable", f"it is {execution['status']}", 400)
+    entered = [event for event in execution["events"] if event["type"].endswith("StateEntered")]
+    failed = entered[-1]["stateEnteredEventDetails"]
+    execution.pop("error", None)
+    execution.pop("cause", None)
+    count = execution.get("redriveCount", 0) + 1
+    execution.update(status="RUNNING", stopDate=None, output=None, redriveCount=count)
+    details = {"executionRedrivenEventDetails": {"redriveCount": count}}
+    sf._add_event(execution, "ExecutionRedriven", details)
+    sf._emit_execution_status_event(execution)
+    arguments = (resume, execution, failed["name"], json.loads(failed["input"]))
+    threading.Thread(target=contextvars.copy_context().run, args=arguments, daemon=True).start()
+    return sf.json_response({"redriveDate": sf.now_iso()})
+
+
+def resume(execution, name, value):
+    try:
+        value = run_from(execution, name, value)
+    except sf._ExecutionError as error:
+        sf._fail_execution(execution, error.error, error.cause)
+    except Exception as error:
+        sf._fail_execution(execution, "States.Runtime", str(error))
+    else:
+        execution.update(status="SUCCEEDED", output=json.dumps(value), stopDate=sf.now_iso())
+        details = {"executionSucceededEventDetails": {"output": execution["output"]}}
+        sf._add_event(execution, "ExecutionSucceeded", details)
+        sf._emit_execution_status_event(execution)
+
+
+def run_from(execution, name, value):
+    """Runs the states from `name` on, whose entry is in the history already."""
+    machine = sf._state_machines[execution["stateMachineArn"]]
+    definition = json.loads(machine["definition"])
+    context = {
+        "QueryLanguage": definition.get("QueryLanguage", "JSONPath"),
+        "variables": {},
+        "Execution": {
+            "Id": execution["executionArn"],
+            "Input": json.loads(execution["input"]),
+            "Name": execution["name"],
+            "StartTime": execution["startDate"],
+            "RedriveCount": execution["redriveCount"],
+        },
+        "StateMachine": {"Id": execution["stateMachineArn"], "Name": machine["name"]},
+    }
+    is_entered = True
+    while name:
+        state = definition["States"][name]
+        kind = state["Type"]
+        context["State"] = {"Name": name, "EnteredTime": sf.now_iso(), "RetryCount": 0}
+        if not is_entered:
+            details = {"stateEnteredEventDetails": {"name": name, "input": json.dumps(value)}}
+            sf._add_event(execution, f"{kind}StateEntered", details)
+        is_entered = False
+        value, following = run_state(kind, state, value, execution, context)
+        details = {"stateExitedEventDetails": {"name": name, "output": json.dumps(value)}}
+        sf._add_event(execution, f"{kind}StateExited", details)
+        name = following
+    return value
+
+
+def run_state(kind, state, value, execution, context):
+    if kind == "Fail":
+        raise sf._ExecutionError(*sf._fail_state_error(state, value, context))
+    if kind == "Succeed":
+        return value, None
+    run = getattr(sf, f"_execute_{kind.lower()}")
+    if kind in ("Task", "Parallel", "Map"):
+        return run(state, value, execution, context)
+    return run(state, value, context)
