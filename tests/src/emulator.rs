@@ -172,6 +172,8 @@ fn emulator_command(
         .env("TMPDIR", &scratch)
         .env("MINISTACK_REGION", REGION)
         .env("SFTP_ENABLED", "0")
+        // Who waits for a function must not count as running.
+        .env("LAMBDA_ACCOUNT_CONCURRENCY", "0")
         // The functions' roles and the bucket policy count.
         .env("AUTH", "true")
         .stdin(Stdio::piped())

@@ -5,13 +5,17 @@ import json
 import threading
 
 from ministack.core import iam_actions
+from ministack.services import lambda_svc
 from ministack.services import stepfunctions as sf
+
+PROCESSES_PER_FUNCTION = 8
 
 
 def mend():
     judge_parameters_by_the_first()
     evaluate_jsonata_in_distributed_maps()
     offer_redrive()
+    queue_for_functions()
 
 
 def judge_parameters_by_the_first():
@@ -24,6 +28,21 @@ def judge_parameters_by_the_first():
         return resource_of(service, method, path, headers, body, *others)
 
     iam_actions.extract_resource_arn = named
+
+
+def queue_for_functions():
+    """Each invocation has a processor of its own on AWS; here hundreds of processes would share a few."""
+    run = lambda_svc._execute_function_provided_warm
+    queues, guard = {}, threading.Lock()
+
+    def queued(function, event, request_id):
+        name = function.get("config", function)["FunctionName"]
+        with guard:
+            queue = queues.setdefault(name, threading.BoundedSemaphore(PROCESSES_PER_FUNCTION))
+        with queue:
+            return run(function, event, request_id)
+
+    lambda_svc._execute_function_provided_warm = queued
 
 
 class Selector(dict):
