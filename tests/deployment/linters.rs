@@ -1,6 +1,6 @@
 //! What the linters of AWS say.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use alpinist_tests::{Tools, command, workspace};
 
@@ -12,9 +12,21 @@ fn lint(program: &str, arguments: &[&str]) {
     assert_eq!(String::from_utf8_lossy(&output), "");
 }
 
+/// Statelint does not know that a Wait state takes an expression for its seconds, as AWS documents.
+fn with_fixed_seconds(definition: &str) -> String {
+    let expression = definition.split('"').find(|text| text.starts_with("{% $ceil($min("));
+    definition.replace(&format!("\"{}\"", expression.unwrap_or("no such expression")), "1")
+}
+
 #[test]
-fn statelint_finds_no_fault_in_the_state_machine() {
-    lint("statelint", &["--eval-jsonata", "statemachine/alpinist.asl.json"]);
+fn statelint_finds_no_fault_in_the_state_machines() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["alpinist.asl.json", "reindex.asl.json"] {
+        let definition = workspace::root().join("statemachine").join(name);
+        let copy = directory.path().join(name);
+        fs::write(&copy, with_fixed_seconds(&fs::read_to_string(definition).unwrap())).unwrap();
+        lint("statelint", &["--eval-jsonata", copy.to_str().unwrap()]);
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::env;
 
+use alpinist_repository::plus_copy::PlusCopies;
+
 /// The SSM parameters that make the signing key.
 #[derive(Clone, Debug)]
 pub struct KeyParameters {
@@ -9,6 +11,15 @@ pub struct KeyParameters {
     pub private_key: String,
     /// Name of the `String` with the key name, from `KEY_NAME_PARAMETER`.
     pub key_name: String,
+}
+
+/// Tells from `PLUS_COPIES` whether copies of packages whose names have a `+` are kept.
+///
+/// # Errors
+///
+/// [`MissingVariable`]
+pub fn plus_copies() -> Result<PlusCopies, MissingVariable> {
+    Ok(if variable("PLUS_COPIES")? == "true" { PlusCopies::Kept } else { PlusCopies::None })
 }
 
 /// Says that the environment lacks something that `template.yaml` sets.

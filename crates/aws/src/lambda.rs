@@ -24,7 +24,8 @@ where
     let step = &step;
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
         let outcome = match serde_json::from_value(event.payload) {
-            Ok(request) => step(request).await,
+            // Boxed, or the compiler gives up on the depth of the whole.
+            Ok(request) => Box::pin(step(request)).await,
             Err(error) => {
                 warn!(%error, "input is not understood");
                 Err(Failure::InvalidInput)

@@ -9,8 +9,8 @@ use std::{
 use alpinist_repository::{
     failure::chain,
     port::{
-        ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore, Precondition,
-        StoreError,
+        Attributes, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
+        Precondition, StoreError,
     },
 };
 use aws_sdk_s3::{
@@ -24,13 +24,17 @@ use aws_sdk_s3::{
         get_object::GetObjectError, head_object::HeadObjectError, put_object::PutObjectError,
     },
     primitives::{ByteStream, DateTime, DateTimeFormat as Format},
-    types::EncodingType,
+    types::{EncodingType, MetadataDirective, TaggingDirective},
 };
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::error::store_error;
+
+/// What stands for itself in the name of an object that is copied.
+const KEY_IN_HEADER: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// How many parts of a listing are requested at once.
 const PARALLEL_LISTINGS: usize = 32;
@@ -138,6 +142,47 @@ impl ObjectStore for S3Store {
             }
             Err(error) => Err(store_error(key, &error)),
         }
+    }
+
+    async fn copy(
+        &self,
+        source: &str,
+        seen: &ETag,
+        target: &str,
+        attributes: Attributes,
+    ) -> Result<(), StoreError> {
+        let encoded = utf8_percent_encode(source, KEY_IN_HEADER);
+        let request = self
+            .client
+            .copy_object()
+            .copy_source(format!("{}/{encoded}", self.bucket))
+            .copy_source_if_match(&seen.0)
+            .bucket(&self.bucket)
+            .key(target)
+            .metadata_directive(MetadataDirective::Replace)
+            .set_metadata(Some(attributes.into_iter().collect()))
+            // Copying tags takes permissions that nothing else needs.
+            .tagging_directive(TaggingDirective::Replace);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_conflict(error.code()) || error.code() == Some("NoSuchKey") => {
+                Err(StoreError::Conflict { key: source.to_owned() })
+            }
+            Err(error) => Err(store_error(target, &error)),
+        }
+    }
+
+    async fn directories(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let request = request.delimiter("/").encoding_type(EncodingType::Url);
+        let mut pages = request.into_paginator().send();
+        let mut directories = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| store_error(prefix, &error))?;
+            let found = page.common_prefixes.unwrap_or_default().into_iter();
+            directories.extend(found.filter_map(|found| Some(decode(&found.prefix?))));
+        }
+        Ok(directories)
     }
 
     async fn list(&self, prefix: &str, cuts: &[String]) -> Result<Vec<Listed>, StoreError> {

@@ -26,19 +26,22 @@ pub enum FailureKind {
     Misconfigured,
     /// A role or policy does not allow what a step needs.
     AccessDenied,
+    /// A reindex has left something undone.
+    Incomplete,
     /// A service throttled, failed or was out of reach: try again.
     Unavailable,
 }
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::InvalidInput,
         Self::PackageRefused,
         Self::Superseded,
         Self::Conflict,
         Self::Misconfigured,
         Self::AccessDenied,
+        Self::Incomplete,
         Self::Unavailable,
     ];
 
@@ -51,6 +54,7 @@ impl FailureKind {
             Self::Conflict => "Alpinist.Conflict",
             Self::Misconfigured => "Alpinist.Misconfigured",
             Self::AccessDenied => "Alpinist.AccessDenied",
+            Self::Incomplete => "Alpinist.Incomplete",
             Self::Unavailable => "Alpinist.Unavailable",
         }
     }
@@ -153,6 +157,34 @@ pub enum Failure {
         /// Why.
         source: ArchiveError,
     },
+    /// What a reindex found can't be noted or read.
+    #[error("what the reindex found, {key}, is not the JSON that we write")]
+    Finding {
+        /// The object.
+        key: String,
+        /// How.
+        source: serde_json::Error,
+    },
+    /// There are more indexes than one reindex can make.
+    #[error("there are {found} indexes, more than the {max} that one reindex can make")]
+    TooManyIndexes {
+        /// How many there are.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A reindex did not come to the end with each package and each index.
+    #[error(
+        "the reindex has left {failed} packages and {unpublished} indexes undone; {report} names them"
+    )]
+    Incomplete {
+        /// The key of the report.
+        report: String,
+        /// How many packages are neither listed nor refused.
+        failed: usize,
+        /// How many indexes are not published.
+        unpublished: usize,
+    },
     /// The store did not do what it was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -162,7 +194,10 @@ impl Failure {
     /// Returns the kind, on which the state machine decides.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::InvalidInput | Self::NothingStaged { .. } => FailureKind::InvalidInput,
+            Self::InvalidInput | Self::NothingStaged { .. } | Self::TooManyIndexes { .. } => {
+                FailureKind::InvalidInput
+            }
+            Self::Incomplete { .. } => FailureKind::Incomplete,
             Self::Refused { .. } => FailureKind::PackageRefused,
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
@@ -176,7 +211,8 @@ impl Failure {
             | Self::KeyNameTaken { .. }
             | Self::KeyName { .. }
             | Self::SelfCheck { .. }
-            | Self::Archive { .. } => FailureKind::Misconfigured,
+            | Self::Archive { .. }
+            | Self::Finding { .. } => FailureKind::Misconfigured,
         }
     }
 
@@ -209,6 +245,15 @@ impl Failure {
                 "The old index stays. This is a fault of Alpinist: please report it.".to_owned()
             }
             Self::Contended { .. } => REDRIVE.to_owned(),
+            Self::Finding { key, .. } => format!("Delete {key}, then start the reindex again."),
+            Self::TooManyIndexes { .. } => {
+                "Start one for each branch, with a prefix such as 3.22/.".to_owned()
+            }
+            Self::Incomplete { .. } => {
+                "The failed executions tell why. Mend that, then start the reindex again with \
+                 {\"only_stale\": true}."
+                    .to_owned()
+            }
             Self::Key { source: KeyStoreError::Store(error), .. } | Self::Store(error) => {
                 store_remedy(error)
             }

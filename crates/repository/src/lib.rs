@@ -6,8 +6,10 @@
 //! | [`message`] | what travels between them through the state machine |
 //! | [`failure`] | what they tell the state machine when they can't go on |
 //! | [`refusal`] | why a package may not be listed, and what to do about it |
+//! | [`finding`] | what a reindex finds |
 //! | [`location`] | the layout of the bucket |
 //! | [`snapshot`] | an index with the objects it was made from: what is staged and remembered |
+//! | [`plus_copy`] | copies of packages whose names have a `+` |
 //! | [`port`] | what the steps need of a bucket and of a key store |
 //!
 //! An event is a hint that something changed, never a fact: each step looks at the bucket as it is
@@ -25,10 +27,12 @@
 //! forever.
 
 pub mod failure;
+pub mod finding;
 pub mod location;
 #[cfg(feature = "testing")]
 pub mod memory;
 pub mod message;
+pub mod plus_copy;
 pub mod port;
 pub mod refusal;
 pub mod snapshot;

@@ -38,6 +38,10 @@ impl Listing {
         for object in store.list(&prefix.to_string(), &cuts).await? {
             listing.youngest = listing.youngest.max(object.last_modified);
             let file = object.key.rsplit('/').next().unwrap_or_default();
+            if file.contains(' ') {
+                // A copy of a package whose name has a `+`.
+                continue;
+            }
             if let Some(stem) = file.strip_suffix(".apk") {
                 listing.packages.insert(stem.to_owned(), object);
             } else if let Some(stem) = file.strip_suffix(".index") {

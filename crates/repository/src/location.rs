@@ -4,7 +4,7 @@
 //! <branch>/<repository>/<architecture>/<name>-<version>.apk     a package
 //! <branch>/<repository>/<architecture>/<name>-<version>.index   its fragment
 //! <branch>/<repository>/<architecture>/APKINDEX.tar.gz          the index
-//! .alpinist/published/…, .alpinist/claims/…                     internal
+//! .alpinist/published/…, .alpinist/claims/…, .alpinist/reindex/…   internal
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -60,6 +60,11 @@ impl RepositoryPrefix {
         format!(".alpinist/claims/{self}{generation}")
     }
 
+    /// Returns what the notes of packages that a run of the reindex has indexed begin with.
+    pub fn indexed_prefix(&self, run: &str) -> String {
+        format!("{}indexed/{self}", reindex_prefix(run))
+    }
+
     fn of_parts(
         branch: &str,
         repository: &str,
@@ -76,10 +81,28 @@ impl RepositoryPrefix {
     }
 }
 
+impl FromStr for RepositoryPrefix {
+    type Err = PackageKeyError;
+
+    fn from_str(prefix: &str) -> Result<Self, PackageKeyError> {
+        match *prefix.split('/').collect::<Vec<_>>() {
+            [branch, repository, architecture, ""] => {
+                Self::of_parts(branch, repository, architecture)
+            }
+            _ => Err(PackageKeyError::Layout),
+        }
+    }
+}
+
 impl fmt::Display for RepositoryPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}/", self.branch, self.repository, self.architecture)
     }
+}
+
+/// Returns the prefix of all that a run of the reindex writes about itself.
+pub fn reindex_prefix(run: &str) -> String {
+    format!(".alpinist/reindex/{run}/")
 }
 
 /// The key of a package.
@@ -108,6 +131,9 @@ pub enum PackageKeyError {
     /// The third part is not an architecture.
     #[error("its key has no architecture in the third place")]
     Architecture(#[from] InvalidValue),
+    /// The file name has a space.
+    #[error("its key has a space, which no name of a package has")]
+    Space,
     /// The third part is `noarch`, for which no client asks.
     #[error("no client looks into a directory `noarch`")]
     Noarch,
@@ -128,6 +154,12 @@ impl PackageKey {
     pub fn fragment_key(&self) -> String {
         self.prefix.fragment_key(&self.stem)
     }
+
+    /// Returns the key under which S3 looks for the package when a client asks for it with a raw `+`,
+    /// if that is another one.
+    pub fn plus_copy_key(&self) -> Option<String> {
+        self.stem.contains('+').then(|| self.prefix.package_key(&self.stem.replace('+', " ")))
+    }
 }
 
 impl FromStr for PackageKey {
@@ -140,6 +172,9 @@ impl FromStr for PackageKey {
         };
         let stem = file.strip_suffix(".apk").filter(|stem| !stem.is_empty());
         let stem = stem.ok_or(PackageKeyError::Layout)?.to_owned();
+        if stem.contains(' ') {
+            return Err(PackageKeyError::Space);
+        }
         let prefix = RepositoryPrefix::of_parts(branch, repository, architecture)?;
         Ok(Self { prefix, stem })
     }
@@ -176,12 +211,9 @@ impl FromStr for Subject {
     type Err = PackageKeyError;
 
     fn from_str(key: &str) -> Result<Self, PackageKeyError> {
-        let parts: Vec<_> = key.split('/').collect();
-        match *parts.as_slice() {
-            [branch, repository, architecture, INDEX] => {
-                RepositoryPrefix::of_parts(branch, repository, architecture).map(Self::Index)
-            }
-            _ => key.parse().map(Self::Package),
+        match key.strip_suffix(INDEX) {
+            Some(prefix) => prefix.parse().map(Self::Index),
+            None => key.parse().map(Self::Package),
         }
     }
 }
@@ -235,6 +267,7 @@ mod tests {
     #[case("3.22/ma in/x86_64/a-1.apk")]
     #[case("3.22/main/X86/a-1.apk")]
     #[case("3.22/main/noarch/a-1.apk")]
+    #[case("3.22/main/x86_64/libstdc  -13-r0.apk")]
     fn another_key_is_refused(#[case] key: &str) {
         assert!(key.parse::<PackageKey>().is_err());
     }

@@ -2,7 +2,7 @@
 //! function of the content. For tests that force a race or a fault.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,6 +23,7 @@ pub enum Request<'a> {
     Get(&'a str),
     Put(&'a str),
     Delete(&'a str),
+    Copy(&'a str),
     List(&'a str),
 }
 
@@ -199,6 +200,33 @@ impl ObjectStore for MemoryStore {
                 Ok(())
             }
         }
+    }
+
+    async fn copy(
+        &self,
+        source: &str,
+        seen: &ETag,
+        target: &str,
+        attributes: Attributes,
+    ) -> Result<(), StoreError> {
+        self.begin(Request::Copy(target))?;
+        match self.info(source).zip(self.content(source)) {
+            Some((info, bytes)) if info.etag == *seen => {
+                self.insert(target, bytes, attributes);
+                Ok(())
+            }
+            _ => Err(StoreError::Conflict { key: source.to_owned() }),
+        }
+    }
+
+    async fn directories(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.begin(Request::List(prefix))?;
+        let keys = self.keys();
+        let directories = keys.iter().filter_map(|key| {
+            let (directory, _) = key.strip_prefix(prefix)?.split_once('/')?;
+            Some(format!("{prefix}{directory}/"))
+        });
+        Ok(directories.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     async fn list(&self, prefix: &str, _cuts: &[String]) -> Result<Vec<Listed>, StoreError> {

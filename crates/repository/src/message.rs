@@ -17,8 +17,22 @@ use crate::{port::ETag, snapshot::Generation};
 pub struct Target {
     /// The bucket; a name of 3 to 63 characters.
     pub bucket: String,
-    /// The key of the package; of 1 to 1024 bytes, like every key in S3.
+    /// The key of the package, or of an index that is to be made again; of 1 to 1024 bytes, like every
+    /// key in S3.
     pub key: String,
+    /// The reindex that this is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reindex: Option<Reindex>,
+}
+
+/// A run of the reindex.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Reindex {
+    /// Its name, which is part of keys.
+    pub run: String,
+    /// Whether packages whose fragment describes them already are passed over.
+    #[serde(default)]
+    pub only_stale: bool,
 }
 
 /// Says that a bucket or key can't exist in S3.
@@ -29,8 +43,15 @@ struct InvalidTarget;
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Input {
-    Event { detail: Detail },
-    Direct { bucket: String, key: String },
+    Event {
+        detail: Detail,
+    },
+    Direct {
+        bucket: String,
+        key: String,
+        #[serde(default)]
+        reindex: Option<Reindex>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -53,14 +74,14 @@ impl TryFrom<Input> for Target {
     type Error = InvalidTarget;
 
     fn try_from(input: Input) -> Result<Self, InvalidTarget> {
-        let (bucket, key) = match input {
-            Input::Event { detail } => (detail.bucket.name, detail.object.key),
-            Input::Direct { bucket, key } => (bucket, key),
+        let (bucket, key, reindex) = match input {
+            Input::Event { detail } => (detail.bucket.name, detail.object.key, None),
+            Input::Direct { bucket, key, reindex } => (bucket, key, reindex),
         };
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
         let bucket_can_exist = (3..=63).contains(&bucket.len()) && bucket.chars().all(is_name);
         if bucket_can_exist && (1..=1024).contains(&key.len()) {
-            return Ok(Self { bucket, key });
+            return Ok(Self { bucket, key, reindex });
         }
         Err(InvalidTarget)
     }
@@ -93,9 +114,24 @@ pub struct Extracted {
     /// Its entry, or `None` where the package is gone or refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Accepted>,
+    /// Whether its fragment describes it already, so that there is nothing to write.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_indexed: bool,
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalReport>,
+}
+
+impl Extracted {
+    /// Says that there is no package.
+    pub fn nothing(target: Target) -> Self {
+        Self { target, accepted: None, is_indexed: false, refusal: None }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What is true of the package's fragment after it was written.
@@ -215,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_was_written_or_aggregated_is_a_request_to_aggregate() {
-        let target = Target { bucket: "packages".into(), key: "k".into() };
+        let target = Target { bucket: "packages".into(), key: "k".into(), reindex: None };
         let written = Written { target, fragment: None, changed: true, refusal: None };
         let json = serde_json::to_string(&written).unwrap();
         let request: Aggregated = serde_json::from_str(&json).unwrap();

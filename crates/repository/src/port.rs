@@ -160,6 +160,22 @@ pub trait ObjectStore: Send + Sync {
     fn delete(&self, key: &str, seen: &ETag)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Copies the object at `source`, if it still has the ETag `seen`, with other attributes. The store
+    /// does it by itself.
+    fn copy(
+        &self,
+        source: &str,
+        seen: &ETag,
+        target: &str,
+        attributes: Attributes,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns what lies between `prefix` and the next `/` of keys, each with both: the directories.
+    fn directories(
+        &self,
+        prefix: &str,
+    ) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+
     /// Returns the objects whose keys begin with `prefix` and have no further `/`, in any order.
     ///
     /// What lies between one of the `cuts` (sorted keys) and the next may be listed at the same time.

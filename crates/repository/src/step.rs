@@ -11,10 +11,15 @@ mod aggregate;
 mod extract;
 mod look;
 mod publish;
+mod reindex;
 mod write_index;
 
 pub use self::{
-    aggregate::aggregate, extract::extract, publish::publish, write_index::write_index,
+    aggregate::aggregate,
+    extract::extract,
+    publish::publish,
+    reindex::{ReindexRequest, ReindexResponse, Report, Summary, reindex},
+    write_index::write_index,
 };
 
 /// The attribute of a published index that holds its [`digest`](crate::snapshot::digest()).

@@ -10,7 +10,7 @@ async fn main() -> Result<(), Error> {
     let client = alpinist_aws::s3_client().await;
     lambda::run(async |request: Aggregated| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
-        Box::pin(step::aggregate(&store, request)).await
+        step::aggregate(&store, request).await
     })
     .await
 }

@@ -1,16 +1,17 @@
 //! `WriteIndex`: writes or removes a package's fragment.
 
-use alpinist_aws::{lambda, s3::S3Store};
+use alpinist_aws::{config, lambda, s3::S3Store};
 use alpinist_repository::{message::Extracted, step};
 use lambda_runtime::{Error, tracing};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
+    let copies = config::plus_copies()?;
     let client = alpinist_aws::s3_client().await;
     lambda::run(async |request: Extracted| {
         let store = S3Store::new(client.clone(), &request.target.bucket);
-        step::write_index(&store, request).await
+        step::write_index(&store, copies, request).await
     })
     .await
 }

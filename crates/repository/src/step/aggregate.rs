@@ -1,13 +1,19 @@
+use std::collections::{BTreeSet, HashSet};
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{info, warn};
 
 use crate::{
     failure::Failure,
+    finding::{self, Repository},
     fragment,
     listing::Listing,
     location::{RepositoryPrefix, Subject},
-    message::{Aggregated, Staged, Waiting, Written},
-    port::{self, Attributes, Listed, NewObject, ObjectStore, Precondition, StoreError},
+    message::{Aggregated, Reindex, Staged, Waiting, Written},
+    port::{
+        self, Attributes, ETag, Listed, NewObject, ObjectInfo, ObjectStore, Precondition,
+        StoreError,
+    },
     snapshot::{self, Generation, Header, Record, Snapshot},
     step::{
         DIGEST,
@@ -100,33 +106,96 @@ async fn make<S: ObjectStore>(
         generation => generation + 1,
     };
     let snapshot = collect(store, prefix, &listing, &remembered, generation).await?;
-    let digest = snapshot::digest(prefix, &snapshot.index());
-    let is_right = match &published {
-        Some(published) => published.attributes.get(DIGEST) == Some(&digest),
-        None => snapshot.is_empty(),
-    };
     let is_fence = written.changed || (subject.stem().is_some() && is_gone);
-    if is_right && !is_fence && snapshot == remembered {
-        return Ok(Made::Nothing);
+    let next = Next { etag, generation, published, is_fence: is_fence || snapshot != remembered };
+    let made = next.put(store, prefix, &snapshot).await?;
+    if let Some(Reindex { run, .. }) = &written.target.reindex {
+        let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
+        finding::note_repository(store, run, prefix, &found).await?;
     }
-    let header = Header { generation, digest, packages: snapshot.len() };
-    let key = prefix.snapshot_key();
-    let bytes = snapshot
-        .to_bytes(&header)
-        .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
-    let object =
-        NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
-    let etag = store.put(&key, object, Precondition::still(etag)).await?;
-    info!(key, generation, packages = header.packages, is_right, "snapshot written");
-    let replaces = published.map(|index| index.etag);
-    if !is_right {
-        return Ok(Made::Snapshot(Some(Staged { snapshot: etag, replaces })));
+    Ok(made)
+}
+
+/// What a new snapshot is to replace.
+struct Next {
+    etag: Option<ETag>,
+    generation: Generation,
+    published: Option<ObjectInfo>,
+    /// Whether the snapshot is to be replaced even if the published index is right.
+    is_fence: bool,
+}
+
+impl Next {
+    async fn put<S: ObjectStore>(
+        self,
+        store: &S,
+        prefix: &RepositoryPrefix,
+        snapshot: &Snapshot,
+    ) -> Result<Made, Failure> {
+        let digest = snapshot::digest(prefix, &snapshot.index());
+        let is_right = match &self.published {
+            Some(published) => published.attributes.get(DIGEST) == Some(&digest),
+            None => snapshot.is_empty(),
+        };
+        if is_right && !self.is_fence {
+            return Ok(Made::Nothing);
+        }
+        let (generation, packages) = (self.generation, snapshot.len());
+        let key = prefix.snapshot_key();
+        let bytes = snapshot
+            .to_bytes(&Header { generation, digest, packages })
+            .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
+        let object =
+            NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
+        let etag = store.put(&key, object, Precondition::still(self.etag)).await?;
+        info!(key, generation, packages, is_right, "snapshot written");
+        let replaces = self.published.map(|index| index.etag);
+        if !is_right {
+            return Ok(Made::Snapshot(Some(Staged { snapshot: etag, replaces })));
+        }
+        // Whoever made the snapshot before ours may have come to publish it since we looked at the index.
+        let present = store.head(&prefix.index_key()).await?.map(|index| index.etag);
+        let is_still_right = present == replaces;
+        let staged = Staged { snapshot: etag, replaces: present };
+        Ok(Made::Snapshot((!is_still_right).then_some(staged)))
     }
-    // Whoever made the snapshot before ours may have come to publish it since we looked at the index.
-    let present = store.head(&prefix.index_key()).await?.map(|index| index.etag);
-    let is_still_right = present == replaces;
-    let staged = Staged { snapshot: etag, replaces: present };
-    Ok(Made::Snapshot((!is_still_right).then_some(staged)))
+}
+
+/// Tells what became of each package, for a reindex, and removes the fragments of packages that are
+/// gone.
+async fn found<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    prefix: &RepositoryPrefix,
+    listing: &Listing,
+    remembered: &Snapshot,
+    snapshot: &Snapshot,
+) -> Result<Repository, Failure> {
+    let indexed: HashSet<_> = finding::indexed(store, run, prefix).await?.into_iter().collect();
+    let mut found = Repository::default();
+    for stem in listing.packages.keys() {
+        match snapshot.record(stem) {
+            None => &mut found.unlisted,
+            Some(_) if indexed.contains(stem) => &mut found.indexed,
+            Some(_) => &mut found.unchanged,
+        }
+        .push(prefix.package_key(stem));
+    }
+    let mut gone: BTreeSet<_> = remembered.stems().map(str::to_owned).collect();
+    for (stem, fragment) in &listing.fragments {
+        let is_orphan = !listing.packages.contains_key(stem)
+            && store.head(&prefix.package_key(stem)).await?.is_none();
+        if is_orphan {
+            store.delete(&fragment.key, &fragment.etag).await?;
+            gone.insert(stem.clone());
+        }
+    }
+    gone.retain(|stem| !listing.packages.contains_key(stem));
+    found.removed = gone.iter().map(|stem| prefix.package_key(stem)).collect();
+    for keys in [&mut found.indexed, &mut found.unchanged, &mut found.unlisted] {
+        keys.sort_unstable();
+    }
+    Ok(found)
 }
 
 /// Checks that the package and its fragment are still as the execution left them.

@@ -7,8 +7,10 @@ use tracing::info;
 
 use crate::{
     failure::Failure,
-    location::PackageKey,
+    fragment,
+    location::{PackageKey, PackageKeyError, Subject},
     message::{Accepted, Extracted, Target},
+    plus_copy,
     port::{Object, ObjectBody, ObjectStore},
     refusal::Refusal,
 };
@@ -20,18 +22,43 @@ use crate::{
 ///
 /// [`Failure::Refused`], if it may not be listed; [`Failure::Store`], if it can't be read.
 pub async fn extract<S: ObjectStore>(store: &S, target: Target) -> Result<Extracted, Failure> {
+    if let Ok(Subject::Index(prefix)) = target.key.parse() {
+        info!(%prefix, "the index is to be made again");
+        return Ok(Extracted::nothing(target));
+    }
+    if is_indexed(store, &target).await? {
+        info!(key = target.key, "package has its fragment already");
+        return Ok(Extracted { is_indexed: true, ..Extracted::nothing(target) });
+    }
     let Some(object) = store.get(&target.key).await? else {
         info!(key = target.key, "package is gone");
-        return Ok(Extracted { target, accepted: None, refusal: None });
+        return Ok(Extracted::nothing(target));
     };
     let refused = |source| Failure::Refused { key: target.key.clone(), source };
-    let key: PackageKey = target.key.parse().map_err(|error| refused(Refusal::Key(error)))?;
+    let key: PackageKey = match target.key.parse() {
+        Err(PackageKeyError::Space) if plus_copy::is_copy(&object.info) => {
+            info!(key = target.key, "this is a copy of a package");
+            return Ok(Extracted::nothing(target));
+        }
+        parsed => parsed.map_err(|error| refused(Refusal::Key(error)))?,
+    };
     let package_etag = object.info.etag.clone();
     let package = read_package(object).await?.map_err(|error| refused(error.into()))?;
     let entry = make_entry(&key, package).map_err(refused)?;
     info!(key = target.key, %package_etag, "package accepted");
     let accepted = Some(Accepted { package: package_etag, entry });
-    Ok(Extracted { target, accepted, refusal: None })
+    Ok(Extracted { accepted, ..Extracted::nothing(target) })
+}
+
+/// Tells whether a reindex that passes over such packages finds a fragment of the package as it is.
+async fn is_indexed<S: ObjectStore>(store: &S, target: &Target) -> Result<bool, Failure> {
+    let passes_over = target.reindex.as_ref().is_some_and(|reindex| reindex.only_stale);
+    let Some(key) = target.key.parse::<PackageKey>().ok().filter(|_| passes_over) else {
+        return Ok(false);
+    };
+    let Some(fragment) = store.head(&key.fragment_key()).await? else { return Ok(false) };
+    let package = store.head(&target.key).await?;
+    Ok(package.is_some_and(|package| fragment::describes(&fragment, &package.etag)))
 }
 
 /// Reads a package piece by piece, and no further than to the first fault.

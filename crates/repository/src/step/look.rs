@@ -95,7 +95,10 @@ pub(super) async fn look<S: ObjectStore>(
             return Ok(Verdict::Covered);
         }
         match subject {
-            Subject::Index(_) if newer_by > 1 => return Ok(Verdict::Covered),
+            // A reindex wants to know what is listed.
+            Subject::Index(_) if newer_by > 1 && written.target.reindex.is_none() => {
+                return Ok(Verdict::Covered);
+            }
             Subject::Package(key) if newer_by > 1 && written.fragment.is_some() => {
                 return Err(Failure::Superseded { key: key.to_string() });
             }

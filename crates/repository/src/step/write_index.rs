@@ -2,9 +2,10 @@ use tracing::info;
 
 use crate::{
     failure::Failure,
-    fragment,
+    finding, fragment,
     location::PackageKey,
-    message::{Accepted, Extracted, Written, WrittenFragment},
+    message::{Accepted, Extracted, Reindex, Written, WrittenFragment},
+    plus_copy::{self, PlusCopies},
     port::{ObjectStore, Precondition, StoreError},
 };
 
@@ -23,9 +24,25 @@ const ATTEMPTS: usize = 8;
 /// [`Failure::Superseded`], if the package is not the accepted one any more; [`Failure::Store`].
 pub async fn write_index<S: ObjectStore>(
     store: &S,
+    copies: PlusCopies,
     request: Extracted,
 ) -> Result<Written, Failure> {
-    let Extracted { target, accepted, refusal } = request;
+    if request.is_indexed {
+        return Err(Failure::InvalidInput);
+    }
+    let written = apply(store, copies, request).await?;
+    if let Some(Reindex { run, .. }) = &written.target.reindex {
+        note(store, run, &written).await?;
+    }
+    Ok(written)
+}
+
+async fn apply<S: ObjectStore>(
+    store: &S,
+    copies: PlusCopies,
+    request: Extracted,
+) -> Result<Written, Failure> {
+    let Extracted { target, accepted, refusal, .. } = request;
     // The state machine adds a refusal to whatever it was given, which may be an earlier message.
     let accepted = accepted.filter(|_| refusal.is_none());
     let Ok(key) = target.key.parse::<PackageKey>() else {
@@ -34,7 +51,7 @@ pub async fn write_index<S: ObjectStore>(
     for _ in 0..ATTEMPTS {
         let outcome = match &accepted {
             Some(accepted) => {
-                let written = write(store, &key, accepted).await;
+                let written = write(store, &key, accepted, copies).await;
                 written.map(|(fragment, changed)| (Some(fragment), changed))
             }
             None => remove(store, &key).await.map(|changed| (None, changed)),
@@ -48,6 +65,19 @@ pub async fn write_index<S: ObjectStore>(
     Err(Failure::Contended { key: key.fragment_key() })
 }
 
+/// Leaves behind what the report of a reindex is made of.
+async fn note<S: ObjectStore>(store: &S, run: &str, written: &Written) -> Result<(), Failure> {
+    if let Some(refusal) = &written.refusal {
+        return finding::note_refused(store, run, &written.target, refusal).await;
+    }
+    match written.target.key.parse() {
+        Ok(key) if written.changed && written.fragment.is_some() => {
+            Ok(finding::note_indexed(store, run, &key).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns the fragment that is there now, and whether it was written.
 ///
 /// Most packages are new, so the first attempt is to write without a look. The package is looked at
@@ -57,6 +87,7 @@ async fn write<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
     accepted: &Accepted,
+    copies: PlusCopies,
 ) -> Result<(WrittenFragment, bool), Failure> {
     let fragment_key = key.fragment_key();
     let object = fragment::new(accepted);
@@ -72,6 +103,10 @@ async fn write<S: ObjectStore>(
         },
         outcome => (outcome?, true),
     };
+    match copies {
+        PlusCopies::Kept => plus_copy::write(store, key, &accepted.package).await?,
+        PlusCopies::None => plus_copy::remove(store, key).await?,
+    }
     check(store, key, accepted).await?;
     let (fragment, changed) = outcome;
     if changed {
@@ -92,12 +127,13 @@ async fn check<S: ObjectStore>(
     }
 }
 
-/// Removes the fragment, unless it describes the package that is there now: then another execution
-/// accepted that package, and ours is late. It may have come back between the two looks, too; then
-/// the fragment was removed wrongly, and the package is looked at again.
+/// Removes the fragment and the copy, unless they describe the package that is there now: then another
+/// execution accepted that package, and ours is late. It may have come back between the two looks,
+/// too; then the fragment was removed wrongly, and the package is looked at again.
 ///
-/// Returns whether there was one to remove.
+/// Returns whether there was a fragment to remove.
 async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Result<bool, Failure> {
+    plus_copy::remove(store, key).await?;
     let fragment_key = key.fragment_key();
     let Some(present) = store.head(&fragment_key).await? else { return Ok(false) };
     let package = store.head(&key.to_string()).await?;

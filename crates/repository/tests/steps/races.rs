@@ -6,6 +6,7 @@ use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
     message::Aggregated,
+    plus_copy::PlusCopies,
     port::StoreError,
     step,
 };
@@ -28,7 +29,7 @@ async fn a_lost_race_goes_back_to_aggregation_and_loses_nobody() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, extracted).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, written.into()).await.unwrap();
     rival(&store, &key("b-1-r0"));
     let keys = Keys::good();
@@ -43,7 +44,7 @@ async fn a_change_that_a_rival_published_is_covered() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, extracted).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     rival(&store, &key("b-1-r0"));
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
@@ -73,7 +74,7 @@ async fn a_late_execution_does_not_overwrite_a_newer_fragment() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
     rival(&store, &key("a-1-r0"));
     let fragment = store.content(&format!("{PREFIX}a-1-r0.index"));
-    let failure = step::write_index(&store, late).await.unwrap_err();
+    let failure = step::write_index(&store, PlusCopies::Kept, late).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), fragment);
 }
@@ -172,7 +173,7 @@ async fn a_fragment_that_a_rival_wrote_meanwhile_is_not_overwritten() {
             rival(store, &key("a-1-r0"));
         },
     );
-    let failure = step::write_index(&store, late).await.unwrap_err();
+    let failure = step::write_index(&store, PlusCopies::Kept, late).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
     let fragment = store.content(&format!("{PREFIX}a-1-r0.index")).unwrap();
     let fragment = String::from_utf8(fragment.to_vec()).unwrap();
@@ -193,7 +194,7 @@ async fn a_fragment_of_a_package_that_came_back_is_noticed_when_removed() {
             store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
         },
     );
-    let failure = step::write_index(&store, gone).await.unwrap_err();
+    let failure = step::write_index(&store, PlusCopies::Kept, gone).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 }
 
@@ -203,7 +204,7 @@ async fn a_late_removal_leaves_the_fragment_of_a_package_that_is_there() {
     let gone = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     rival(&store, &key("a-1-r0"));
-    step::write_index(&store, gone).await.unwrap();
+    step::write_index(&store, PlusCopies::Kept, gone).await.unwrap();
     assert!(store.content(&format!("{PREFIX}a-1-r0.index")).is_some());
 }
 
@@ -212,13 +213,13 @@ async fn aggregation_notices_that_the_package_is_another_one() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
     let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, extracted).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
     let failure = step::aggregate(&store, written.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 
     let gone = step::extract(&store, target(&key("b-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, gone).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, gone).await.unwrap();
     execute(&store, &key("a-1-r0")).await.unwrap();
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     store.upload(INDEX, "so that it is not covered");
@@ -241,7 +242,8 @@ async fn a_replaced_package_is_not_listed_with_the_fragment_of_the_old_one() {
 /// Brings an upload to where its index is staged, and returns what `publish` is asked then.
 async fn staged(store: &MemoryStore, stem: &str) -> Aggregated {
     let extracted = step::extract(store, target(&key(stem))).await.unwrap();
-    let mut request = Aggregated::from(step::write_index(store, extracted).await.unwrap());
+    let mut request =
+        Aggregated::from(step::write_index(store, PlusCopies::Kept, extracted).await.unwrap());
     for _ in 0..10 {
         request = step::aggregate(store, request).await.unwrap();
         if request.staged.is_some() {

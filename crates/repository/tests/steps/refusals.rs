@@ -4,6 +4,7 @@ use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
     message::Extracted,
+    plus_copy::PlusCopies,
     step,
 };
 use rstest::rstest;
@@ -101,7 +102,7 @@ async fn a_refusal_outweighs_what_an_earlier_message_accepted() {
     store.upload(&key("a-1-r0"), "broken");
     let refusal = step::extract(&store, target(&key("a-1-r0"))).await.unwrap_err();
     let merged = Extracted { accepted: earlier.accepted, ..caught(&key("a-1-r0"), &refusal) };
-    let written = step::write_index(&store, merged).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, merged).await.unwrap();
     assert_eq!(written.fragment, None);
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
 }

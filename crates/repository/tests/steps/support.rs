@@ -7,6 +7,7 @@ use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,
     message::{Aggregated, Extracted, RefusalReport, Target},
+    plus_copy::PlusCopies,
     port::{KeyStore, KeyStoreError, KeyTexts},
     step,
 };
@@ -57,7 +58,7 @@ impl KeyStore for Keys {
 }
 
 pub(crate) fn target(key: &str) -> Target {
-    Target { bucket: "bucket".to_owned(), key: key.to_owned() }
+    Target { bucket: "bucket".to_owned(), key: key.to_owned(), reindex: None }
 }
 
 pub(crate) fn key(stem: &str) -> String {
@@ -133,7 +134,7 @@ pub(crate) async fn execute_with(
 /// What the catcher of the state machine makes of a refusal.
 pub(crate) fn caught(key: &str, refusal: &Failure) -> Extracted {
     let report = RefusalReport { error: refusal.kind().name().to_owned(), cause: refusal.report() };
-    Extracted { target: target(key), accepted: None, refusal: Some(report) }
+    Extracted { refusal: Some(report), ..Extracted::nothing(target(key)) }
 }
 
 async fn after_extraction(
@@ -141,7 +142,7 @@ async fn after_extraction(
     keys: &Keys,
     extracted: Extracted,
 ) -> Result<(), Failure> {
-    let written = step::write_index(store, extracted).await?;
+    let written = step::write_index(store, PlusCopies::Kept, extracted).await?;
     aggregate_and_publish(store, keys, written.into()).await
 }
 

@@ -5,6 +5,7 @@ use alpinist_apk::package::PackageError;
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,
+    plus_copy::PlusCopies,
     refusal::Refusal,
     step,
 };
@@ -82,7 +83,7 @@ async fn a_package_that_is_refused_now_is_not_listed_from_memory() {
     let refusal = Failure::Refused { key: key("b-1-r0"), source: refusal };
     let refused = caught(&key("b-1-r0"), &refusal);
     store.remove(&format!("{PREFIX}b-1-r0.index"));
-    let written = step::write_index(&store, refused).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
     aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0"]);
 }
@@ -173,7 +174,7 @@ async fn a_staged_index_that_is_gone_or_damaged_is_aggregated_again() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, extracted).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, written.into()).await.unwrap();
     let staged = store.keys().into_iter().find(|key| key.contains("/published/")).unwrap();
     for damage in [|store: &MemoryStore, key: &str| store.upload(key, "x"), MemoryStore::remove] {

@@ -1,0 +1,144 @@
+//! What a reindex finds: small objects that the steps leave behind, and that its report gathers.
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    failure::Failure,
+    location::{PackageKey, RepositoryPrefix, reindex_prefix},
+    message::{RefusalReport, Target},
+    port::{self, Attributes, NewObject, ObjectStore, Precondition, StoreError},
+};
+
+/// The most bytes of a finding: that of a repository of 100,000 packages has some ten million.
+const MAX_LENGTH: u64 = 64 * 1024 * 1024;
+
+/// How many findings are read at once.
+const PARALLEL_READS: usize = 32;
+
+/// A package that was refused.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Refused {
+    /// Its key.
+    pub key: String,
+    /// Why.
+    #[serde(flatten)]
+    pub report: RefusalReport,
+}
+
+/// What became of the packages of a repository prefix, by their keys, sorted.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Repository {
+    /// Listed, with a fragment that this run wrote.
+    pub indexed: Vec<String>,
+    /// Listed, with a fragment that was right already.
+    pub unchanged: Vec<String>,
+    /// Gone, although they were listed or had a fragment.
+    pub removed: Vec<String>,
+    /// There, but not listed.
+    pub unlisted: Vec<String>,
+}
+
+/// Notes that this run wrote the fragment of a package.
+pub(crate) async fn note_indexed<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    key: &PackageKey,
+) -> Result<(), StoreError> {
+    let name = format!("{}{}", key.prefix().indexed_prefix(run), key.stem());
+    put(store, &name, Vec::new()).await
+}
+
+/// Returns the `<name>-<version>` of the packages whose fragments this run wrote.
+pub(crate) async fn indexed<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    prefix: &RepositoryPrefix,
+) -> Result<Vec<String>, StoreError> {
+    let above = prefix.indexed_prefix(run);
+    let listed = store.list(&above, &[]).await?;
+    let names = listed.iter().filter_map(|object| object.key.strip_prefix(&above));
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Notes that a package was refused.
+pub(crate) async fn note_refused<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    target: &Target,
+    report: &RefusalReport,
+) -> Result<(), Failure> {
+    let refused = Refused { key: target.key.clone(), report: report.clone() };
+    put_json(store, &refused_prefix(run), &target.key, &refused).await
+}
+
+/// Returns the packages that this run refused, by their keys, sorted.
+pub(crate) async fn refused<S: ObjectStore>(store: &S, run: &str) -> Result<Vec<Refused>, Failure> {
+    let mut refused: Vec<Refused> = read_all(store, &refused_prefix(run)).await?;
+    refused.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(refused)
+}
+
+/// Notes what became of the packages of a repository prefix.
+pub(crate) async fn note_repository<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    prefix: &RepositoryPrefix,
+    found: &Repository,
+) -> Result<(), Failure> {
+    put_json(store, &repositories_prefix(run), &prefix.to_string(), found).await
+}
+
+/// Returns what became of the packages of all repository prefixes.
+pub(crate) async fn repositories<S: ObjectStore>(
+    store: &S,
+    run: &str,
+) -> Result<Vec<Repository>, Failure> {
+    read_all(store, &repositories_prefix(run)).await
+}
+
+fn refused_prefix(run: &str) -> String {
+    format!("{}refused/", reindex_prefix(run))
+}
+
+fn repositories_prefix(run: &str) -> String {
+    format!("{}repositories/", reindex_prefix(run))
+}
+
+/// Writes a finding about what has the name `about`, which can be anything and of any length.
+async fn put_json<S: ObjectStore>(
+    store: &S,
+    above: &str,
+    about: &str,
+    finding: &impl Serialize,
+) -> Result<(), Failure> {
+    let key = format!("{above}{}", hex::encode(Sha256::digest(about)));
+    let bytes = serde_json::to_vec(finding)
+        .map_err(|source| Failure::Finding { key: key.clone(), source })?;
+    Ok(put(store, &key, bytes).await?)
+}
+
+async fn read_all<S: ObjectStore, Finding: DeserializeOwned>(
+    store: &S,
+    above: &str,
+) -> Result<Vec<Finding>, Failure> {
+    let listed = store.list(above, &[]).await?;
+    stream::iter(listed.into_iter().map(|object| object.key))
+        .map(async |key| {
+            let Some(object) = port::read(store, &key, MAX_LENGTH).await? else { return Ok(None) };
+            let finding = serde_json::from_slice(&object.body);
+            finding.map(Some).map_err(|source| Failure::Finding { key, source })
+        })
+        .buffer_unordered(PARALLEL_READS)
+        .try_filter_map(async |finding| Ok(finding))
+        .try_collect()
+        .await
+}
+
+async fn put<S: ObjectStore>(store: &S, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+    let object =
+        NewObject { bytes, content_type: "application/json", attributes: Attributes::new() };
+    store.put(key, object, Precondition::None).await?;
+    Ok(())
+}

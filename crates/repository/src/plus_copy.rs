@@ -1,0 +1,75 @@
+//! Copies of packages whose names have a `+`.
+//!
+//! The REST endpoint of S3 takes a raw `+` in a path for a space, and `apk` sends it raw. So such a
+//! package can be fetched only if there is a copy under the name with spaces. It is not a package: no
+//! name has a space, and it is never listed.
+
+use tracing::info;
+
+use crate::{
+    failure::Failure,
+    location::PackageKey,
+    port::{Attributes, ETag, ObjectInfo, ObjectStore, StoreError},
+};
+
+/// The ETag of the package that was copied.
+const COPY_OF: &str = "copy-of";
+
+/// Whether copies of packages whose names have a `+` are kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PlusCopies {
+    /// Each such package has a copy under the name with spaces.
+    Kept,
+    /// None are made. One that is there is removed when its package changes.
+    None,
+}
+
+/// Tells whether an object is such a copy.
+pub(crate) fn is_copy(object: &ObjectInfo) -> bool {
+    object.attributes.contains_key(COPY_OF)
+}
+
+/// Makes the copy of a package one of the version `package`.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`], if the package was changed meanwhile.
+pub(crate) async fn write<S: ObjectStore>(
+    store: &S,
+    key: &PackageKey,
+    package: &ETag,
+) -> Result<(), StoreError> {
+    let Some(copy_key) = key.plus_copy_key() else { return Ok(()) };
+    if store.head(&copy_key).await?.is_some_and(|copy| is_of(&copy, package)) {
+        return Ok(());
+    }
+    let attributes = Attributes::from([(COPY_OF.to_owned(), package.0.clone())]);
+    store.copy(&key.to_string(), package, &copy_key, attributes).await?;
+    info!(key = copy_key, "package copied");
+    Ok(())
+}
+
+/// Removes the copy of a package, unless it is one of the package that is there now.
+///
+/// # Errors
+///
+/// [`Failure::Superseded`], if the package came back meanwhile; [`Failure::Store`].
+pub(crate) async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Result<(), Failure> {
+    let Some(copy_key) = key.plus_copy_key() else { return Ok(()) };
+    let Some(copy) = store.head(&copy_key).await?.filter(is_copy) else { return Ok(()) };
+    let is_of_package =
+        |package: Option<ObjectInfo>| package.is_some_and(|package| is_of(&copy, &package.etag));
+    if is_of_package(store.head(&key.to_string()).await?) {
+        return Ok(());
+    }
+    store.delete(&copy_key, &copy.etag).await?;
+    info!(key = copy_key, "copy removed");
+    if is_of_package(store.head(&key.to_string()).await?) {
+        return Err(Failure::Superseded { key: key.to_string() });
+    }
+    Ok(())
+}
+
+fn is_of(copy: &ObjectInfo, package: &ETag) -> bool {
+    copy.attributes.get(COPY_OF) == Some(&package.0)
+}

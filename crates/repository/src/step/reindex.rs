@@ -1,0 +1,171 @@
+//! The first and the last step of a reindex. Between them, each package is extracted and each index is
+//! made again by the other steps.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use crate::{
+    failure::Failure,
+    finding::{self, Refused},
+    location::{RepositoryPrefix, reindex_prefix},
+    port::{Attributes, NewObject, ObjectStore, Precondition},
+};
+
+/// How many indexes one reindex makes at most: their keys travel in one message of 256 KiB.
+const MAX_INDEXES: usize = 1500;
+
+/// What a reindex asks for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum ReindexRequest {
+    /// The indexes below a prefix.
+    Survey {
+        /// The bucket.
+        bucket: String,
+        /// `<branch>/<repository>/<architecture>/`, or its beginning up to a slash, or nothing.
+        prefix: String,
+    },
+    /// A report of a run.
+    Report {
+        /// The bucket.
+        bucket: String,
+        /// The name of the run.
+        run: String,
+        /// The keys of indexes that could not be published.
+        unpublished: Vec<String>,
+    },
+}
+
+impl ReindexRequest {
+    /// Returns the bucket that is asked about.
+    pub fn bucket(&self) -> &str {
+        match self {
+            Self::Survey { bucket, .. } | Self::Report { bucket, .. } => bucket,
+        }
+    }
+}
+
+/// What a reindex is told.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ReindexResponse {
+    /// The keys of the indexes.
+    Surveyed {
+        /// Each `<branch>/<repository>/<architecture>/APKINDEX.tar.gz`, whether it exists or not.
+        indexes: Vec<String>,
+    },
+    /// Where the report is, and how many packages it tells of.
+    Reported(Summary),
+}
+
+/// Where a report is, and how many packages it tells of.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Summary {
+    /// The key of the report.
+    pub report: String,
+    /// How many packages got a new fragment.
+    pub indexed: usize,
+    /// How many had the right one.
+    pub unchanged: usize,
+    /// How many were refused.
+    pub refused: usize,
+    /// How many are gone.
+    pub removed: usize,
+}
+
+/// What a run did, in full: the keys of packages, sorted.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Report {
+    /// Listed, with a fragment that this run wrote.
+    pub indexed: Vec<String>,
+    /// Listed, with a fragment that was right already.
+    pub unchanged: Vec<String>,
+    /// Not listed, and why.
+    pub refused: Vec<Refused>,
+    /// Gone, although they were listed or had a fragment.
+    pub removed: Vec<String>,
+    /// There, neither listed nor refused: something else failed.
+    pub failed: Vec<String>,
+    /// The keys of indexes that could not be published.
+    pub unpublished: Vec<String>,
+}
+
+/// Answers a reindex.
+///
+/// # Errors
+///
+/// [`Failure::InvalidInput`], if the prefix does not end in a slash; [`Failure::TooManyIndexes`];
+/// [`Failure::Incomplete`], if the run did not come to the end with each package and each index, which
+/// the report tells nevertheless; [`Failure::Store`].
+pub async fn reindex<S: ObjectStore>(
+    store: &S,
+    request: ReindexRequest,
+) -> Result<ReindexResponse, Failure> {
+    match request {
+        ReindexRequest::Survey { prefix, .. } => survey(store, prefix).await,
+        ReindexRequest::Report { run, unpublished, .. } => report(store, &run, unpublished).await,
+    }
+}
+
+async fn survey<S: ObjectStore>(store: &S, prefix: String) -> Result<ReindexResponse, Failure> {
+    if !prefix.is_empty() && !prefix.ends_with('/') {
+        return Err(Failure::InvalidInput);
+    }
+    let depth = prefix.matches('/').count();
+    let mut directories = vec![prefix];
+    for _ in depth..3 {
+        let mut below = Vec::new();
+        // What begins with a dot is no branch but ours.
+        for directory in directories.iter().filter(|directory| !directory.starts_with('.')) {
+            below.extend(store.directories(directory).await?);
+        }
+        directories = below;
+    }
+    let prefixes = directories.iter().filter_map(|directory| directory.parse().ok());
+    let indexes: Vec<_> = prefixes.map(|prefix: RepositoryPrefix| prefix.index_key()).collect();
+    info!(indexes = indexes.len(), "bucket surveyed");
+    match indexes.len() {
+        found if found > MAX_INDEXES => Err(Failure::TooManyIndexes { found, max: MAX_INDEXES }),
+        _ => Ok(ReindexResponse::Surveyed { indexes }),
+    }
+}
+
+async fn report<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    unpublished: Vec<String>,
+) -> Result<ReindexResponse, Failure> {
+    let mut report = Report { unpublished, ..Report::default() };
+    report.refused = finding::refused(store, run).await?;
+    let refused: BTreeSet<_> = report.refused.iter().map(|refused| refused.key.clone()).collect();
+    for found in finding::repositories(store, run).await? {
+        report.indexed.extend(found.indexed);
+        report.unchanged.extend(found.unchanged);
+        report.removed.extend(found.removed);
+        report.failed.extend(found.unlisted.into_iter().filter(|key| !refused.contains(key)));
+    }
+    for keys in
+        [&mut report.indexed, &mut report.unchanged, &mut report.removed, &mut report.failed]
+    {
+        keys.sort_unstable();
+    }
+    let key = format!("{}report.json", reindex_prefix(run));
+    let bytes = serde_json::to_vec_pretty(&report)
+        .map_err(|source| Failure::Finding { key: key.clone(), source })?;
+    let object =
+        NewObject { bytes, content_type: "application/json", attributes: Attributes::new() };
+    store.put(&key, object, Precondition::None).await?;
+    let (failed, unpublished) = (report.failed.len(), report.unpublished.len());
+    if failed > 0 || unpublished > 0 {
+        return Err(Failure::Incomplete { report: key, failed, unpublished });
+    }
+    Ok(ReindexResponse::Reported(Summary {
+        report: key,
+        indexed: report.indexed.len(),
+        unchanged: report.unchanged.len(),
+        refused: report.refused.len(),
+        removed: report.removed.len(),
+    }))
+}
