@@ -10,4 +10,5 @@ mod packages;
 mod publication;
 mod races;
 mod refusals;
+mod reindex;
 mod repository;

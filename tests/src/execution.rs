@@ -101,22 +101,49 @@ impl Stack {
                     return Ok(execution);
                 }
             }
-            pause(since, || format!("the end of execution {} for `{key}`", earlier + 1)).await?;
+            pause(since, LIMIT, || format!("the end of execution {} for `{key}`", earlier + 1))
+                .await?;
         }
     }
 
     /// Starts an execution by hand and waits until it has ended.
     pub async fn execute(&self, input: &Value) -> Result<Execution, Error> {
-        let start = self.sfn().start_execution().state_machine_arn(self.state_machine());
+        self.execute_machine(self.state_machine(), input, LIMIT).await
+    }
+
+    /// Starts a reindex and waits until it has ended, for an hour at most.
+    pub async fn reindex(&self, input: &Value) -> Result<Execution, Error> {
+        self.execute_machine(self.reindex_state_machine(), input, Duration::from_hours(1)).await
+    }
+
+    /// Continues a failed execution with the state that failed, and waits until it has ended.
+    pub async fn redrive(&self, arn: &str) -> Result<Execution, Error> {
+        let sent = self.sfn().redrive_execution().execution_arn(arn).send().await;
+        sent.map_err(Error::service("redrive", arn))?;
+        self.end_of(arn, LIMIT).await
+    }
+
+    async fn execute_machine(
+        &self,
+        machine: &str,
+        input: &Value,
+        limit: Duration,
+    ) -> Result<Execution, Error> {
+        let start = self.sfn().start_execution().state_machine_arn(machine);
         let started = start.input(input.to_string()).send().await;
-        let started = started.map_err(Error::service("start", self.state_machine()))?;
+        let started = started.map_err(Error::service("start", machine))?;
+        self.end_of(&started.execution_arn, limit).await
+    }
+
+    async fn end_of(&self, arn: &str, limit: Duration) -> Result<Execution, Error> {
         let since = Instant::now();
         loop {
-            let execution = self.execution(&started.execution_arn).await?;
-            if execution.has_ended() {
-                return Ok(execution);
+            let described = self.sfn().describe_execution().execution_arn(arn).send().await;
+            let described = described.map_err(Error::service("describe", arn))?;
+            if described.status != ExecutionStatus::Running {
+                return self.execution(arn).await;
             }
-            pause(since, || format!("the end of {}", started.execution_arn)).await?;
+            pause(since, limit, || format!("the end of {arn}")).await?;
         }
     }
 
@@ -139,7 +166,7 @@ impl Stack {
             }
             let seen = started.len();
             let what = || format!("the end of {count} for `{key}` ({seen} began, {running} run)");
-            pause(since, what).await?;
+            pause(since, LIMIT, what).await?;
         }
     }
 
@@ -263,9 +290,13 @@ struct Started {
 }
 
 /// Waits a little before another look, unless it has been too long already.
-async fn pause(since: Instant, what: impl FnOnce() -> String) -> Result<(), Error> {
-    if since.elapsed() > LIMIT {
-        return Err(Error::Deadline { what: what(), limit: LIMIT });
+async fn pause(
+    since: Instant,
+    limit: Duration,
+    what: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    if since.elapsed() > limit {
+        return Err(Error::Deadline { what: what(), limit });
     }
     tokio::time::sleep(INTERVAL).await;
     Ok(())

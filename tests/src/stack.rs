@@ -18,6 +18,7 @@ use crate::{Apk, ApkClient, Error, KeyPair, http};
 mod template {
     pub(super) const BUCKET: &str = "BucketName";
     pub(super) const STATE_MACHINE: &str = "StateMachineArn";
+    pub(super) const REINDEX_STATE_MACHINE: &str = "ReindexStateMachineArn";
     /// A parameter that names an SSM parameter, and its default.
     pub(super) const PRIVATE_KEY: (&str, &str) = ("PrivateKeyParameter", "/apk/rsa");
     /// A parameter that names an SSM parameter, and its default.
@@ -31,6 +32,7 @@ pub(crate) struct Deployed {
     endpoint: String,
     bucket: String,
     state_machine: String,
+    reindex_state_machine: String,
     outputs: BTreeMap<String, String>,
     private_key_parameter: String,
     key_name_parameter: String,
@@ -52,6 +54,7 @@ impl Deployed {
             endpoint: emulator.endpoint().to_owned(),
             bucket: output(&outputs, template::BUCKET)?,
             state_machine: output(&outputs, template::STATE_MACHINE)?,
+            reindex_state_machine: output(&outputs, template::REINDEX_STATE_MACHINE)?,
             outputs,
             private_key_parameter: parameter(parameters, template::PRIVATE_KEY),
             key_name_parameter: parameter(parameters, template::KEY_NAME),
@@ -109,6 +112,11 @@ impl Stack {
     /// Returns the state machine's ARN.
     pub fn state_machine(&self) -> &str {
         &self.deployed.state_machine
+    }
+
+    /// Returns the ARN of the state machine that makes everything again.
+    pub fn reindex_state_machine(&self) -> &str {
+        &self.deployed.reindex_state_machine
     }
 
     /// Returns the template's outputs, by name, as they would be on AWS.
