@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     location::RepositoryPrefix,
     message::Accepted,
-    port::{Attributes, ETag, Listed, NewObject, Object, ObjectInfo},
+    port::{Attributes, ETag, NewObject, Object, ObjectInfo},
 };
 
 /// The most bytes of a fragment: an entry has fewer.
@@ -57,22 +57,30 @@ pub(crate) enum FragmentError {
     Foreign,
 }
 
-/// Returns the entry in a fragment, if it describes `package` as the listing shows it.
+/// A package as a fragment is compared with it.
+pub(crate) struct PackageSeen<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) etag: &'a ETag,
+    pub(crate) size: u64,
+    /// Whether it was written after the fragment.
+    pub(crate) is_newer: bool,
+}
+
+/// Returns the entry in a fragment, if it describes the package.
 ///
 /// A fragment of Alpinist's ancestor, which has no attributes, counts if it is not older than the
 /// package and knows its size.
 pub(crate) fn entry(
     fragment: Object<Vec<u8>>,
-    written: &Listed,
     prefix: &RepositoryPrefix,
-    package: &Listed,
+    package: &PackageSeen<'_>,
 ) -> Result<IndexEntry, FragmentError> {
     let labelled = fragment.info.attributes.contains_key(PACKAGE_ETAG);
-    if labelled && !describes(&fragment.info, &package.etag) {
+    if labelled && !describes(&fragment.info, package.etag) {
         return Err(FragmentError::Stale);
     }
     let entry: IndexEntry = String::from_utf8(fragment.body)?.parse()?;
-    if !labelled && (entry.size != package.size || written.last_modified < package.last_modified) {
+    if !labelled && (entry.size != package.size || package.is_newer) {
         return Err(FragmentError::Stale);
     }
     let own_key = prefix.package_key(&entry.file_stem()) == package.key;

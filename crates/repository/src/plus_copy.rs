@@ -33,20 +33,25 @@ pub(crate) fn is_copy(object: &ObjectInfo) -> bool {
 ///
 /// # Errors
 ///
-/// [`StoreError::Conflict`], if the package was changed meanwhile.
+/// [`Failure::Superseded`], if the package was changed meanwhile; [`Failure::Store`].
 pub(crate) async fn write<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
     package: &ETag,
-) -> Result<(), StoreError> {
+) -> Result<(), Failure> {
     let Some(copy_key) = key.plus_copy_key() else { return Ok(()) };
     if store.head(&copy_key).await?.is_some_and(|copy| is_of(&copy, package)) {
         return Ok(());
     }
     let attributes = Attributes::from([(COPY_OF.to_owned(), package.0.clone())]);
-    store.copy(&key.to_string(), package, &copy_key, attributes).await?;
-    info!(key = copy_key, "package copied");
-    Ok(())
+    match store.copy(&key.to_string(), package, &copy_key, attributes).await {
+        Err(StoreError::Conflict { key }) => Err(Failure::Superseded { key }),
+        outcome => {
+            outcome?;
+            info!(key = copy_key, "package copied");
+            Ok(())
+        }
+    }
 }
 
 /// Removes the copy of a package, unless it is one of the package that is there now.

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use crate::{
     failure::Failure,
     finding::{self, Repository},
-    fragment,
+    fragment::{self, PackageSeen},
     listing::Listing,
     location::{RepositoryPrefix, Subject},
     message::{Aggregated, Reindex, Staged, Waiting, Written},
@@ -270,7 +270,13 @@ async fn read_record<S: ObjectStore>(
         Err(error) => return Err(error.into()),
     };
     let fragment = object.info.etag.clone();
-    match fragment::entry(object, written, prefix, package) {
+    let seen = PackageSeen {
+        key: &package.key,
+        etag: &package.etag,
+        size: package.size,
+        is_newer: package.last_modified > written.last_modified,
+    };
+    match fragment::entry(object, prefix, &seen) {
         Ok(entry) => Ok(Some(Record { package: package.etag.clone(), fragment, since, entry })),
         Err(error) => {
             warn!(key, %error, "fragment passed over");

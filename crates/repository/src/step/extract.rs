@@ -7,11 +7,11 @@ use tracing::info;
 
 use crate::{
     failure::Failure,
-    fragment,
+    fragment::{self, PackageSeen},
     location::{PackageKey, PackageKeyError, Subject},
     message::{Accepted, Extracted, Target},
     plus_copy,
-    port::{Object, ObjectBody, ObjectStore},
+    port::{self, Object, ObjectBody, ObjectStore, StoreError},
     refusal::Refusal,
 };
 
@@ -56,9 +56,19 @@ async fn is_indexed<S: ObjectStore>(store: &S, target: &Target) -> Result<bool, 
     let Some(key) = target.key.parse::<PackageKey>().ok().filter(|_| passes_over) else {
         return Ok(false);
     };
-    let Some(fragment) = store.head(&key.fragment_key()).await? else { return Ok(false) };
-    let package = store.head(&target.key).await?;
-    Ok(package.is_some_and(|package| fragment::describes(&fragment, &package.etag)))
+    let fragment = match port::read(store, &key.fragment_key(), fragment::MAX_LENGTH).await {
+        Ok(Some(fragment)) => fragment,
+        Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(package) = store.head(&target.key).await? else { return Ok(false) };
+    let seen = PackageSeen {
+        key: &target.key,
+        etag: &package.etag,
+        size: package.size,
+        is_newer: package.age < fragment.info.age,
+    };
+    Ok(fragment::entry(fragment, key.prefix(), &seen).is_ok())
 }
 
 /// Reads a package piece by piece, and no further than to the first fault.

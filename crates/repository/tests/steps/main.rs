@@ -3,8 +3,10 @@
 
 #![cfg(test)]
 
+mod plus_copies;
 mod publication;
 mod races;
 mod refusals;
+mod reindex;
 mod support;
 mod trust;

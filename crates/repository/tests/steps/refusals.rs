@@ -101,7 +101,8 @@ async fn a_refusal_outweighs_what_an_earlier_message_accepted() {
     let earlier = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
     store.upload(&key("a-1-r0"), "broken");
     let refusal = step::extract(&store, target(&key("a-1-r0"))).await.unwrap_err();
-    let merged = Extracted { accepted: earlier.accepted, ..caught(&key("a-1-r0"), &refusal) };
+    let merged =
+        Extracted { accepted: earlier.accepted, ..caught(target(&key("a-1-r0")), &refusal) };
     let written = step::write_index(&store, PlusCopies::Kept, merged).await.unwrap();
     assert_eq!(written.fragment, None);
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);

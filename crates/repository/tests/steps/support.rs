@@ -117,10 +117,20 @@ pub(crate) async fn execute_with(
     keys: &Keys,
     key: &str,
 ) -> Result<(), Failure> {
+    execute_target(store, keys, target(key)).await
+}
+
+pub(crate) async fn execute_target(
+    store: &MemoryStore,
+    keys: &Keys,
+    target: Target,
+) -> Result<(), Failure> {
     loop {
-        let (extracted, refused) = match step::extract(store, target(key)).await {
+        let (extracted, refused) = match step::extract(store, target.clone()).await {
             Ok(extracted) => (extracted, None),
-            Err(failure @ Failure::Refused { .. }) => (caught(key, &failure), Some(failure)),
+            Err(failure @ Failure::Refused { .. }) => {
+                (caught(target.clone(), &failure), Some(failure))
+            }
             Err(failure) => return Err(failure),
         };
         match after_extraction(store, keys, extracted).await {
@@ -132,9 +142,9 @@ pub(crate) async fn execute_with(
 }
 
 /// What the catcher of the state machine makes of a refusal.
-pub(crate) fn caught(key: &str, refusal: &Failure) -> Extracted {
+pub(crate) fn caught(target: Target, refusal: &Failure) -> Extracted {
     let report = RefusalReport { error: refusal.kind().name().to_owned(), cause: refusal.report() };
-    Extracted { refusal: Some(report), ..Extracted::nothing(target(key)) }
+    Extracted { refusal: Some(report), ..Extracted::nothing(target) }
 }
 
 async fn after_extraction(

@@ -81,7 +81,7 @@ async fn a_package_that_is_refused_now_is_not_listed_from_memory() {
     let store = two_packages().await;
     let refusal = Refusal::Package(PackageError::NoData);
     let refusal = Failure::Refused { key: key("b-1-r0"), source: refusal };
-    let refused = caught(&key("b-1-r0"), &refusal);
+    let refused = caught(target(&key("b-1-r0")), &refusal);
     store.remove(&format!("{PREFIX}b-1-r0.index"));
     let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
     aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap();

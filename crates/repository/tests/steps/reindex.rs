@@ -1,0 +1,160 @@
+//! A bucket whose fragments and indexes are made again from its packages.
+
+use alpinist_repository::{
+    failure::{Failure, FailureKind},
+    memory::MemoryStore,
+    message::{Reindex, Target},
+    plus_copy::PlusCopies,
+    step::{self, ReindexRequest, ReindexResponse, Report},
+};
+
+use crate::support::{
+    INDEX, Keys, PREFIX, caught, execute, execute_target, key, listed, package, target,
+};
+
+const RUN: &str = "run";
+
+/// Does what the second state machine does.
+async fn reindex(store: &MemoryStore, prefix: &str, only_stale: bool) -> Result<Report, Failure> {
+    let reindex = Reindex { run: RUN.to_owned(), only_stale };
+    let target = |key: &str| Target { reindex: Some(reindex.clone()), ..target(key) };
+    let bucket = target("").bucket;
+    let request = ReindexRequest::Survey { bucket: bucket.clone(), prefix: prefix.to_owned() };
+    let ReindexResponse::Surveyed { indexes } = step::reindex(store, request).await? else {
+        panic!("a survey is answered by the keys of indexes");
+    };
+    for key in store.keys().iter().filter(|key| key.starts_with(prefix) && key.ends_with(".apk")) {
+        let extracted = match step::extract(store, target(key)).await {
+            Err(failure @ Failure::Refused { .. }) => caught(target(key), &failure),
+            outcome => outcome?,
+        };
+        if !extracted.is_indexed {
+            step::write_index(store, PlusCopies::Kept, extracted).await?;
+        }
+    }
+    for index in indexes {
+        execute_target(store, &Keys::good(), target(&index)).await?;
+    }
+    let request = ReindexRequest::Report { bucket, run: RUN.to_owned(), unpublished: Vec::new() };
+    let outcome = step::reindex(store, request).await;
+    let report = store.content(&format!(".alpinist/reindex/{RUN}/report.json")).unwrap();
+    let report: Report = serde_json::from_slice(&report).unwrap();
+    for finding in store.keys().iter().filter(|key| key.starts_with(".alpinist/reindex/")) {
+        store.remove(finding);
+    }
+    outcome.map(|_| report)
+}
+
+#[tokio::test]
+async fn packages_that_nobody_told_of_are_listed_and_the_rest_is_reported() {
+    let store = MemoryStore::default();
+    for name in ["told", "replaced", "deleted"] {
+        store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", "first"));
+        execute(&store, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    store.upload(&key("new-1-r0"), package("new", "1-r0", ""));
+    store.upload(&key("replaced-1-r0"), package("replaced", "1-r0", "second"));
+    store.upload(&key("garbage-1-r0"), "garbage");
+    store.upload("3.22/community/x86_64/other-1-r0.apk", package("other", "1-r0", ""));
+    store.remove(&key("deleted-1-r0"));
+
+    let other = "3.22/community/x86_64/other-1-r0.apk".to_owned();
+    let report = reindex(&store, "", false).await.unwrap();
+    assert_eq!(listed(&store), ["new-1-r0", "replaced-1-r0", "told-1-r0"]);
+    assert_eq!(report.indexed, [other.clone(), key("new-1-r0"), key("replaced-1-r0")]);
+    assert_eq!(report.unchanged, [key("told-1-r0")]);
+    assert_eq!(report.removed, [key("deleted-1-r0")]);
+    let [refused] = report.refused.as_slice() else { panic!("{report:?}") };
+    assert_eq!(refused.key, key("garbage-1-r0"));
+    assert_eq!(refused.report.error, FailureKind::PackageRefused.name());
+    assert_eq!(store.content(&format!("{PREFIX}deleted-1-r0.index")), None);
+
+    let before = store.written();
+    let again = reindex(&store, "", false).await.unwrap();
+    assert_eq!(again.unchanged, [other, key("new-1-r0"), key("replaced-1-r0"), key("told-1-r0")]);
+    assert_eq!((again.indexed, again.removed), (Vec::new(), Vec::new()));
+    assert_eq!(store.written(), before, "what is right is not written again");
+}
+
+#[tokio::test]
+async fn only_what_is_below_the_prefix_is_made_again() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    store.upload("3.21/main/x86_64/b-1-r0.apk", package("b", "1-r0", ""));
+    let report = reindex(&store, "3.22/", false).await.unwrap();
+    assert_eq!(report.indexed, [key("a-1-r0")]);
+    assert_eq!(store.content("3.21/main/x86_64/APKINDEX.tar.gz"), None);
+    assert_eq!(reindex(&store, PREFIX, false).await.unwrap().unchanged, [key("a-1-r0")]);
+    let failure = reindex(&store, "3.2", false).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn a_search_for_what_is_stale_reads_no_other_package() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.upload(&key("b-1-r0"), package("b", "1-r0", ""));
+    store.before_requests(|_, request| {
+        use alpinist_repository::memory::Request;
+        assert!(!matches!(request, Request::Get(key) if key.ends_with("a-1-r0.apk")));
+        Ok(())
+    });
+    let report = reindex(&store, "", true).await.unwrap();
+    assert_eq!((report.unchanged, report.indexed), (vec![key("a-1-r0")], vec![key("b-1-r0")]));
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
+}
+
+/// Writes what the original project writes: fragments without attributes, next to their packages.
+fn upload_like_the_original(store: &MemoryStore, stem: &str, entry_of: &MemoryStore) {
+    let entry = entry_of.content(&format!("{PREFIX}{stem}.index")).unwrap();
+    store.upload(&format!("{PREFIX}{stem}.index"), entry);
+}
+
+#[tokio::test]
+async fn a_bucket_of_the_original_project_is_adopted() {
+    let by_us = MemoryStore::default();
+    let store = MemoryStore::default();
+    for (name, content) in [("right", "same"), ("wrong", "old")] {
+        by_us.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", content));
+        execute(&by_us, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    store.upload(&key("right-1-r0"), package("right", "1-r0", "same"));
+    store.upload(&key("wrong-1-r0"), package("wrong", "1-r0", "another length"));
+    store.upload(INDEX, "signed by the original project");
+    for stem in ["right-1-r0", "wrong-1-r0"] {
+        upload_like_the_original(&store, stem, &by_us);
+    }
+    store.upload(&format!("{PREFIX}gone-1-r0.index"), "C:Q1\nP:gone\n\n");
+    let right = store.written()[&format!("{PREFIX}right-1-r0.index")];
+
+    let report = reindex(&store, "", true).await.unwrap();
+    assert_eq!(listed(&store), ["right-1-r0", "wrong-1-r0"]);
+    assert_eq!(report.unchanged, [key("right-1-r0")]);
+    assert_eq!(report.indexed, [key("wrong-1-r0")]);
+    assert_eq!(report.removed, [key("gone-1-r0")]);
+    assert_eq!(store.written()[&format!("{PREFIX}right-1-r0.index")], right);
+}
+
+#[tokio::test]
+async fn what_is_left_undone_is_reported_as_a_failure() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    let index = INDEX.to_owned();
+    let reindexed = Target {
+        reindex: Some(Reindex { run: RUN.to_owned(), only_stale: false }),
+        ..target(INDEX)
+    };
+    execute_target(&store, &Keys::good(), reindexed).await.unwrap();
+    let request = ReindexRequest::Report {
+        bucket: "bucket".to_owned(),
+        run: RUN.to_owned(),
+        unpublished: vec![index.clone()],
+    };
+    let failure = step::reindex(&store, request).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Incomplete);
+    insta::assert_snapshot!(failure.report());
+    let report = store.content(&format!(".alpinist/reindex/{RUN}/report.json")).unwrap();
+    let report: Report = serde_json::from_slice(&report).unwrap();
+    assert_eq!((report.failed, report.unpublished), (vec![key("a-1-r0")], vec![index]));
+}
