@@ -22,6 +22,8 @@ async fn a_missing_key_fails_the_execution_and_its_input_can_be_replayed() {
     stack.put_key(&key_pair).await.unwrap();
     let replayed = stack.execute(&failed.input).await.unwrap();
     assert_eq!(replayed.status, ExecutionStatus::Succeeded, "{replayed:#?}");
+    let redriven = stack.redrive(&failed.arn).await.unwrap();
+    assert_eq!(redriven.status, ExecutionStatus::Succeeded, "{redriven:#?}");
     let client = stack.client("3.22/main", "x86_64").await.unwrap();
     let update = client.update().unwrap();
     assert!(update.status.success(), "{update}");

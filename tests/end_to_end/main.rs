@@ -11,4 +11,5 @@ mod publication;
 mod races;
 mod refusals;
 mod reindex;
+mod replay;
 mod repository;

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::workspace::{self, RunDirectory};
 use crate::{Error, Tools, command, http};
 
@@ -34,6 +36,30 @@ pub struct EmulatorOptions {
     pub port: Option<u16>,
     /// How long each request of a function to S3 is held back, in whole milliseconds.
     pub s3_latency: Duration,
+    /// How much of each wait and of each pause before a retry executions keep, if not all of it.
+    pub wait_percentage: Option<u8>,
+}
+
+/// A kind of request that is to fail.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// Parts that the path has.
+    pub path: Vec<String>,
+    /// What the functions get.
+    pub answer: FaultAnswer,
+}
+
+/// How a request fails.
+#[derive(Clone, Copy, Debug)]
+pub enum FaultAnswer {
+    /// S3 asks to slow down.
+    Throttled,
+    /// S3 says that another request was faster.
+    Conflict,
+    /// There is no answer, until the function runs out of time.
+    Never,
 }
 
 /// A running emulator. It ends, and its functions end, when this is dropped or the process ends.
@@ -109,6 +135,24 @@ impl Emulator {
         self.directory.scratch()
     }
 
+    /// Makes the requests of functions to S3 fail that fit one of `faults`, until it is called again.
+    pub fn inject(&self, faults: &[Fault]) -> Result<(), Error> {
+        let path = self.directory.faults();
+        let faults = faults.iter().map(|fault| {
+            let (status, code) = match fault.answer {
+                FaultAnswer::Throttled => (503, "SlowDown"),
+                FaultAnswer::Conflict => (409, "ConditionalRequestConflict"),
+                FaultAnswer::Never => (0, ""),
+            };
+            json!({"method": fault.method, "path": fault.path, "status": status, "code": code})
+        });
+        let text = Value::from(faults.collect::<Vec<_>>()).to_string();
+        // Replaced at once, since the emulator may be reading it.
+        let new = path.with_extension("new");
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        written.map_err(Error::file("write", path))
+    }
+
     /// Returns the programs that this emulator was started with.
     pub fn tools(&self) -> &Tools {
         &self.tools
@@ -164,6 +208,7 @@ fn emulator_command(
         .arg(options.port.unwrap_or_default().to_string())
         .arg(directory.request_notes())
         .arg(options.s3_latency.as_millis().to_string())
+        .arg(directory.faults())
         // The functions inherit the environment, and must see what they would see on AWS.
         .env_clear()
         .envs(env::var_os("PATH").map(|path| ("PATH", path)))
@@ -172,6 +217,11 @@ fn emulator_command(
         .env("TMPDIR", &scratch)
         .env("MINISTACK_REGION", REGION)
         .env("SFTP_ENABLED", "0")
+        .envs(
+            options
+                .wait_percentage
+                .map(|percentage| ("SFN_WAIT_SCALE", (f64::from(percentage) / 100.0).to_string())),
+        )
         // Who waits for a function must not count as running.
         .env("LAMBDA_ACCOUNT_CONCURRENCY", "0")
         // The functions' roles and the bucket policy count.

@@ -61,7 +61,7 @@ pub mod workspace;
 
 pub use apk::{Apk, ApkClient, ApkOutput};
 pub use directions::directions;
-pub use emulator::{Emulator, EmulatorOptions};
+pub use emulator::{Emulator, EmulatorOptions, Fault, FaultAnswer};
 pub use error::Error;
 pub use execution::{Execution, ExecutionStatus, StateVisit};
 pub use key_pair::KeyPair;

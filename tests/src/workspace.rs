@@ -106,6 +106,11 @@ impl RunDirectory {
         self.above.join(format!("run-{}-requests.jsonl", self.number))
     }
 
+    /// Returns where faults are asked for.
+    pub(crate) fn faults(&self) -> PathBuf {
+        self.scratch().join("faults.json")
+    }
+
     /// Returns the log, for the process that writes to it, and holds the lock with it.
     pub(crate) fn log(&self) -> Result<File, Error> {
         self.log.try_clone().map_err(Error::file("open", self.log_path()))

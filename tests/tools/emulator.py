@@ -1,7 +1,8 @@
 """Serves the emulator on loopback, notes each request, and ends with the process that started it.
 
 The arguments are the port, 0 for any free one, the file that gets a line of JSON for each request,
-and for how many milliseconds each request of a function to S3 is held back. The port is printed as soon as it is bound. When standard input closes, which it does
+for how many milliseconds each request of a function to S3 is held back, and the file that says, while
+it is there, which of them fail. The port is printed as soon as it is bound. When standard input closes, which it does
 however the parent ends, the directory for temporary files is removed, and the whole process group
 is killed, and with it the functions' processes.
 """
@@ -29,7 +30,7 @@ def main():
     print(port, flush=True)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with open(sys.argv[2], "w", buffering=1, encoding="utf-8") as notes:
-        asyncio.run(serve(listener, notes, int(sys.argv[3]) / 1000))
+        asyncio.run(serve(listener, notes, int(sys.argv[3]) / 1000, sys.argv[4]))
 
 
 def end_with_parent():
@@ -46,7 +47,7 @@ def listen(port):
         sys.exit(f"cannot listen on {HOST}:{port}: {error.strerror}")
 
 
-async def serve(listener, notes, latency):
+async def serve(listener, notes, latency, faults):
     import hypercorn.asyncio
     import hypercorn.config
     from ministack.app import app
@@ -57,10 +58,10 @@ async def serve(listener, notes, latency):
     config.bind = [f"fd://{listener.fileno()}"]
     # Longer than any client keeps an idle connection, so that none is closed under a request.
     config.keep_alive_timeout = 75
-    await hypercorn.asyncio.serve(noting(app, notes, latency), config)
+    await hypercorn.asyncio.serve(noting(app, notes, latency, faults), config)
 
 
-def noting(app, notes, latency):
+def noting(app, notes, latency, faults):
     async def noted(scope, receive, send):
         if scope["type"] != "http":
             return await app(scope, receive, send)
@@ -70,8 +71,11 @@ def noting(app, notes, latency):
                 notes.write(json.dumps(note(scope) | {"status": message["status"]}) + "\n")
             await send(message)
 
-        if latency and is_of_function_to_s3(note(scope)):
+        if is_of_function_to_s3(note(scope)):
             await asyncio.sleep(latency)
+            fault = fault_of(note(scope), faults)
+            if fault is not None:
+                return await fail(fault, receive, send_noting_status)
 
         # Clients of AWS speak TLS, and the bucket policy asks for it; on loopback nobody listens.
         headers = [*scope["headers"], (b"x-forwarded-proto", b"https")]
@@ -79,6 +83,29 @@ def noting(app, notes, latency):
         await app(scope, receive, send_noting_status)
 
     return noted
+
+
+def fault_of(note, faults):
+    """The first fault of a file that fits a request: its method, and parts of its path."""
+    if not os.path.exists(faults):
+        return None
+    with open(faults, encoding="utf-8") as file:
+        for fault in json.load(file):
+            if fault["method"] == note["method"] and all(part in note["path"] for part in fault["path"]):
+                return fault
+    return None
+
+
+async def fail(fault, receive, send):
+    """Answers with an error of S3, or never."""
+    if fault["status"] == 0:
+        await asyncio.Event().wait()
+    while (await receive()).get("more_body"):
+        pass
+    body = f"<Error><Code>{fault['code']}</Code><Message>injected</Message></Error>".encode()
+    headers = [(b"content-type", b"application/xml"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": fault["status"], "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def decode_like_s3(scope):

@@ -1,0 +1,196 @@
+//! Whatever fails can be continued, or started again, once its reason is gone.
+
+use alpinist_tests::{
+    Emulator, EmulatorOptions, Execution, ExecutionStatus, Fault, FaultAnswer, KeyPair, LocalStack,
+    PackageSpec, Stack, StateVisit, Tools, command,
+};
+use futures::future::join_all;
+use serde_json::Value;
+
+use crate::repository::assert_succeeded;
+
+/// A state, and the request without which it can't do its work.
+const STATES: [(&str, &str, &str); 4] = [
+    ("ExtractMetadata", "GET", ".apk"),
+    ("WriteIndex", "PUT", ".index"),
+    ("AggregateApkindex", "GET", "snapshot"),
+    ("SignAndPublish", "PUT", "APKINDEX.tar.gz"),
+];
+
+async fn deploy(local_stack: &LocalStack, name: &str) -> Stack {
+    let stack = local_stack.deploy_as(name, &[]).unwrap();
+    let key_pair = KeyPair::generate("replay@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    stack
+}
+
+fn aws(emulator: &Emulator, arguments: &[&str]) -> Vec<u8> {
+    let output = command::output(emulator.aws().args(arguments));
+    output.unwrap_or_else(|error| panic!("{}", error.chain()))
+}
+
+/// Uploads a package that can't be published, and returns its execution, which failed in `state`.
+async fn fail(stack: &Stack, branch: &str, state: &str, error: &str) -> Execution {
+    let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = package.key(&format!("{branch}/main/x86_64"));
+    let execution = stack.upload(&key, package.bytes).await.unwrap();
+    assert_eq!(execution.status, ExecutionStatus::Failed, "{branch}: {execution:#?}");
+    assert_eq!(execution.error.as_deref(), Some(error), "{branch}: {execution:#?}");
+    assert_eq!(execution.state_names().last(), Some(&state), "{branch}: {execution:#?}");
+    execution
+}
+
+async fn assert_listed(stack: &Stack, branch: &str) {
+    let client = stack.client(&format!("{branch}/main"), "x86_64").await.unwrap();
+    assert!(client.update().unwrap().status.success());
+    assert!(client.add(&["hello"]).unwrap().status.success(), "{branch}");
+}
+
+/// Lets all four states fail at the same time, each in a repository of its own, and replays them.
+async fn fail_and_replay(
+    local_stack: &LocalStack,
+    stack: &Stack,
+    answer: FaultAnswer,
+    error: &str,
+    redrive: bool,
+) {
+    let branch = |state: &str| format!("{state}-{answer:?}");
+    let faults = STATES.map(|(state, method, object)| Fault {
+        method,
+        path: vec![branch(state), object.to_owned()],
+        answer,
+    });
+    local_stack.emulator().inject(&faults).unwrap();
+    let failing =
+        STATES.map(async |(state, ..)| (state, fail(stack, &branch(state), state, error).await));
+    let failed = join_all(failing).await;
+    local_stack.emulator().inject(&[]).unwrap();
+    for (state, execution) in failed {
+        let replayed = if redrive {
+            stack.redrive(&execution.arn).await
+        } else {
+            stack.execute(&execution.input).await
+        };
+        assert_succeeded(&replayed.unwrap());
+        assert_listed(stack, &branch(state)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_execution_can_be_redriven() {
+    let local_stack = LocalStack::start(short_waits()).unwrap();
+    let stack = deploy(&local_stack, "throttled").await;
+    let answer = FaultAnswer::Throttled;
+    fail_and_replay(&local_stack, &stack, answer, "Alpinist.Unavailable", true).await;
+}
+
+#[tokio::test]
+async fn the_input_of_an_execution_whose_function_died_can_be_started_again() {
+    let local_stack = LocalStack::start(short_waits()).unwrap();
+    let stack = deploy(&local_stack, "died").await;
+    for function in functions(&local_stack, "died") {
+        let change = ["lambda", "update-function-configuration", "--timeout", "2"];
+        aws(local_stack.emulator(), &[&change[..], &["--function-name", &function]].concat());
+    }
+    let answer = FaultAnswer::Never;
+    fail_and_replay(&local_stack, &stack, answer, "Sandbox.Timedout", false).await;
+}
+
+#[tokio::test]
+async fn an_execution_that_may_not_do_its_work_can_be_redriven() {
+    let local_stack = LocalStack::start(short_waits()).unwrap();
+    let stack = deploy(&local_stack, "denied").await;
+    // Anyone may read a package, so ExtractMetadata can't be denied.
+    for (state, ..) in &STATES[1..] {
+        let role = resource(&local_stack, "denied", &format!("{state}Role"));
+        let policy = PolicyOfRole::take(local_stack.emulator(), &role);
+        let execution = fail(&stack, state, state, "Alpinist.AccessDenied").await;
+        policy.put_back(local_stack.emulator());
+        assert_succeeded(&stack.redrive(&execution.arn).await.unwrap());
+        assert_listed(&stack, state).await;
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_conflicts_passes() {
+    let local_stack = LocalStack::start(short_waits()).unwrap();
+    let stack = deploy(&local_stack, "storm").await;
+    let storm = Fault {
+        method: "PUT",
+        path: vec!["3.22/main".to_owned(), "APKINDEX.tar.gz".to_owned()],
+        answer: FaultAnswer::Conflict,
+    };
+    local_stack.emulator().inject(&[storm]).unwrap();
+    let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = package.key("3.22/main/x86_64");
+    stack.put(&key, package.bytes).await.unwrap();
+    let mut attempts = 0;
+    let mut on_exit = |visit: &StateVisit| {
+        attempts += usize::from(visit.name == "SignAndPublish");
+        if attempts == 3 {
+            local_stack.emulator().inject(&[]).unwrap();
+        }
+    };
+    assert_succeeded(&stack.follow(&key, 0, &mut on_exit).await.unwrap());
+    assert!(attempts > 3);
+    assert_listed(&stack, "3.22").await;
+}
+
+#[tokio::test]
+async fn a_refused_package_is_refused_again_until_it_is_a_better_one() {
+    let stack = LocalStack::shared().await.unwrap();
+    let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = package.key("replayed-refusal/main/x86_64");
+    let refused = stack.upload(&key, b"no package".to_vec()).await.unwrap();
+    let again = stack.execute(&refused.input).await.unwrap();
+    assert_eq!(again.error.as_deref(), Some("Alpinist.PackageRefused"));
+    assert_eq!(again.cause, refused.cause);
+    stack.upload(&key, package.bytes).await.unwrap();
+    assert_succeeded(&stack.execute(&refused.input).await.unwrap());
+    assert_listed(&stack, "replayed-refusal").await;
+}
+
+fn short_waits() -> EmulatorOptions {
+    EmulatorOptions { wait_percentage: Some(5), ..EmulatorOptions::default() }
+}
+
+/// Returns what CloudFormation calls a resource of the template.
+fn resource(local_stack: &LocalStack, stack: &str, name: &str) -> String {
+    let describe = ["cloudformation", "describe-stack-resource", "--stack-name", stack];
+    let which = ["--logical-resource-id", name, "--output", "text", "--query"];
+    let query = ["StackResourceDetail.PhysicalResourceId"];
+    let id = aws(local_stack.emulator(), &[&describe[..], &which, &query].concat());
+    String::from_utf8(id).unwrap().trim().to_owned()
+}
+
+fn functions(local_stack: &LocalStack, stack: &str) -> Vec<String> {
+    STATES.map(|(state, ..)| resource(local_stack, stack, &format!("{state}Function"))).to_vec()
+}
+
+/// What a role allows, while it is taken from it.
+struct PolicyOfRole {
+    role: String,
+    name: String,
+    document: String,
+}
+
+impl PolicyOfRole {
+    fn take(emulator: &Emulator, role: &str) -> Self {
+        let json = |arguments: &[&str]| -> Value {
+            serde_json::from_slice(&aws(emulator, arguments)).unwrap()
+        };
+        let policies = json(&["iam", "list-role-policies", "--role-name", role]);
+        let name = policies["PolicyNames"][0].as_str().unwrap().to_owned();
+        let which = ["--role-name", role, "--policy-name", &name];
+        let policy = json(&[&["iam", "get-role-policy"], &which[..]].concat());
+        aws(emulator, &[&["iam", "delete-role-policy"], &which[..]].concat());
+        let document = policy["PolicyDocument"].to_string();
+        Self { role: role.to_owned(), name, document }
+    }
+
+    fn put_back(self, emulator: &Emulator) {
+        let Self { role, name, document } = &self;
+        let which = ["--role-name", role, "--policy-name", name, "--policy-document", document];
+        aws(emulator, &[&["iam", "put-role-policy"], &which[..]].concat());
+    }
+}
