@@ -154,7 +154,7 @@ fn short_waits() -> EmulatorOptions {
     EmulatorOptions { wait_percentage: Some(5), ..EmulatorOptions::default() }
 }
 
-/// Returns what CloudFormation calls a resource of the template.
+/// Returns the physical name of a resource of the template.
 fn resource(local_stack: &LocalStack, stack: &str, name: &str) -> String {
     let describe = ["cloudformation", "describe-stack-resource", "--stack-name", stack];
     let which = ["--logical-resource-id", name, "--output", "text", "--query"];

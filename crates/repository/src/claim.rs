@@ -17,7 +17,7 @@ use crate::{
 
 /// How long the holder of a claim is given before it is taken to have crashed. It takes seconds, except
 /// when very many fragments must be read.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The claim to make the snapshot that comes after a certain one.
 #[derive(Debug)]
@@ -66,10 +66,15 @@ impl Claim {
         }
     }
 
+    /// Tells whether somebody else had the claim before and may still be at work.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        !self.is_first
+    }
+
     /// Gives the claim back without having made a snapshot. One that was taken over stays: its first
     /// holder may still be at work, and [`Claim::exists`] must go on telling so.
     pub(crate) async fn release<S: ObjectStore>(self, store: &S) -> Result<(), StoreError> {
-        if !self.is_first {
+        if self.is_taken_over() {
             return Ok(());
         }
         match store.delete(&self.key, &self.etag).await {

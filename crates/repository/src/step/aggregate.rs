@@ -4,6 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{info, warn};
 
 use crate::{
+    claim::Claim,
     failure::Failure,
     finding::{self, Repository},
     fragment::{self, PackageSeen},
@@ -55,7 +56,7 @@ pub async fn aggregate<S: ObjectStore>(
         Verdict::Busy(generation) => generation,
         Verdict::Work(Work { claim, base }) => {
             let generation = base.generation;
-            match make(store, &subject, &request.written, base).await {
+            match make(store, &subject, &request.written, base, &claim).await {
                 Ok(Made::Snapshot(staged)) => {
                     return Ok(Aggregated { written: request.written, staged, waiting: None });
                 }
@@ -92,6 +93,7 @@ async fn make<S: ObjectStore>(
     subject: &Subject,
     written: &Written,
     base: Base,
+    claim: &Claim,
 ) -> Result<Made, Failure> {
     let Base { etag, generation, snapshot: mut remembered, published } = base;
     let prefix = subject.prefix();
@@ -106,7 +108,8 @@ async fn make<S: ObjectStore>(
         generation => generation + 1,
     };
     let snapshot = collect(store, prefix, &listing, &remembered, generation).await?;
-    let is_fence = written.changed || (subject.stem().is_some() && is_gone);
+    let is_fence =
+        written.changed || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
     let next = Next { etag, generation, published, is_fence: is_fence || snapshot != remembered };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = &written.target.reindex {

@@ -223,7 +223,7 @@ async fn aggregation_notices_that_the_package_is_another_one() {
     execute(&store, &key("a-1-r0")).await.unwrap();
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     store.upload(INDEX, "so that it is not covered");
-    store.pass(Duration::from_secs(60));
+    store.pass(Duration::from_mins(1));
     let failure = step::aggregate(&store, written.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 }
