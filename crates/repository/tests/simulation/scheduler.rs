@@ -444,6 +444,8 @@ impl<'a> Simulation<'a> {
             format!("crashes{}", if lives_on { " and goes on in the background" } else { "" })
         });
         if lives_on {
+            // Nobody hears if it finds that it has to look again.
+            self.needs_repair = true;
             self.ghosts.push(invocation);
         }
         self.recover(number, state, is_retried);

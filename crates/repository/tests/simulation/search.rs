@@ -65,7 +65,8 @@ fn search(first: u64, histories: u64, fault: Option<Fault>) -> Found {
                         break;
                     }
                     let outcome = simulate(seed, fault, None);
-                    if outcome.is_err() {
+                    if let (Err(v), true) = (&outcome, env::var_os("ALL").is_some()) { println!("SEED {seed} {}", v.0); }
+                    else if outcome.is_err() {
                         end.fetch_min(seed, Ordering::Relaxed);
                     }
                     found.lock().expect("no search panics").add(seed, outcome);
