@@ -66,6 +66,8 @@ impl Claim {
         }
     }
 
+    pub(crate) fn is_first(&self) -> bool { self.is_first }
+
     /// Gives the claim back without having made a snapshot. One that was taken over stays: its first
     /// holder may still be at work, and [`Claim::exists`] must go on telling so.
     pub(crate) async fn release<S: ObjectStore>(self, store: &S) -> Result<(), StoreError> {

@@ -68,6 +68,8 @@ pub enum Failure {
     Refused {
         /// The package.
         key: String,
+        /// The version that was refused.
+        package: crate::port::ETag,
         /// Why.
         source: Refusal,
     },

@@ -82,6 +82,8 @@ pub struct RefusalReport {
     pub error: String,
     /// The whole message.
     pub cause: String,
+    /// x
+    pub package: Option<ETag>,
 }
 
 /// What extraction found; the state machine adds the refusal where there is one.

@@ -49,7 +49,7 @@ pub async fn aggregate<S: ObjectStore>(
         Verdict::Busy(generation) => generation,
         Verdict::Work(Work { claim, base }) => {
             let generation = base.generation;
-            match make(store, &subject, &request.written, base).await {
+            match make(store, &subject, &request.written, base, !claim.is_first()).await {
                 Ok(Made::Snapshot(staged)) => {
                     return Ok(Aggregated { written: request.written, staged, waiting: None });
                 }
@@ -86,6 +86,7 @@ async fn make<S: ObjectStore>(
     subject: &Subject,
     written: &Written,
     base: Base,
+    is_taken_over: bool,
 ) -> Result<Made, Failure> {
     let Base { etag, generation, snapshot: mut remembered, published } = base;
     let prefix = subject.prefix();
@@ -105,7 +106,7 @@ async fn make<S: ObjectStore>(
         Some(published) => published.attributes.get(DIGEST) == Some(&digest),
         None => snapshot.is_empty(),
     };
-    let is_fence = written.changed || (subject.stem().is_some() && is_gone);
+    let is_fence = is_taken_over || written.changed || (subject.stem().is_some() && is_gone);
     if is_right && !is_fence && snapshot == remembered {
         return Ok(Made::Nothing);
     }
@@ -138,7 +139,9 @@ fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), 
             package.is_some_and(|package| package.etag == written.package)
                 && fragment.is_some_and(|fragment| fragment.etag == written.fragment)
         }
-        None => package.is_none() || written.refusal.is_some(),
+        None => package.is_none_or(|package| {
+            written.refusal.as_ref().is_some_and(|r| r.package.as_ref() == Some(&package.etag))
+        }),
     };
     if unchanged { Ok(()) } else { Err(Failure::Superseded { key: subject.to_string() }) }
 }

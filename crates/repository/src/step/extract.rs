@@ -24,7 +24,8 @@ pub async fn extract<S: ObjectStore>(store: &S, target: Target) -> Result<Extrac
         info!(key = target.key, "package is gone");
         return Ok(Extracted { target, accepted: None, refusal: None });
     };
-    let refused = |source| Failure::Refused { key: target.key.clone(), source };
+    let package = object.info.etag.clone();
+    let refused = |source| Failure::Refused { key: target.key.clone(), package: package.clone(), source };
     let key: PackageKey = target.key.parse().map_err(|error| refused(Refusal::Key(error)))?;
     let package_etag = object.info.etag.clone();
     let package = read_package(object).await?.map_err(|error| refused(error.into()))?;

@@ -46,7 +46,8 @@ impl State {
             Self::Extract(target) => match step::extract(store, target.clone()).await {
                 Err(failure) if failure.kind() == FailureKind::PackageRefused => {
                     let error = failure.kind().name().to_owned();
-                    let refusal = Some(RefusalReport { error, cause: failure.report() });
+                    let Failure::Refused { package, .. } = &failure else { unreachable!() };
+                    let refusal = Some(RefusalReport { error, cause: failure.report(), package: Some(package.clone()) });
                     Ok(Next::Go(Self::Write(Extracted { target, accepted: None, refusal })))
                 }
                 outcome => Ok(Next::Go(Self::Write(travelled(&outcome?)))),
