@@ -18,13 +18,18 @@
 //! - A fragment names the ETag of the package that it describes, and counts only while the package
 //!   has that ETag. It is written and removed only if it is still the one that was looked at.
 //! - The index is replaced only if it is still the one that was there *before* the bucket was listed.
-//! - The snapshot is replaced before the index, by whoever publishes, and also by whoever changed a
-//!   fragment and finds that the index is right nevertheless. No two snapshots are equal, so this stops
-//!   an execution that listed the bucket earlier, where the index alone could not: the same packages
-//!   give the same bytes, hence the same ETag, and what came and went leaves no trace in it.
+//! - The snapshot is replaced by whoever aggregates, before its index is signed, and also by whoever
+//!   changed a fragment and finds that the index is right nevertheless. No two snapshots are equal, so
+//!   this stops an execution that listed the bucket earlier, where the index alone could not: the same
+//!   packages give the same bytes, hence the same ETag, and what came and went leaves no trace in it.
 //!
 //! Apart from that, the snapshot is a cache: what it says of a fragment with a certain ETag is true
 //! forever.
+//!
+//! One thing can't be kept apart. An execution may be overtaken after it has made sure of its snapshot
+//! and before it writes the index, by one that finds nothing to publish. It then writes an older index,
+//! notices, and aggregates again. If it is stopped for good just there, the older index stays until the
+//! next aggregation, or the next reindex.
 
 pub mod failure;
 pub mod finding;
