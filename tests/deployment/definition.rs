@@ -90,7 +90,8 @@ fn the_errors_in_the_definition_are_those_of_the_code() {
         .filter(|error| error.starts_with("Alpinist."))
         .collect();
     assert!(handled.is_subset(&known), "{handled:?}");
-    let ends_the_execution = ["InvalidInput", "Misconfigured", "AccessDenied", "Incomplete"];
+    let ends_the_execution =
+        ["InvalidInput", "PackageRefused", "Misconfigured", "AccessDenied", "Incomplete"];
     let ends_the_execution = ends_the_execution.map(|name| format!("Alpinist.{name}"));
     let unhandled: BTreeSet<_> = known.difference(&handled).cloned().collect();
     assert_eq!(unhandled, BTreeSet::from(ends_the_execution));

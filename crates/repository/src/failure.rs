@@ -6,7 +6,6 @@ use alpinist_apk::{archive::ArchiveError, key::KeyError, value::InvalidValue};
 
 use crate::{
     port::{KeyStoreError, StoreError},
-    refusal::Refusal,
     snapshot::SnapshotError,
 };
 
@@ -16,7 +15,8 @@ use crate::{
 pub enum FailureKind {
     /// The input of the execution is not understood.
     InvalidInput,
-    /// The package may not be listed. Trying again can't help; another upload can.
+    /// The package may not be listed. Trying again can't help; another upload can. No function fails
+    /// with it, but the execution does, once the index is right.
     PackageRefused,
     /// The package was replaced or deleted meanwhile: look at it again.
     Superseded,
@@ -67,14 +67,6 @@ pub enum Failure {
     /// The input of the execution is not understood.
     #[error("the input is neither an S3 event from EventBridge nor {{\"bucket\": …, \"key\": …}}")]
     InvalidInput,
-    /// The package may not be listed.
-    #[error("{key} was refused")]
-    Refused {
-        /// The package.
-        key: String,
-        /// Why.
-        source: Refusal,
-    },
     /// The package is not the one any more with which the execution began.
     #[error("{key} was replaced or deleted while its execution ran")]
     Superseded {
@@ -198,7 +190,6 @@ impl Failure {
                 FailureKind::InvalidInput
             }
             Self::Incomplete { .. } => FailureKind::Incomplete,
-            Self::Refused { .. } => FailureKind::PackageRefused,
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
             Self::StagedDamaged { .. } => FailureKind::Conflict,
@@ -224,7 +215,6 @@ impl Failure {
     /// Says what to do: whole sentences.
     fn remedy(&self) -> String {
         match self {
-            Self::Refused { source, .. } => source.remedy(),
             Self::InvalidInput | Self::NothingStaged { .. } => {
                 r#"Start another execution with {"bucket": …, "key": …}."#.to_owned()
             }

@@ -6,7 +6,12 @@
 use alpinist_apk::entry::IndexEntry;
 use serde::{Deserialize, Serialize};
 
-use crate::{port::ETag, snapshot::Generation};
+use crate::{
+    failure::{FailureKind, chain},
+    port::ETag,
+    refusal::Refusal,
+    snapshot::Generation,
+};
 
 /// The package that an execution is about.
 ///
@@ -96,42 +101,48 @@ pub struct Accepted {
     pub entry: IndexEntry,
 }
 
-/// Why the execution will end as failed, once the index is right.
+/// Why a package may not be listed, which fails the execution once the index is right.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RefusalReport {
+    /// The version of the object that was read.
+    pub package: ETag,
     /// The name of the failure kind.
     pub error: String,
-    /// The whole message.
+    /// The whole message, and what to do.
     pub cause: String,
 }
 
-/// What extraction found; the state machine adds the refusal where there is one.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Extracted {
-    /// The package.
-    #[serde(flatten)]
-    pub target: Target,
-    /// Its entry, or `None` where the package is gone or refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<Accepted>,
-    /// Whether its fragment describes it already, so that there is nothing to write.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_indexed: bool,
-    /// Why it was refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<RefusalReport>,
-}
-
-impl Extracted {
-    /// Says that there is no package.
-    pub fn nothing(target: Target) -> Self {
-        Self { target, accepted: None, is_indexed: false, refusal: None }
+impl RefusalReport {
+    /// Reports why the version `package` of the object at `key` was refused.
+    pub fn new(key: &str, package: ETag, refusal: &Refusal) -> Self {
+        let error = FailureKind::PackageRefused.name().to_owned();
+        let cause = format!("{key} was refused: {}. {}", chain(refusal), refusal.remedy());
+        Self { package, error, cause }
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_false(value: &bool) -> bool {
-    !value
+/// What extraction found.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Extracted {
+    /// Where it looked.
+    #[serde(flatten)]
+    pub target: Target,
+    /// What is there.
+    pub found: Found,
+}
+
+/// What is where a package may be.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// Nothing that is to be listed.
+    Nothing,
+    /// A package whose fragment describes it already, so that there is nothing to write.
+    Indexed,
+    /// A package that may be listed.
+    Accepted(Accepted),
+    /// A package that may not be listed.
+    Refused(RefusalReport),
 }
 
 /// What is true of the package's fragment after it was written.
@@ -240,13 +251,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_event_is_a_request_to_write() {
-        let caught = r#"{"detail":{"bucket":{"name":"packages"},"object":{"key":"k"}},
-            "refusal":{"error":"Alpinist.PackageRefused","cause":"why"}}"#;
-        let request: Extracted = serde_json::from_str(caught).unwrap();
-        assert_eq!(request.target.key, "k");
-        assert_eq!(request.refusal.unwrap().cause, "why");
-        assert_eq!(request.accepted, None);
+    fn what_was_extracted_is_a_request_to_write_and_to_extract_again() {
+        let target = Target { bucket: "packages".into(), key: "k".into(), reindex: None };
+        let (error, cause) = ("Alpinist.PackageRefused".to_owned(), "why".to_owned());
+        let refusal = RefusalReport { package: ETag("p".to_owned()), error, cause };
+        for found in [Found::Nothing, Found::Indexed, Found::Refused(refusal)] {
+            let extracted = Extracted { target: target.clone(), found };
+            let json = serde_json::to_string(&extracted).unwrap();
+            assert_eq!(serde_json::from_str::<Extracted>(&json).unwrap(), extracted);
+            assert_eq!(serde_json::from_str::<Target>(&json).unwrap(), target);
+        }
     }
 
     #[test]

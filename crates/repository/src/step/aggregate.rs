@@ -211,7 +211,9 @@ fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), 
             package.is_some_and(|package| package.etag == written.package)
                 && fragment.is_some_and(|fragment| fragment.etag == written.fragment)
         }
-        None => package.is_none() || written.refusal.is_some(),
+        None => package.is_none_or(|package| {
+            written.refusal.as_ref().is_some_and(|refusal| refusal.package == package.etag)
+        }),
     };
     if unchanged { Ok(()) } else { Err(Failure::Superseded { key: subject.to_string() }) }
 }

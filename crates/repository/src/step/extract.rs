@@ -3,51 +3,66 @@ use alpinist_apk::{
     package::{Package, PackageError, PackageReader},
     value::Excerpt,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     failure::Failure,
     fragment::{self, PackageSeen},
     location::{PackageKey, PackageKeyError, Subject},
-    message::{Accepted, Extracted, Target},
+    message::{Accepted, Extracted, Found, RefusalReport, Target},
     plus_copy,
     port::{self, Object, ObjectBody, ObjectStore, StoreError},
     refusal::Refusal,
 };
 
-/// Reads the package as it is now, checks it, and makes its index entry. A package that is gone is
-/// no failure: its fragment and its entry will go, too.
+/// Reads the package as it is now, checks it, and makes its index entry. That it is gone or may not be
+/// listed is no failure: its fragment and its entry will go, too.
 ///
 /// # Errors
 ///
-/// [`Failure::Refused`], if it may not be listed; [`Failure::Store`], if it can't be read.
+/// [`Failure::Store`], if it can't be read.
 pub async fn extract<S: ObjectStore>(store: &S, target: Target) -> Result<Extracted, Failure> {
+    let found = find(store, &target).await?;
+    Ok(Extracted { target, found })
+}
+
+async fn find<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failure> {
     if let Ok(Subject::Index(prefix)) = target.key.parse() {
         info!(%prefix, "the index is to be made again");
-        return Ok(Extracted::nothing(target));
+        return Ok(Found::Nothing);
     }
-    if is_indexed(store, &target).await? {
+    if is_indexed(store, target).await? {
         info!(key = target.key, "package has its fragment already");
-        return Ok(Extracted { is_indexed: true, ..Extracted::nothing(target) });
+        return Ok(Found::Indexed);
     }
     let Some(object) = store.get(&target.key).await? else {
         info!(key = target.key, "package is gone");
-        return Ok(Extracted::nothing(target));
+        return Ok(Found::Nothing);
     };
-    let refused = |source| Failure::Refused { key: target.key.clone(), source };
-    let key: PackageKey = match target.key.parse() {
-        Err(PackageKeyError::Space) if plus_copy::is_copy(&object.info) => {
-            info!(key = target.key, "this is a copy of a package");
-            return Ok(Extracted::nothing(target));
+    let key = target.key.parse::<PackageKey>();
+    if key == Err(PackageKeyError::Space) && plus_copy::is_copy(&object.info) {
+        info!(key = target.key, "this is a copy of a package");
+        return Ok(Found::Nothing);
+    }
+    let package = object.info.etag.clone();
+    let entry = match key {
+        Ok(key) => {
+            let read = read_package(object).await?;
+            read.map_err(Refusal::from).and_then(|package| make_entry(&key, package))
         }
-        parsed => parsed.map_err(|error| refused(Refusal::Key(error)))?,
+        Err(error) => Err(error.into()),
     };
-    let package_etag = object.info.etag.clone();
-    let package = read_package(object).await?.map_err(|error| refused(error.into()))?;
-    let entry = make_entry(&key, package).map_err(refused)?;
-    info!(key = target.key, %package_etag, "package accepted");
-    let accepted = Some(Accepted { package: package_etag, entry });
-    Ok(Extracted { accepted, ..Extracted::nothing(target) })
+    Ok(match entry {
+        Ok(entry) => {
+            info!(key = target.key, %package, "package accepted");
+            Found::Accepted(Accepted { package, entry })
+        }
+        Err(refusal) => {
+            let report = RefusalReport::new(&target.key, package, &refusal);
+            warn!(cause = report.cause, "package refused");
+            Found::Refused(report)
+        }
+    })
 }
 
 /// Tells whether a reindex that passes over such packages finds a fragment of the package as it is.

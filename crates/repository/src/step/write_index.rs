@@ -4,9 +4,9 @@ use crate::{
     failure::Failure,
     finding, fragment,
     location::PackageKey,
-    message::{Accepted, Extracted, Reindex, Written, WrittenFragment},
+    message::{Accepted, Extracted, Found, RefusalReport, Reindex, Written, WrittenFragment},
     plus_copy::{self, PlusCopies},
-    port::{ObjectStore, Precondition, StoreError},
+    port::{ObjectInfo, ObjectStore, Precondition, StoreError},
 };
 
 /// How often a fragment is tried that somebody else keeps changing.
@@ -21,15 +21,13 @@ const ATTEMPTS: usize = 8;
 ///
 /// # Errors
 ///
-/// [`Failure::Superseded`], if the package is not the accepted one any more; [`Failure::Store`].
+/// [`Failure::Superseded`], if the package is not the one any more that was accepted or refused;
+/// [`Failure::Store`].
 pub async fn write_index<S: ObjectStore>(
     store: &S,
     copies: PlusCopies,
     request: Extracted,
 ) -> Result<Written, Failure> {
-    if request.is_indexed {
-        return Err(Failure::InvalidInput);
-    }
     let written = apply(store, copies, request).await?;
     if let Some(Reindex { run, .. }) = &written.target.reindex {
         note(store, run, &written).await?;
@@ -42,9 +40,13 @@ async fn apply<S: ObjectStore>(
     copies: PlusCopies,
     request: Extracted,
 ) -> Result<Written, Failure> {
-    let Extracted { target, accepted, refusal, .. } = request;
-    // The state machine adds a refusal to whatever it was given, which may be an earlier message.
-    let accepted = accepted.filter(|_| refusal.is_none());
+    let Extracted { target, found } = request;
+    let (accepted, refusal) = match found {
+        Found::Indexed => return Err(Failure::InvalidInput),
+        Found::Nothing => (None, None),
+        Found::Accepted(accepted) => (Some(accepted), None),
+        Found::Refused(refusal) => (None, Some(refusal)),
+    };
     let Ok(key) = target.key.parse::<PackageKey>() else {
         return Ok(Written { target, fragment: None, changed: false, refusal });
     };
@@ -54,7 +56,7 @@ async fn apply<S: ObjectStore>(
                 let written = write(store, &key, accepted, copies).await;
                 written.map(|(fragment, changed)| (Some(fragment), changed))
             }
-            None => remove(store, &key).await.map(|changed| (None, changed)),
+            None => remove(store, &key, refusal.as_ref()).await.map(|changed| (None, changed)),
         };
         match outcome {
             Ok((fragment, changed)) => return Ok(Written { target, fragment, changed, refusal }),
@@ -127,25 +129,36 @@ async fn check<S: ObjectStore>(
     }
 }
 
-/// Removes the fragment and the copy, unless they describe the package that is there now: then another
-/// execution accepted that package, and ours is late. It may have come back between the two looks,
+/// Removes the fragment and the copy, unless they describe the package that is there now and that we
+/// did not refuse: then another execution accepted that package, and ours is late. It may have come back between the two looks,
 /// too; then the fragment was removed wrongly, and the package is looked at again.
 ///
 /// Returns whether there was a fragment to remove.
-async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Result<bool, Failure> {
+async fn remove<S: ObjectStore>(
+    store: &S,
+    key: &PackageKey,
+    refusal: Option<&RefusalReport>,
+) -> Result<bool, Failure> {
     plus_copy::remove(store, key).await?;
     let fragment_key = key.fragment_key();
     let Some(present) = store.head(&fragment_key).await? else { return Ok(false) };
-    let package = store.head(&key.to_string()).await?;
-    if let Some(package) = package
-        && fragment::describes(&present, &package.etag)
-    {
-        return Ok(false);
+    let is_refused =
+        |package: &ObjectInfo| refusal.is_some_and(|refusal| refusal.package == package.etag);
+    let is_described = |package: &ObjectInfo| {
+        !is_refused(package) && fragment::describes(&present, &package.etag)
+    };
+    if let Some(package) = store.head(&key.to_string()).await? {
+        if refusal.is_some() && !is_refused(&package) {
+            return Err(Failure::Superseded { key: key.to_string() });
+        }
+        if is_described(&package) {
+            return Ok(false);
+        }
     }
     store.delete(&fragment_key, &present.etag).await?;
     info!(key = fragment_key, "fragment removed");
     match store.head(&key.to_string()).await? {
-        Some(package) if fragment::describes(&present, &package.etag) => {
+        Some(package) if is_described(&package) => {
             Err(Failure::Superseded { key: key.to_string() })
         }
         _ => Ok(true),

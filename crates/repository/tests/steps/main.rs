@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod plus_copies;
 mod publication;
 mod races;

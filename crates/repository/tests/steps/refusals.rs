@@ -3,13 +3,15 @@
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
-    message::Extracted,
     plus_copy::PlusCopies,
     step,
 };
 use rstest::rstest;
 
-use crate::support::{INDEX, PREFIX, caught, execute, key, listed, package, package_of, target};
+use crate::support::{
+    INDEX, Keys, PREFIX, aggregate_and_publish, execute, key, listed, package, package_of,
+    refused_now, target,
+};
 
 #[rstest]
 #[case::key_without_branch("main/x86_64/a-1-r0.apk", package("a", "1-r0", ""))]
@@ -30,10 +32,10 @@ async fn a_package_is_refused_in_words_that_help(#[case] key: &str, #[case] byte
     let store = MemoryStore::default();
     store.upload(key, bytes);
     let failure = execute(&store, key).await.unwrap_err();
-    assert_eq!(failure.kind(), FailureKind::PackageRefused);
+    assert!(failure.is(FailureKind::PackageRefused), "{failure:?}");
     let case = std::thread::current().name().unwrap_or_default().to_owned();
     let case = case.rsplit("::").next().unwrap_or_default().to_owned();
-    insta::assert_snapshot!(case, failure.report());
+    insta::assert_snapshot!(case, failure.cause);
     assert_eq!(store.keys(), [key], "a refusal leaves no object behind");
 }
 
@@ -67,7 +69,7 @@ async fn a_package_that_is_replaced_by_a_broken_one_disappears() {
     }
     store.upload(&key("a-1-r0"), "broken");
     let failure = execute(&store, &key("a-1-r0")).await.unwrap_err();
-    assert_eq!(failure.kind(), FailureKind::PackageRefused);
+    assert!(failure.is(FailureKind::PackageRefused), "{failure:?}");
     assert_eq!(listed(&store), ["b-1-r0"]);
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
     assert!(store.content(&key("a-1-r0")).is_some(), "the upload itself is not ours to delete");
@@ -95,15 +97,34 @@ async fn a_refused_key_that_is_deleted_again_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_refusal_outweighs_what_an_earlier_message_accepted() {
+async fn a_late_refusal_does_no_harm_to_the_package_that_came_after() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), "broken");
+    let refused = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+
+    let late = step::write_index(&store, PlusCopies::Kept, refused.clone()).await.unwrap_err();
+    assert_eq!(late.kind(), FailureKind::Superseded);
+
+    let fragment = store.content(&format!("{PREFIX}a-1-r0.index")).unwrap();
+    store.remove(&format!("{PREFIX}a-1-r0.index"));
+    let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
+    let late = step::aggregate(&store, written.into()).await.unwrap_err();
+    assert_eq!(late.kind(), FailureKind::Superseded);
+    store.upload(&format!("{PREFIX}a-1-r0.index"), fragment);
+    assert_eq!(listed(&store), ["a-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_package_that_is_refused_now_loses_its_fragment() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
-    let earlier = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
-    store.upload(&key("a-1-r0"), "broken");
-    let refusal = step::extract(&store, target(&key("a-1-r0"))).await.unwrap_err();
-    let merged =
-        Extracted { accepted: earlier.accepted, ..caught(target(&key("a-1-r0")), &refusal) };
-    let written = step::write_index(&store, PlusCopies::Kept, merged).await.unwrap();
-    assert_eq!(written.fragment, None);
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    let refused = refused_now(extracted);
+    let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
+    aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap_err();
+    assert_eq!(listed(&store), [""; 0]);
 }

@@ -3,13 +3,13 @@
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,
-    message::{Reindex, Target},
+    message::{Found, Reindex, Target},
     plus_copy::PlusCopies,
     step::{self, ReindexRequest, ReindexResponse, Report},
 };
 
 use crate::support::{
-    INDEX, Keys, PREFIX, caught, execute, execute_target, key, listed, package, target,
+    INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target,
 };
 
 const RUN: &str = "run";
@@ -24,16 +24,13 @@ async fn reindex(store: &MemoryStore, prefix: &str, only_stale: bool) -> Result<
         panic!("a survey is answered by the keys of indexes");
     };
     for key in store.keys().iter().filter(|key| key.starts_with(prefix) && key.ends_with(".apk")) {
-        let extracted = match step::extract(store, target(key)).await {
-            Err(failure @ Failure::Refused { .. }) => caught(target(key), &failure),
-            outcome => outcome?,
-        };
-        if !extracted.is_indexed {
+        let extracted = step::extract(store, target(key)).await?;
+        if extracted.found != Found::Indexed {
             step::write_index(store, PlusCopies::Kept, extracted).await?;
         }
     }
     for index in indexes {
-        execute_target(store, &Keys::good(), target(&index)).await?;
+        execute_target(store, &Keys::good(), target(&index)).await.unwrap();
     }
     let request = ReindexRequest::Report { bucket, run: RUN.to_owned(), unpublished: Vec::new() };
     let outcome = step::reindex(store, request).await;

@@ -1,20 +1,18 @@
 //! What is not believed: fragments, snapshots and indexes that somebody else may have written, and
 //! keys that can't sign.
 
-use alpinist_apk::package::PackageError;
 use alpinist_repository::{
-    failure::{Failure, FailureKind},
+    failure::FailureKind,
     memory::MemoryStore,
     plus_copy::PlusCopies,
-    refusal::Refusal,
     step,
 };
 use rand_core::OsRng;
 use rstest::rstest;
 
 use crate::support::{
-    INDEX, KEY_NAME, Keys, PREFIX, aggregate_and_publish, caught, checksum, execute, execute_with,
-    key, listed, package, private_key, target,
+    INDEX, KEY_NAME, Keys, PREFIX, aggregate_and_publish, checksum, execute, execute_with,
+    key, listed, package, private_key, refused_now, target,
 };
 
 const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
@@ -79,12 +77,11 @@ async fn a_lost_fragment_is_not_missed() {
 #[tokio::test]
 async fn a_package_that_is_refused_now_is_not_listed_from_memory() {
     let store = two_packages().await;
-    let refusal = Refusal::Package(PackageError::NoData);
-    let refusal = Failure::Refused { key: key("b-1-r0"), source: refusal };
-    let refused = caught(target(&key("b-1-r0")), &refusal);
+    let extracted = step::extract(&store, target(&key("b-1-r0"))).await.unwrap();
+    let refused = refused_now(extracted);
     store.remove(&format!("{PREFIX}b-1-r0.index"));
     let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
-    aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap();
+    aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap_err();
     assert_eq!(listed(&store), ["a-1-r0"]);
 }
 
@@ -145,8 +142,8 @@ async fn a_missing_key_is_named_and_the_execution_can_be_replayed() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let none = Keys { private_key: None, ..Keys::good() };
     let failure = execute_with(&store, &none, &key("a-1-r0")).await.unwrap_err();
-    assert_eq!(failure.kind(), FailureKind::Misconfigured);
-    insta::assert_snapshot!(failure.report());
+    assert!(failure.is(FailureKind::Misconfigured), "{failure:?}");
+    insta::assert_snapshot!(failure.cause);
     assert_eq!(store.content(INDEX), None);
     execute(&store, &key("a-1-r0")).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0"]);
@@ -163,8 +160,8 @@ async fn an_unusable_key_publishes_nothing_and_is_not_shown() {
     store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
     for keys in [cut, misnamed] {
         let failure = execute_with(&store, &keys, &key("c-1-r0")).await.unwrap_err();
-        assert_eq!(failure.kind(), FailureKind::Misconfigured);
-        assert!(!failure.report().contains(secret));
+        assert!(failure.is(FailureKind::Misconfigured), "{failure:?}");
+        assert!(!failure.cause.contains(secret));
         assert_eq!(store.content(INDEX).unwrap(), index);
     }
 }
@@ -192,8 +189,8 @@ async fn another_key_under_the_same_name_is_not_replaced() {
     store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
     let other = Keys { private_key: Some(private_key()), ..Keys::good() };
     let failure = execute_with(&store, &other, &key("c-1-r0")).await.unwrap_err();
-    assert_eq!(failure.kind(), FailureKind::Misconfigured);
-    insta::assert_snapshot!(failure.report());
+    assert!(failure.is(FailureKind::Misconfigured), "{failure:?}");
+    insta::assert_snapshot!(failure.cause);
     assert_eq!(store.content(KEY_NAME), key_of_clients);
     assert_eq!(store.content(INDEX), index);
 

@@ -1,0 +1,87 @@
+//! The steps, chained as the state machine chains them.
+
+use alpinist_repository::{
+    failure::{Failure, FailureKind},
+    message::{Aggregated, Extracted, Found, RefusalReport, Target},
+    plus_copy::PlusCopies,
+    port::ObjectStore,
+    step,
+};
+use rand_core::OsRng;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Keys;
+
+/// A state of the state machine that runs a function, with its input.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    Extract(Target),
+    Write(Extracted),
+    Aggregate(Aggregated),
+    Publish(Aggregated),
+}
+
+/// Where a state leads.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Go(State),
+    /// To wait before the next state.
+    Wait(State),
+    /// The execution ends: well, or because the package was refused.
+    End(Option<RefusalReport>),
+}
+
+impl State {
+    /// Runs the function, and catches what the state machine catches.
+    pub(crate) async fn run<S: ObjectStore>(self, store: &S, keys: &Keys) -> Result<Next, Failure> {
+        match self {
+            Self::Extract(target) => {
+                let extracted = step::extract(store, target).await?;
+                Ok(match extracted.found {
+                    Found::Indexed => Next::End(None),
+                    _ => Next::Go(Self::Write(travelled(&extracted))),
+                })
+            }
+            Self::Write(request) => {
+                let target = request.target.clone();
+                match step::write_index(store, PlusCopies::Kept, request).await {
+                    Err(failure) if failure.kind() == FailureKind::Superseded => {
+                        Ok(Next::Go(Self::Extract(target)))
+                    }
+                    written => Ok(Next::Go(Self::Aggregate(travelled(&written?)))),
+                }
+            }
+            Self::Aggregate(request) => {
+                let target = request.written.target.clone();
+                match step::aggregate(store, request).await {
+                    Err(failure) if failure.kind() == FailureKind::Superseded => {
+                        Ok(Next::Go(Self::Extract(target)))
+                    }
+                    aggregated => Ok(after_aggregation(travelled(&aggregated?))),
+                }
+            }
+            Self::Publish(request) => {
+                match step::publish(store, keys, &mut OsRng, request.clone()).await {
+                    Err(failure) if failure.kind() == FailureKind::Conflict => {
+                        Ok(Next::Go(Self::Aggregate(request)))
+                    }
+                    published => Ok(Next::End(published?.written.refusal)),
+                }
+            }
+        }
+    }
+}
+
+fn after_aggregation(aggregated: Aggregated) -> Next {
+    match aggregated {
+        Aggregated { waiting: Some(_), .. } => Next::Wait(State::Aggregate(aggregated)),
+        Aggregated { staged: Some(_), .. } => Next::Go(State::Publish(aggregated)),
+        Aggregated { written, .. } => Next::End(written.refusal),
+    }
+}
+
+/// Returns a message as it arrives at the next step.
+fn travelled<M: Serialize, N: DeserializeOwned>(message: &M) -> N {
+    let json = serde_json::to_vec(message).expect("a message is JSON");
+    serde_json::from_slice(&json).expect("a message is the request of the next step")
+}
