@@ -1,5 +1,5 @@
 //! What travels from state to state: keys and ETags, never contents. The one exception is the
-//! entry on its way into a fragment; [`alpinist_apk::entry`] bounds its size.
+//! entry on its way into a fragment and into the index; [`alpinist_apk::entry`] bounds its size.
 //!
 //! The response of a step is the request of the next one; no state reshapes it.
 
@@ -140,7 +140,7 @@ pub enum Found {
     /// A package whose fragment describes it already, so that there is nothing to write.
     Indexed,
     /// A package that may be listed.
-    Accepted(Accepted),
+    Accepted(Box<Accepted>),
     /// A package that may not be listed.
     Refused(RefusalReport),
 }
@@ -168,6 +168,8 @@ pub struct WrittenFragment {
     pub package: ETag,
     /// The version of the fragment.
     pub fragment: ETag,
+    /// The entry in it.
+    pub entry: IndexEntry,
 }
 
 /// What aggregation found, and what it is asked again after a wait or a lost race.

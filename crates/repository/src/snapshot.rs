@@ -39,7 +39,7 @@ pub type Generation = u64;
 pub struct Header {
     /// Its generation.
     pub generation: Generation,
-    /// The [`digest`] of its index.
+    /// The [digest](Snapshot::digest) of its index.
     pub digest: String,
     /// How many packages it has.
     pub packages: usize,
@@ -91,6 +91,23 @@ impl Snapshot {
         self.records.get(stem)
     }
 
+    /// Tells whether there is a record like this one, whenever it was made.
+    pub fn has(&self, record: &Record) -> bool {
+        self.record(&record.entry.file_stem()).is_some_and(|known| {
+            known.package == record.package && known.fragment == record.fragment
+        })
+    }
+
+    /// Takes out the record of the package `stem`, if it is one of the version `package`.
+    pub fn take(&mut self, stem: &str, package: &ETag) -> Option<Record> {
+        let known = self.records.remove_entry(stem)?;
+        if known.1.package == *package {
+            return Some(known.1);
+        }
+        self.records.insert(known.0, known.1);
+        None
+    }
+
     /// Drops the record of the package `stem`, if there is one.
     pub fn forget(&mut self, stem: &str) {
         self.records.remove(stem);
@@ -111,9 +128,17 @@ impl Snapshot {
         self.records.keys().map(String::as_str)
     }
 
-    /// Returns the index of these entries.
-    pub fn index(&self) -> Index {
-        Index::new(self.records.values().map(|record| record.entry.clone()))
+    /// Returns the digest of the index of these entries: equal digests, equal unsigned index.
+    pub fn digest(&self, prefix: &RepositoryPrefix) -> String {
+        let mut hash = Sha256::new();
+        hash.update(prefix.description());
+        let mut records: Vec<_> = self.records.iter().collect();
+        records.sort_unstable_by_key(|&(stem, _)| stem);
+        for (_, record) in records {
+            hash.update([0]);
+            hash.update(record.entry.to_string());
+        }
+        hex::encode(hash.finalize())
     }
 
     /// Turns the snapshot into the index of these entries.
@@ -244,15 +269,4 @@ impl Write for Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Returns the digest of what an index says: equal digests, equal unsigned index.
-pub fn digest(prefix: &RepositoryPrefix, index: &Index) -> String {
-    let mut hash = Sha256::new();
-    hash.update(prefix.description());
-    hash.update([0]);
-    for entry in index.entries() {
-        hash.update(entry.to_string());
-    }
-    hex::encode(hash.finalize())
 }

@@ -22,5 +22,5 @@ pub use self::{
     write_index::write_index,
 };
 
-/// The attribute of a published index that holds its [`digest`](crate::snapshot::digest()).
+/// The attribute of a published index that holds its [digest](crate::snapshot::Snapshot::digest).
 const DIGEST: &str = "index-sha256";

@@ -10,12 +10,12 @@ use crate::{
     fragment::{self, PackageSeen},
     listing::Listing,
     location::{RepositoryPrefix, Subject},
-    message::{Aggregated, Reindex, Staged, Waiting, Written},
+    message::{Aggregated, Reindex, Staged, Waiting, Written, WrittenFragment},
     port::{
         self, Attributes, ETag, Listed, NewObject, ObjectInfo, ObjectStore, Precondition,
         StoreError,
     },
-    snapshot::{self, Generation, Header, Record, Snapshot},
+    snapshot::{Generation, Header, Record, Snapshot},
     step::{
         DIGEST,
         look::{Base, Verdict, Work, look},
@@ -107,10 +107,20 @@ async fn make<S: ObjectStore>(
         0 => u64::try_from(listing.youngest).unwrap_or_default() + 1,
         generation => generation + 1,
     };
-    let snapshot = collect(store, prefix, &listing, &remembered, generation).await?;
-    let is_fence =
-        written.changed || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
-    let next = Next { etag, generation, published, is_fence: is_fence || snapshot != remembered };
+    let own = written.fragment.clone().map(|WrittenFragment { package, fragment, entry }| Record {
+        package,
+        fragment,
+        since: generation,
+        entry,
+    });
+    let before = remembered.len();
+    let snapshot = collect(store, prefix, &listing, &mut remembered, own, generation).await?;
+    let is_same = remembered.is_empty() && snapshot.len() == before;
+    let is_fence = !is_same
+        || written.changed
+        || (subject.stem().is_some() && is_gone)
+        || claim.is_taken_over();
+    let next = Next { etag, generation, published, is_fence };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = &written.target.reindex {
         let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
@@ -135,7 +145,7 @@ impl Next {
         prefix: &RepositoryPrefix,
         snapshot: &Snapshot,
     ) -> Result<Made, Failure> {
-        let digest = snapshot::digest(prefix, &snapshot.index());
+        let digest = snapshot.digest(prefix);
         let is_right = match &self.published {
             Some(published) => published.attributes.get(DIGEST) == Some(&digest),
             None => snapshot.is_empty(),
@@ -218,8 +228,8 @@ fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), 
     if unchanged { Ok(()) } else { Err(Failure::Superseded { key: subject.to_string() }) }
 }
 
-/// Collects the entries of all packages that have a fragment or are remembered, reading the
-/// fragments that changed.
+/// Collects the records of all packages that have a fragment or are remembered, reading the fragments
+/// that changed. Takes out of `remembered` what still holds, so that what is left there is over.
 ///
 /// What is remembered of a package that is still the same holds even if its fragment is lost or
 /// garbled: an entry follows from the package alone.
@@ -227,32 +237,41 @@ async fn collect<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
     listing: &Listing,
-    remembered: &Snapshot,
+    remembered: &mut Snapshot,
+    own: Option<Record>,
     generation: Generation,
 ) -> Result<Snapshot, Failure> {
-    let mut records = Vec::new();
+    let own = own.filter(|own| !remembered.has(own));
+    let mut own = own.map(|own| (own.entry.file_stem(), own));
+    let mut records = Vec::with_capacity(listing.packages.len());
     let mut changed = Vec::new();
     for (stem, package) in &listing.packages {
+        let fragment = listing.fragments.get(stem);
         let known = remembered.record(stem).filter(|known| known.package == package.etag);
-        match (known, listing.fragments.get(stem)) {
-            (Some(known), None) => records.push(known.clone()),
-            (Some(known), Some(fragment)) if known.fragment == fragment.etag => {
-                records.push(known.clone());
-            }
-            (known, Some(fragment)) => changed.push((package, fragment, known)),
-            (None, None) => warn!(key = package.key, "package has no fragment and is not listed"),
+        let holds =
+            known.is_some_and(|known| fragment.is_none_or(|there| there.etag == known.fragment));
+        if holds {
+            records.extend(remembered.take(stem, &package.etag));
+        } else if let Some((_, own)) = own.take_if(|(own, _)| own == stem) {
+            records.push(own);
+        } else if let Some(fragment) = fragment {
+            changed.push((stem, package, fragment));
+        } else {
+            warn!(key = package.key, "package has no fragment and is not listed");
         }
     }
     info!(changed = changed.len(), packages = listing.packages.len(), "fragments compared");
     let read: Vec<_> = stream::iter(changed)
-        .map(async |(package, fragment, known)| {
+        .map(async |(stem, package, fragment)| {
             let record = read_record(store, prefix, package, fragment, generation).await?;
-            Ok::<_, Failure>(record.or_else(|| known.cloned()))
+            Ok::<_, Failure>((stem, package, record))
         })
         .buffer_unordered(PARALLEL_READS)
         .try_collect()
         .await?;
-    records.extend(read.into_iter().flatten());
+    for (stem, package, record) in read {
+        records.extend(record.or_else(|| remembered.take(stem, &package.etag)));
+    }
     Ok(Snapshot::new(records))
 }
 

@@ -55,7 +55,7 @@ async fn find<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failu
     Ok(match entry {
         Ok(entry) => {
             info!(key = target.key, %package, "package accepted");
-            Found::Accepted(Accepted { package, entry })
+            Found::Accepted(Box::new(Accepted { package, entry }))
         }
         Err(refusal) => {
             let report = RefusalReport::new(&target.key, package, &refusal);

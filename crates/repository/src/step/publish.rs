@@ -38,21 +38,21 @@ pub async fn publish<S: ObjectStore>(
         subject.ok_or_else(|| Failure::NothingStaged { key: written.target.key.clone() })?;
     let prefix = subject.prefix();
     let (signing_key, key_name) = signing_key(keys).await?;
-    let index = read_staged(store, prefix, &staged).await?;
+    let (digest, index) = read_staged(store, prefix, &staged).await?;
     let signed = sign(prefix, &index, &signing_key, &key_name, random)?;
     publish_key(store, &signing_key, &key_name).await?;
-    let etag = replace(store, prefix, &index, signed, staged).await?;
+    let etag = replace(store, prefix, digest, signed, staged).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
     info!(index = index.key, packages = index.packages, "index published");
     Ok(Published { written, index })
 }
 
-/// Reads the index of the staged snapshot, if no other one has replaced it.
+/// Reads the index of the staged snapshot and its digest, if no other one has replaced it.
 async fn read_staged<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
     staged: &Staged,
-) -> Result<Index, Failure> {
+) -> Result<(String, Index), Failure> {
     let key = prefix.snapshot_key();
     let stored = port::read(store, &key, snapshot::MAX_STORED).await?;
     let Some(stored) = stored.filter(|stored| stored.info.etag == staged.snapshot) else {
@@ -60,8 +60,10 @@ async fn read_staged<S: ObjectStore>(
     };
     let mut reader = SnapshotReader::default();
     let outcome = reader.push(&stored.body).and_then(|()| reader.finish());
-    outcome.map_err(|source| Failure::StagedDamaged { key, source })?;
-    Ok(reader.into_snapshot().into_index())
+    outcome.map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
+    let digest = reader.header().map(|header| header.digest.clone());
+    let digest = digest.ok_or(StoreError::Conflict { key })?;
+    Ok((digest, reader.into_snapshot().into_index()))
 }
 
 async fn signing_key(keys: &impl KeyStore) -> Result<(SigningKey, KeyName), Failure> {
@@ -133,14 +135,14 @@ async fn publish_key<S: ObjectStore>(
 async fn replace<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
-    index: &Index,
+    digest: String,
     signed: Vec<u8>,
     staged: Staged,
 ) -> Result<ETag, Failure> {
     let object = NewObject {
         bytes: signed,
         content_type: "application/gzip",
-        attributes: Attributes::from([(DIGEST.to_owned(), snapshot::digest(prefix, index))]),
+        attributes: Attributes::from([(DIGEST.to_owned(), digest)]),
     };
     let still = Precondition::still(staged.replaces);
     let etag = store.put(&prefix.index_key(), object, still).await?;

@@ -114,7 +114,8 @@ async fn write<S: ObjectStore>(
     if changed {
         info!(key = fragment_key, "fragment written");
     }
-    Ok((WrittenFragment { package: accepted.package.clone(), fragment }, changed))
+    let Accepted { package, entry } = accepted.clone();
+    Ok((WrittenFragment { package, fragment, entry }, changed))
 }
 
 /// Checks that the package is still the accepted one.
@@ -144,9 +145,8 @@ async fn remove<S: ObjectStore>(
     let Some(present) = store.head(&fragment_key).await? else { return Ok(false) };
     let is_refused =
         |package: &ObjectInfo| refusal.is_some_and(|refusal| refusal.package == package.etag);
-    let is_described = |package: &ObjectInfo| {
-        !is_refused(package) && fragment::describes(&present, &package.etag)
-    };
+    let is_described =
+        |package: &ObjectInfo| !is_refused(package) && fragment::describes(&present, &package.etag);
     if let Some(package) = store.head(&key.to_string()).await? {
         if refusal.is_some() && !is_refused(&package) {
             return Err(Failure::Superseded { key: key.to_string() });

@@ -8,9 +8,7 @@ use alpinist_repository::{
     step::{self, ReindexRequest, ReindexResponse, Report},
 };
 
-use crate::support::{
-    INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target,
-};
+use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target};
 
 const RUN: &str = "run";
 

@@ -60,7 +60,11 @@ pub(crate) async fn execute(store: &MemoryStore, key: &str) -> Result<(), Failed
     execute_with(store, &Keys::good(), key).await
 }
 
-pub(crate) async fn execute_with(store: &MemoryStore, keys: &Keys, key: &str) -> Result<(), Failed> {
+pub(crate) async fn execute_with(
+    store: &MemoryStore,
+    keys: &Keys,
+    key: &str,
+) -> Result<(), Failed> {
     execute_target(store, keys, target(key)).await
 }
 

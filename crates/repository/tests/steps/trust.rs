@@ -1,18 +1,13 @@
 //! What is not believed: fragments, snapshots and indexes that somebody else may have written, and
 //! keys that can't sign.
 
-use alpinist_repository::{
-    failure::FailureKind,
-    memory::MemoryStore,
-    plus_copy::PlusCopies,
-    step,
-};
+use alpinist_repository::{failure::FailureKind, memory::MemoryStore, plus_copy::PlusCopies, step};
 use rand_core::OsRng;
 use rstest::rstest;
 
 use crate::support::{
-    INDEX, KEY_NAME, Keys, PREFIX, aggregate_and_publish, checksum, execute, execute_with,
-    key, listed, package, private_key, refused_now, target,
+    INDEX, KEY_NAME, Keys, PREFIX, aggregate_and_publish, checksum, execute, execute_with, key,
+    listed, package, private_key, refused_now, target,
 };
 
 const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
