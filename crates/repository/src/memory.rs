@@ -36,7 +36,7 @@ pub struct MemoryStore {
     hook: Arc<Mutex<Option<Hook>>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     objects: BTreeMap<String, Stored>,
     clock: i64,
@@ -46,6 +46,7 @@ struct State {
 #[derive(Clone)]
 struct Stored {
     bytes: Bytes,
+    etag: ETag,
     attributes: Attributes,
     last_modified: i64,
 }
@@ -53,7 +54,7 @@ struct Stored {
 impl Stored {
     fn info(&self, now: i64) -> ObjectInfo {
         ObjectInfo {
-            etag: ETag(format!("\"{}\"", hex::encode(Sha256::digest(&self.bytes)))),
+            etag: self.etag.clone(),
             size: self.bytes.len() as u64,
             age: Duration::from_secs((now - self.last_modified).unsigned_abs()),
             attributes: self.attributes.clone(),
@@ -75,6 +76,13 @@ impl MemoryStore {
         hook: impl FnMut(&Self, Request<'_>) -> Result<(), StoreError> + Send + 'static,
     ) {
         *lock(&self.hook) = Some(Box::new(hook));
+    }
+
+    /// Returns another bucket with the same objects and the same time.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let state = lock(&self.state).clone();
+        Self { state: Arc::new(Mutex::new(state)), hook: Arc::default() }
     }
 
     /// Puts an object as an uploader does.
@@ -117,8 +125,8 @@ impl MemoryStore {
     fn insert(&self, key: &str, bytes: Bytes, attributes: Attributes) -> ETag {
         let mut state = lock(&self.state);
         state.clock += 1;
-        let stored = Stored { bytes, attributes, last_modified: state.clock };
-        let etag = stored.info(state.clock).etag;
+        let etag = ETag(format!("\"{}\"", hex::encode(Sha256::digest(&bytes))));
+        let stored = Stored { bytes, etag: etag.clone(), attributes, last_modified: state.clock };
         state.objects.insert(key.to_owned(), stored);
         etag
     }

@@ -32,6 +32,16 @@ pub(crate) enum Next {
 }
 
 impl State {
+    /// The name of the function.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Extract(_) => "extract",
+            Self::Write(_) => "write",
+            Self::Aggregate(_) => "aggregate",
+            Self::Publish(_) => "publish",
+        }
+    }
+
     /// Runs the function, and catches what the state machine catches.
     pub(crate) async fn run<S: ObjectStore>(self, store: &S, keys: &Keys) -> Result<Next, Failure> {
         match self {

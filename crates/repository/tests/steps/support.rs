@@ -97,7 +97,7 @@ async fn go_on(store: &MemoryStore, keys: &Keys, mut state: State) -> Result<(),
             Next::End(refusal) => return refusal.map_or(Ok(()), |refusal| Err(refusal.into())),
         };
     }
-    panic!("an execution goes on for ever");
+    panic!("an execution goes on for ever: {}", state.name());
 }
 
 /// What a client sees: `<name>-<version> <checksum>` of each entry of a verified index.

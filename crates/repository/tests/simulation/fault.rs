@@ -1,0 +1,106 @@
+//! Faults that are planted to see whether the search finds them. None of them is in the steps: the
+//! bucket lies to them, or the chain goes astray.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alpinist_repository::{
+    memory::MemoryStore,
+    message::{Aggregated, Extracted, Found},
+    port::{ETag, Listed, ObjectInfo, ObjectStore as _, Precondition, read},
+    snapshot::{MAX_STORED, SnapshotReader},
+};
+use futures::FutureExt as _;
+
+use crate::common::{INDEX, PREFIX, execution::State};
+
+/// A fault.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fault {
+    /// The index is published without `If-Match`.
+    IndexWithoutPrecondition,
+    /// The snapshot is replaced without `If-Match`.
+    SnapshotWithoutPrecondition,
+    /// Whether the package is still the one that was read is not checked when its fragment is written.
+    PackageUnchecked,
+    /// The index is made from a listing that was taken before the snapshot and the index were read.
+    ListingTakenFirst,
+    /// A change counts as published if the published index knows the name of the package.
+    CoveredByName,
+}
+
+/// What a fault does to the requests of one invocation.
+#[derive(Clone, Default)]
+pub(crate) struct Tampering {
+    fault: Option<Fault>,
+    /// The package that [`Fault::PackageUnchecked`] pretends to be there, and its version.
+    package: Option<(String, ETag)>,
+    is_aggregation: bool,
+    first_listing: Arc<Mutex<Option<Vec<Listed>>>>,
+}
+
+impl Tampering {
+    pub(crate) fn new(fault: Option<Fault>, state: &State) -> Self {
+        let package = match state {
+            State::Write(Extracted { target, found: Found::Accepted(accepted) }) => {
+                Some((target.key.clone(), accepted.package.clone()))
+            }
+            _ => None,
+        };
+        let is_aggregation = matches!(state, State::Aggregate(_));
+        Self { fault, package, is_aggregation, first_listing: Arc::default() }
+    }
+
+    /// Sees the bucket before each request.
+    pub(crate) fn look(&self, bucket: &MemoryStore) {
+        if self.fault == Some(Fault::ListingTakenFirst) && self.is_aggregation {
+            let mut listing = self.first_listing.lock().unwrap_or_else(PoisonError::into_inner);
+            listing.get_or_insert_with(|| {
+                bucket.list(PREFIX, &[]).now_or_never().expect("memory does not wait").unwrap()
+            });
+        }
+    }
+
+    pub(crate) fn precondition(&self, key: &str, precondition: Precondition) -> Precondition {
+        match self.fault {
+            Some(Fault::IndexWithoutPrecondition) if key == INDEX => Precondition::None,
+            Some(Fault::SnapshotWithoutPrecondition) if key == snapshot_key() => Precondition::None,
+            _ => precondition,
+        }
+    }
+
+    pub(crate) fn info(&self, key: &str, info: Option<ObjectInfo>) -> Option<ObjectInfo> {
+        match &self.package {
+            Some((package, etag))
+                if self.fault == Some(Fault::PackageUnchecked) && package == key =>
+            {
+                let (size, age, attributes) = Default::default();
+                let made_up = ObjectInfo { etag: etag.clone(), size, age, attributes };
+                Some(ObjectInfo { etag: etag.clone(), ..info.unwrap_or(made_up) })
+            }
+            _ => info,
+        }
+    }
+
+    pub(crate) fn listing(&self) -> Option<Vec<Listed>> {
+        self.first_listing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The key of the snapshot.
+pub(crate) fn snapshot_key() -> String {
+    format!(".alpinist/published/{PREFIX}snapshot.json.gz")
+}
+
+/// Tells whether the published index knows the name of the package.
+pub(crate) async fn is_covered_by_name(bucket: &MemoryStore, request: &Aggregated) -> bool {
+    let Ok(Some(snapshot)) = read(bucket, &snapshot_key(), MAX_STORED).await else { return false };
+    let Ok(Some(index)) = bucket.head(INDEX).await else { return false };
+    let mut reader = SnapshotReader::default();
+    reader.push(&snapshot.body).and_then(|()| reader.finish()).expect("a snapshot is not damaged");
+    let digest = reader.header().map(|header| header.digest.clone());
+    let is_published = index.attributes.get("index-sha256") == digest.as_ref();
+    let file = request.written.target.key.strip_prefix(PREFIX);
+    let stem = file.and_then(|file| file.strip_suffix(".apk"));
+    let is_known = stem.is_some_and(|stem| reader.snapshot().record(stem).is_some());
+    is_published && is_known && request.written.fragment.is_some()
+}

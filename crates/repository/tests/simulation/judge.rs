@@ -1,0 +1,366 @@
+//! Who watches every request, and knows what may be published.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use alpinist_apk::{archive::IndexArchive, entry::IndexEntry, key::SigningKey};
+use alpinist_repository::{
+    memory::MemoryStore,
+    message::Written,
+    port::{ETag, ObjectStore as _},
+};
+use futures::FutureExt as _;
+
+use crate::{
+    common::{INDEX, KEY_NAME, PREFIX, PRIVATE_KEY, execution::State},
+    fault::snapshot_key,
+    store::{Effect, Method, Outcome},
+    world::{Content, Contents, PACKAGES},
+};
+
+/// A rule that was broken, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation(pub(crate) String);
+
+/// The number of a step of the scheduler.
+pub(crate) type Time = usize;
+
+/// The entries of an index, by the `<name>-<version>` of their packages.
+pub(crate) type Entries = BTreeMap<String, IndexEntry>;
+
+/// What is known of one invocation.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    state: State,
+    /// When the snapshot was read that a new one is to replace.
+    base_read: Option<Time>,
+    /// When the listing began, and when it ended.
+    listing: Option<(Time, Time)>,
+    /// When the package was read.
+    pub(crate) package_read: Option<Time>,
+    /// When the fragment was looked at or changed for the last time.
+    fragment_seen: Option<Time>,
+}
+
+impl Watched {
+    pub(crate) fn new(state: State) -> Self {
+        Self { state, base_read: None, listing: None, package_read: None, fragment_seen: None }
+    }
+}
+
+/// How a snapshot was made.
+#[derive(Clone, Copy, Debug)]
+struct Making {
+    base_read: Time,
+    listing: (Time, Time),
+}
+
+/// The index that is there.
+#[derive(Clone, Debug)]
+struct Publication {
+    entries: Arc<Entries>,
+    /// When its maker read the snapshot before.
+    base_read: Time,
+    /// Whether its snapshot had been replaced when it was published. Then the execution that did so
+    /// finds out at once, and mends it.
+    is_overtaken: bool,
+}
+
+/// What an index must say of a package, from when on.
+#[derive(Clone, Debug)]
+struct Settled {
+    entry: Option<IndexEntry>,
+    since: Time,
+}
+
+/// Watches a history.
+pub(crate) struct Judge {
+    /// The contents that each package had, and since when.
+    changes: Vec<Vec<(Time, Option<usize>)>>,
+    snapshots: HashMap<ETag, Making>,
+    publication: Option<Publication>,
+    /// The packages whose last change was processed to a good end.
+    settled: BTreeMap<usize, Settled>,
+    /// Whether somebody deleted an object that is nobody's business.
+    is_meddled: bool,
+    pub(crate) publications: usize,
+    pub(crate) overtaken: usize,
+}
+
+impl Judge {
+    /// Begins with a bucket whose index is published.
+    pub(crate) fn new(bucket: &MemoryStore, beginning: Contents) -> Self {
+        let settled = PACKAGES.iter().zip(beginning).map(|(package, content)| {
+            let entry = content.and_then(|content| package.contents[content].entry.clone());
+            Settled { entry, since: 0 }
+        });
+        let index = version(bucket, INDEX).map(|etag| Publication {
+            entries: verified(bucket, &etag).expect("the index is right in the beginning"),
+            base_read: 0,
+            is_overtaken: false,
+        });
+        let making = Making { base_read: 0, listing: (0, 0) };
+        Self {
+            changes: beginning.into_iter().map(|content| vec![(0, content)]).collect(),
+            snapshots: version(bucket, &snapshot_key())
+                .map(|etag| (etag, making))
+                .into_iter()
+                .collect(),
+            publication: index,
+            settled: settled.enumerate().collect(),
+            is_meddled: false,
+            publications: 0,
+            overtaken: 0,
+        }
+    }
+
+    /// Sees somebody upload or delete a package.
+    pub(crate) fn changed(&mut self, now: Time, package: usize, content: Option<usize>) {
+        self.changes[package].push((now, content));
+        self.settled.remove(&package);
+    }
+
+    /// Sees somebody delete what is nobody's business.
+    pub(crate) fn meddled(&mut self) {
+        self.is_meddled = true;
+    }
+
+    /// Sees a request take effect.
+    pub(crate) fn effect(
+        &mut self,
+        now: Time,
+        bucket: &MemoryStore,
+        watched: &mut Watched,
+        effect: &Effect,
+    ) -> Result<(), Violation> {
+        let Outcome::Done(etag) = &effect.outcome else { return Ok(()) };
+        let is_snapshot = effect.request.key == snapshot_key();
+        let is_fragment = effect.request.key.ends_with(".index");
+        match (effect.request.method, &watched.state) {
+            (_, State::Write(_)) if is_fragment => watched.fragment_seen = Some(now),
+            (Method::Get, State::Extract(_)) => watched.package_read = Some(now),
+            (Method::Get, State::Aggregate(_)) if is_snapshot => watched.base_read = Some(now),
+            (Method::List, _) => {
+                let begin = watched.listing.map_or(now, |(begin, _)| begin);
+                watched.listing = Some((begin, now));
+            }
+            (Method::Put, State::Aggregate(_)) if is_snapshot => {
+                let making = watched.base_read.zip(watched.listing);
+                let (base_read, listing) =
+                    making.ok_or_else(|| broken("a snapshot comes from a listing", ""))?;
+                let etag = etag.clone().expect("a write has a version");
+                self.snapshots.insert(etag, Making { base_read, listing });
+            }
+            (Method::Put, State::Publish(request)) if effect.request.key == INDEX => {
+                let staged = request.staged.as_ref().expect("something is staged");
+                let is_overtaken =
+                    version(bucket, &snapshot_key()).as_ref() != Some(&staged.snapshot);
+                let making = self.snapshots.get(&staged.snapshot).copied();
+                let making = making.ok_or_else(|| broken("a staged snapshot was written", ""))?;
+                let etag = etag.clone().expect("a write has a version");
+                self.published(now, bucket, &etag, making, is_overtaken)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn published(
+        &mut self,
+        now: Time,
+        bucket: &MemoryStore,
+        etag: &ETag,
+        making: Making,
+        is_overtaken: bool,
+    ) -> Result<(), Violation> {
+        self.publications += 1;
+        self.overtaken += usize::from(is_overtaken);
+        let entries = verified(bucket, etag)?;
+        let new =
+            Publication { entries: entries.clone(), base_read: making.base_read, is_overtaken };
+        let old = self.publication.replace(new);
+        for (stem, entry) in &*entries {
+            if !self.was_true(stem, entry, making.listing) {
+                return Err(broken("what is listed was true when the bucket was listed", stem));
+            }
+        }
+        if self.is_meddled {
+            return Ok(());
+        }
+        if old.as_ref().is_some_and(|old| old.entries == entries) {
+            return Err(broken("an index that says the same is not published again", ""));
+        }
+        for (&package, settled) in &self.settled {
+            if (!is_overtaken || settled.since < making.base_read) && !self.agrees(package, settled)
+            {
+                let detail = format!("{} at step {now}", PACKAGES[package].stem);
+                return Err(broken("an index has all changes that were processed before", &detail));
+            }
+        }
+        let Some(old) = old.filter(|_| !is_overtaken) else { return Ok(()) };
+        for (package, changes) in PACKAGES.iter().zip(&self.changes) {
+            let &(since, content) = changes.last().expect("there is a beginning");
+            let is_unchanged = since < old.base_read.max(1);
+            let entry = content.and_then(|content| package.contents[content].entry.as_ref());
+            let was_right = old.entries.get(&package.stem) == entry;
+            if is_unchanged && was_right && entries.get(&package.stem) != entry {
+                return Err(broken("no index loses a package that is still there", &package.stem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether a package had this entry at some moment of a time.
+    fn was_true(&self, stem: &str, entry: &IndexEntry, time: (Time, Time)) -> bool {
+        let package = PACKAGES.iter().position(|package| package.stem == stem);
+        package.is_some_and(|package| {
+            self.had(package, time).any(|content| content.entry.as_ref() == Some(entry))
+        })
+    }
+
+    /// The contents that a package had during a time.
+    fn had(&self, package: usize, (begin, end): (Time, Time)) -> impl Iterator<Item = &Content> {
+        let changes = &self.changes[package];
+        changes.iter().enumerate().filter_map(move |(i, &(since, content))| {
+            let until = changes.get(i + 1).map_or(Time::MAX, |&(until, _)| until);
+            let content = content.filter(|_| since <= end && until >= begin)?;
+            Some(&PACKAGES[package].contents[content])
+        })
+    }
+
+    /// Sees a fragment that was left behind or found.
+    pub(crate) fn wrote(&self, watched: &Watched, written: &Written) -> Result<(), Violation> {
+        let package = PACKAGES.iter().position(|package| package.key == written.target.key);
+        let (Some(package), Some(fragment)) = (package, &written.fragment) else { return Ok(()) };
+        let seen = watched.fragment_seen.expect("a fragment was looked at");
+        let was_there =
+            self.had(package, (seen, Time::MAX)).any(|content| content.etag == fragment.package);
+        if was_there {
+            return Ok(());
+        }
+        let stem = &PACKAGES[package].stem;
+        Err(broken("the package of a fragment was there after the fragment was written", stem))
+    }
+
+    /// Sees an execution come to a good end that read the package `read`.
+    pub(crate) fn ended(
+        &mut self,
+        now: Time,
+        key: &str,
+        read: Option<Time>,
+        is_refused: bool,
+    ) -> Result<(), Violation> {
+        let Some(package) = PACKAGES.iter().position(|package| package.key == key) else {
+            return Ok(());
+        };
+        let &(since, content) = self.changes[package].last().expect("there is a beginning");
+        if read.is_none_or(|read| read <= since) {
+            return Ok(());
+        }
+        let content = content.map(|content| &PACKAGES[package].contents[content]);
+        if is_refused != content.is_some_and(|content| content.entry.is_none()) {
+            let stem = &PACKAGES[package].stem;
+            return Err(broken("an execution is refused if its package is", stem));
+        }
+        let entry = content.and_then(|content| content.entry.clone());
+        let settled = Settled { entry, since: now };
+        let is_mended_later = self.publication.as_ref().is_some_and(|index| index.is_overtaken);
+        if !self.is_meddled && !is_mended_later && !self.agrees(package, &settled) {
+            let stem = &PACKAGES[package].stem;
+            return Err(broken("an execution ends when the published index has its change", stem));
+        }
+        self.settled.entry(package).or_insert(settled);
+        Ok(())
+    }
+
+    fn agrees(&self, package: usize, settled: &Settled) -> bool {
+        let entries = self.publication.as_ref().map(|index| &index.entries);
+        let listed = entries.and_then(|entries| entries.get(&PACKAGES[package].stem));
+        listed == settled.entry.as_ref()
+    }
+
+    /// Looks at the bucket when everything is quiet, and before anything is repaired: the end of one
+    /// execution harms no other package. Tells whether an index was published too late and its
+    /// publisher died before it could mend that.
+    pub(crate) fn quiet(&self, has_deaths: bool) -> Result<bool, Violation> {
+        if self.is_meddled {
+            return Ok(false);
+        }
+        let wrong = self.settled.iter().find(|&(&package, settled)| !self.agrees(package, settled));
+        let Some((&package, _)) = wrong else { return Ok(false) };
+        let is_overtaken = self.publication.as_ref().is_some_and(|index| index.is_overtaken);
+        if is_overtaken && has_deaths {
+            return Ok(true);
+        }
+        Err(broken("what was processed stays published", &PACKAGES[package].stem))
+    }
+
+    /// Looks at the bucket when everything is quiet and repaired.
+    pub(crate) fn end(&self, bucket: &MemoryStore) -> Result<(), Violation> {
+        let entries = match version(bucket, INDEX) {
+            Some(etag) => verified(bucket, &etag)?,
+            None => Arc::default(),
+        };
+        let mut expected = Entries::new();
+        for (package, changes) in PACKAGES.iter().zip(&self.changes) {
+            let content = changes.last().and_then(|&(_, content)| content);
+            let content = content.map(|content| &package.contents[content]);
+            if let Some(entry) = content.and_then(|content| content.entry.clone()) {
+                expected.insert(package.stem.clone(), entry);
+            }
+            let key = format!("{PREFIX}{}.index", package.stem);
+            let fragment = bucket.head(&key).now_or_never().expect("memory does not wait").unwrap();
+            let describes = fragment.as_ref().and_then(|f| f.attributes.get("package-etag"));
+            let present =
+                content.filter(|content| content.entry.is_some()).map(|content| &content.etag.0);
+            if fragment.is_some() && describes != present {
+                return Err(broken(
+                    "a fragment describes the package that is there",
+                    &package.stem,
+                ));
+            }
+        }
+        if *entries != expected {
+            let stems = |entries: &Entries| entries.keys().cloned().collect::<Vec<_>>().join(", ");
+            let detail = format!("listed: {}; there: {}", stems(&entries), stems(&expected));
+            return Err(broken(
+                "the index lists exactly the accepted packages as they are",
+                &detail,
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn broken(rule: &str, detail: &str) -> Violation {
+    Violation(format!("{rule}: {detail}"))
+}
+
+fn version(bucket: &MemoryStore, key: &str) -> Option<ETag> {
+    let info = bucket.head(key).now_or_never().expect("memory does not wait").unwrap();
+    info.map(|info| info.etag)
+}
+
+/// Returns the entries of the published index, which is read and verified as a client does.
+fn verified(bucket: &MemoryStore, etag: &ETag) -> Result<Arc<Entries>, Violation> {
+    /// What was verified already: the same packages give the same bytes.
+    static VERIFIED: LazyLock<Mutex<HashMap<ETag, Arc<Entries>>>> = LazyLock::new(Mutex::default);
+    let lock = || VERIFIED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entries) = lock().get(etag) {
+        return Ok(entries.clone());
+    }
+    let bytes = bucket.content(INDEX).expect("the index is there");
+    let wrong = |detail: String| broken("each index can be read and verified", &detail);
+    let archive = IndexArchive::read(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let verifying_key =
+        SigningKey::from_pem(&PRIVATE_KEY).expect("the key is good").verifying_key();
+    if !archive.is_signed_by(&KEY_NAME.parse().expect("the name is good"), &verifying_key) {
+        return Err(wrong("the signature is wrong".to_owned()));
+    }
+    let entries = archive.index.entries().iter().map(|entry| (entry.file_stem(), entry.clone()));
+    let entries = Arc::new(entries.collect::<Entries>());
+    lock().insert(etag.clone(), entries.clone());
+    Ok(entries)
+}

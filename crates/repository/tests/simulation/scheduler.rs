@@ -1,0 +1,529 @@
+//! Runs one history: decides at each step who goes on, and what becomes of the request.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, mem,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use alpinist_repository::{
+    failure::{Failure, FailureKind},
+    memory::MemoryStore,
+    message::RefusalReport,
+};
+use fastrand::Rng;
+
+use crate::{
+    common::{
+        INDEX, Keys, PREFIX,
+        execution::{Next, State},
+        target,
+    },
+    fault::{Fault, Tampering, is_covered_by_name},
+    judge::{Judge, Violation, Watched},
+    store::{Fate, Line, Moment, Passage, Request, SimulatedStore},
+    trace::Trace,
+    world::{self, Operation, PACKAGES, Plan, pick},
+};
+
+/// More steps than any history needs that comes to an end.
+const MAX_STEPS: usize = 20_000;
+/// More waits than any execution needs.
+const MAX_WAITS: u32 = 60;
+/// How often the state machine tries again after a failure that passes, and after a crash.
+const MAX_RETRIES: u32 = 8;
+const MAX_CRASHES: u32 = 2;
+
+/// What came of a history.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) steps: usize,
+    pub(crate) executions: usize,
+    pub(crate) publications: usize,
+    /// Indexes whose snapshot had been replaced when they were published.
+    pub(crate) overtaken: usize,
+    /// Histories in which such an index stayed, since its publisher died just then.
+    pub(crate) stayed: usize,
+    pub(crate) waits: usize,
+    pub(crate) crashes: usize,
+    pub(crate) refusals: usize,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.executions += other.executions;
+        self.publications += other.publications;
+        self.overtaken += other.overtaken;
+        self.stayed += other.stayed;
+        self.waits += other.waits;
+        self.crashes += other.crashes;
+        self.refusals += other.refusals;
+    }
+
+    /// Tells whether everything happened that a search is for.
+    pub(crate) fn has_everything(&self) -> bool {
+        let Self { publications, overtaken, waits, crashes, refusals, .. } = *self;
+        [publications, overtaken, waits, crashes, refusals].iter().all(|&count| count > 0)
+    }
+}
+
+/// Runs the history of a seed.
+pub(crate) fn simulate(seed: u64, fault: Option<Fault>) -> Result<Report, Violation> {
+    Simulation::new(seed, fault, Trace::default()).run()
+}
+
+/// Runs the history of a seed, and returns what happened in it.
+pub(crate) fn trace(seed: u64, fault: Option<Fault>) -> String {
+    let mut simulation = Simulation::new(seed, fault, Trace::written());
+    let outcome = simulation.run();
+    format!("{}\n{outcome:?}", simulation.trace.into_text())
+}
+
+struct Simulation {
+    chance: Rng,
+    plan: Plan,
+    fault: Option<Fault>,
+    bucket: MemoryStore,
+    judge: Judge,
+    operations: VecDeque<Operation>,
+    executions: Vec<Execution>,
+    ghosts: Vec<Invocation>,
+    /// Who goes first.
+    priorities: BTreeMap<Actor, u32>,
+    step: usize,
+    /// How much time passed, in seconds; writes take some more.
+    now: u64,
+    /// Whether everything goes well from now on.
+    is_calm: bool,
+    needs_repair: bool,
+    report: Report,
+    trace: Trace,
+}
+
+/// Who can go on.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Actor {
+    Uploader,
+    Execution(usize),
+    Ghost(usize),
+}
+
+struct Execution {
+    key: String,
+    phase: Phase,
+    retries: u32,
+    crashes: u32,
+    waits: u32,
+    /// When it read the package.
+    package_read: Option<usize>,
+}
+
+enum Phase {
+    /// To go on with this task at this time.
+    Ready(u64, Box<State>),
+    Running(Box<Invocation>),
+    Over,
+}
+
+/// One run of a function.
+struct Invocation {
+    number: usize,
+    state: State,
+    future: Pin<Box<dyn Future<Output = Result<Next, Failure>>>>,
+    line: Line,
+    watched: Watched,
+}
+
+impl Simulation {
+    fn new(seed: u64, fault: Option<Fault>, trace: Trace) -> Self {
+        let mut chance = Rng::with_seed(seed);
+        let plan = Plan::new(&mut chance);
+        let bucket = world::bucket(plan.beginning);
+        let judge = Judge::new(&bucket, plan.beginning);
+        let operations = plan.operations.clone().into();
+        let mut simulation = Self {
+            chance,
+            plan,
+            fault,
+            bucket,
+            judge,
+            operations,
+            executions: Vec::new(),
+            ghosts: Vec::new(),
+            priorities: BTreeMap::new(),
+            step: 0,
+            now: 0,
+            is_calm: false,
+            needs_repair: false,
+            report: Report::default(),
+            trace,
+        };
+        simulation.trace.say(0, "plan", || format!("{:?}", simulation.plan));
+        simulation
+    }
+
+    fn run(&mut self) -> Result<Report, Violation> {
+        self.run_until_quiet()?;
+        let has_deaths = self.needs_repair || !self.ghosts.is_empty();
+        self.report.stayed = usize::from(self.judge.quiet(has_deaths)?);
+        if self.needs_repair {
+            self.repair()?;
+        }
+        self.judge.end(&self.bucket)?;
+        self.report.steps = self.step;
+        self.report.executions = self.executions.len();
+        self.report.publications = self.judge.publications;
+        self.report.overtaken = self.judge.overtaken;
+        Ok(self.report)
+    }
+
+    /// Starts an execution for each package and for each fragment, and then one for the index.
+    fn repair(&mut self) -> Result<(), Violation> {
+        self.say("repair", String::new);
+        self.is_calm = true;
+        let keys = self.bucket.keys().into_iter();
+        let stems = keys.filter_map(|key| {
+            let file = key.strip_prefix(PREFIX)?;
+            Some(file.strip_suffix(".apk").or_else(|| file.strip_suffix(".index"))?.to_owned())
+        });
+        let mut stems: Vec<_> = stems.collect();
+        stems.dedup();
+        for stem in stems {
+            self.start(&format!("{PREFIX}{stem}.apk"));
+        }
+        self.run_until_quiet()?;
+        self.start(INDEX);
+        self.run_until_quiet()
+    }
+
+    fn run_until_quiet(&mut self) -> Result<(), Violation> {
+        while let Some(actor) = self.next_actor() {
+            self.step += 1;
+            if self.step > MAX_STEPS {
+                return Err(Violation("every history comes to an end".to_owned()));
+            }
+            if self.chance.u32(..1000) < self.plan.jumps && !self.is_calm {
+                let time = self.chance.u64(20..4000);
+                self.pass(time);
+            }
+            match actor {
+                Actor::Uploader => self.operate(),
+                Actor::Execution(number) => self.go_on(number)?,
+                Actor::Ghost(number) => self.haunt(number)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns who is first in line of those that can go on, and often changes the order then.
+    fn next_actor(&mut self) -> Option<Actor> {
+        let uploader = (!self.operations.is_empty()).then_some(Actor::Uploader);
+        let executions = self.executions.iter().enumerate();
+        let executions = executions
+            .filter(|(_, execution)| !matches!(execution.phase, Phase::Over))
+            .map(|(number, _)| Actor::Execution(number));
+        let ghosts = (0..self.ghosts.len()).map(Actor::Ghost);
+        let actors: Vec<_> = uploader.into_iter().chain(executions).chain(ghosts).collect();
+        for &actor in &actors {
+            let chance = &mut self.chance;
+            self.priorities.entry(actor).or_insert_with(|| chance.u32(..));
+        }
+        let first = actors.into_iter().max_by_key(|actor| self.priorities[actor])?;
+        if self.chance.u32(..self.plan.patience) == 0 {
+            self.priorities.insert(first, self.chance.u32(..));
+        }
+        Some(first)
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        if seconds == 0 {
+            return;
+        }
+        self.now += seconds;
+        self.bucket.pass(Duration::from_secs(seconds));
+        self.say("clock", || format!("{seconds} s pass"));
+    }
+
+    fn operate(&mut self) {
+        let Some(operation) = self.operations.pop_front() else { return };
+        match operation {
+            Operation::Change { package, content } => {
+                let key = PACKAGES[package].key.clone();
+                let content_name = content.map(|content| PACKAGES[package].contents[content].name);
+                self.say("uploader", || format!("{key}: {}", content_name.unwrap_or("deleted")));
+                match content {
+                    Some(content) => {
+                        let bytes = PACKAGES[package].contents[content].bytes.clone();
+                        self.bucket.upload(&key, bytes);
+                    }
+                    None => self.bucket.remove(&key),
+                }
+                self.judge.changed(self.step, package, content);
+                let mut events = *pick(&mut self.chance, &[1, 1, 1, 1, 2]);
+                if self.plan.drops_events && self.chance.u32(..4) == 0 {
+                    events = 0;
+                    self.needs_repair = true;
+                }
+                for _ in 0..events {
+                    self.start(&key);
+                }
+            }
+            Operation::Rebuild => self.start(INDEX),
+            Operation::Meddle { object } => {
+                self.say("meddler", || format!("{object:?} deleted"));
+                self.judge.meddled();
+                self.needs_repair = true;
+                for key in object.keys(&self.bucket) {
+                    self.bucket.remove(&key);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, key: &str) {
+        let number = self.executions.len();
+        self.say("event", || format!("execution {number} for {key}"));
+        self.executions.push(Execution {
+            key: key.to_owned(),
+            phase: Phase::Ready(0, Box::new(State::Extract(target(key)))),
+            retries: 0,
+            crashes: 0,
+            waits: 0,
+            package_read: None,
+        });
+    }
+
+    /// Lets an execution begin its next task, or do its next request.
+    fn go_on(&mut self, number: usize) -> Result<(), Violation> {
+        let phase = mem::replace(&mut self.executions[number].phase, Phase::Over);
+        let mut invocation = match phase {
+            Phase::Over => return Ok(()),
+            Phase::Ready(at, state) => {
+                self.pass(at.saturating_sub(self.now));
+                self.say_of(number, || format!("{} begins", state.name()));
+                self.invoke(number, *state)
+            }
+            Phase::Running(invocation) if self.happens(self.plan.crashes) => {
+                self.crash(number, invocation);
+                return Ok(());
+            }
+            Phase::Running(invocation) => {
+                self.pass_gate(&invocation);
+                invocation
+            }
+        };
+        match self.advance(&mut invocation)? {
+            None => self.executions[number].phase = Phase::Running(invocation),
+            Some(outcome) => self.follow(number, *invocation, outcome)?,
+        }
+        Ok(())
+    }
+
+    /// Lets a function go on whose result nobody waits for.
+    fn haunt(&mut self, number: usize) -> Result<(), Violation> {
+        let mut ghost = self.ghosts.remove(number);
+        self.pass_gate(&ghost);
+        if self.advance(&mut ghost)?.is_none() {
+            self.ghosts.insert(number, ghost);
+        }
+        Ok(())
+    }
+
+    fn invoke(&self, execution: usize, state: State) -> Box<Invocation> {
+        let line = Line::default();
+        let tampering = Tampering::new(self.fault, &state);
+        let bucket = self.bucket.clone();
+        let store = SimulatedStore { bucket: bucket.clone(), line: line.clone(), tampering };
+        let task = state.clone();
+        let fault = self.fault;
+        let future = async move {
+            if let (Some(Fault::CoveredByName), State::Aggregate(request)) = (fault, &task)
+                && is_covered_by_name(&bucket, request).await
+            {
+                return Ok(Next::End(None));
+            }
+            task.run(&store, &Keys::good()).await
+        };
+        let watched = Watched::new(state.clone());
+        Box::new(Invocation { number: execution, state, future: Box::pin(future), line, watched })
+    }
+
+    fn happens(&mut self, of_thousand: u32) -> bool {
+        !self.is_calm && self.chance.u32(..1000) < of_thousand
+    }
+
+    /// Lets one of the waiting requests through.
+    fn pass_gate(&mut self, invocation: &Invocation) {
+        let waiting = invocation.line.waiting();
+        let gate = pick(&mut self.chance, &waiting).clone();
+        let fate = if gate.1 == Moment::Before { self.fate(&gate.0) } else { Fate::Served };
+        let passage = Passage { fate, dice: self.chance.u64(..) };
+        if gate.1 == Moment::Before && fate != Fate::Served {
+            self.say_of(invocation.number, || format!("  {fate:?}:"));
+        }
+        invocation.line.open(gate, passage);
+    }
+
+    fn fate(&mut self, request: &Request) -> Fate {
+        let is_conditional_write = request.is_conditional;
+        if self.happens(self.plan.failures) {
+            let fates = [Fate::Unavailable, Fate::Lost, Fate::Repeated];
+            return *pick(&mut self.chance, &fates);
+        }
+        if is_conditional_write && self.happens(self.plan.conflicts) {
+            return Fate::Conflict;
+        }
+        Fate::Served
+    }
+
+    /// Runs an invocation until its requests are held, or to its end, which is returned.
+    fn advance(
+        &mut self,
+        invocation: &mut Invocation,
+    ) -> Result<Option<Result<Next, Failure>>, Violation> {
+        let signal = Arc::new(Signal(AtomicBool::new(true)));
+        let waker = Waker::from(signal.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut outcome = None;
+        while outcome.is_none() && signal.0.swap(false, Ordering::Relaxed) {
+            if let Poll::Ready(ended) = invocation.future.as_mut().poll(&mut context) {
+                outcome = Some(ended);
+            }
+        }
+        for effect in invocation.line.take_effects() {
+            let who = format_args!("execution {}", invocation.number);
+            let state = invocation.state.name();
+            self.trace.say_effect(self.step, who, state, &self.bucket, &effect);
+            self.judge.effect(self.step, &self.bucket, &mut invocation.watched, &effect)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Does what the state machine does after a task.
+    fn follow(
+        &mut self,
+        number: usize,
+        invocation: Invocation,
+        outcome: Result<Next, Failure>,
+    ) -> Result<(), Violation> {
+        let execution = &mut self.executions[number];
+        match outcome {
+            Ok(next) => {
+                (execution.retries, execution.crashes) = (0, 0);
+                match (&invocation.state, &next) {
+                    (State::Extract(_), _) => {
+                        execution.package_read = invocation.watched.package_read;
+                    }
+                    (State::Write(_), Next::Go(State::Aggregate(request))) => {
+                        self.judge.wrote(&invocation.watched, &request.written)?;
+                    }
+                    _ => {}
+                }
+                self.enter(number, next)
+            }
+            Err(failure) if failure.kind() == FailureKind::Unavailable => {
+                execution.retries += 1;
+                let is_retried = execution.retries <= MAX_RETRIES;
+                self.say_of(number, || format!("failed: {}", failure.report()));
+                self.recover(number, invocation.state, is_retried);
+                Ok(())
+            }
+            Err(failure) => {
+                let state = invocation.state.name();
+                Err(Violation(format!(
+                    "no execution fails for good: {state}: {}",
+                    failure.report()
+                )))
+            }
+        }
+    }
+
+    fn enter(&mut self, number: usize, next: Next) -> Result<(), Violation> {
+        let now = self.now;
+        let execution = &mut self.executions[number];
+        match next {
+            Next::Go(state) => execution.phase = Phase::Ready(now, Box::new(state)),
+            Next::Wait(state) => {
+                execution.waits += 1;
+                self.report.waits += 1;
+                if execution.waits > MAX_WAITS {
+                    return Err(Violation("no execution waits for ever".to_owned()));
+                }
+                let seconds = self.chance.u64(1..=20);
+                execution.phase = Phase::Ready(now + seconds, Box::new(state));
+                self.say_of(number, || format!("waits for {seconds} s"));
+            }
+            Next::End(refusal) => {
+                let (key, read) = (execution.key.clone(), execution.package_read);
+                self.say_of(number, || match &refusal {
+                    Some(RefusalReport { cause, .. }) => format!("ends: {cause}"),
+                    None => "ends".to_owned(),
+                });
+                self.report.refusals += usize::from(refusal.is_some());
+                self.judge.ended(self.step, &key, read, refusal.is_some())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills a function, or cuts the line to it.
+    fn crash(&mut self, number: usize, invocation: Box<Invocation>) {
+        let execution = &mut self.executions[number];
+        execution.crashes += 1;
+        self.report.crashes += 1;
+        let is_retried = execution.crashes <= MAX_CRASHES;
+        let state = invocation.state.clone();
+        let lives_on = self.plan.haunted && self.chance.bool();
+        self.say_of(number, || {
+            format!("crashes{}", if lives_on { " and goes on in the background" } else { "" })
+        });
+        if lives_on {
+            // Nobody hears if it finds that it has to look again.
+            self.needs_repair = true;
+            self.ghosts.push(*invocation);
+        }
+        self.recover(number, state, is_retried);
+    }
+
+    /// Retries, redrives, or gives up.
+    fn recover(&mut self, number: usize, state: State, is_retried: bool) {
+        let is_redriven = self.chance.u32(..4) > 0;
+        let at = if is_retried && is_redriven {
+            self.now + self.chance.u64(1..60)
+        } else if self.is_calm || is_redriven || self.chance.bool() {
+            self.now + self.chance.u64(60..7200)
+        } else {
+            self.say_of(number, || "is dead".to_owned());
+            self.needs_repair = true;
+            return;
+        };
+        let execution = &mut self.executions[number];
+        if !is_retried {
+            (execution.retries, execution.crashes) = (0, 0);
+        }
+        execution.phase = Phase::Ready(at, Box::new(state));
+    }
+
+    fn say(&mut self, who: impl fmt::Display, what: impl FnOnce() -> String) {
+        self.trace.say(self.step, who, what);
+    }
+
+    fn say_of(&mut self, execution: usize, what: impl FnOnce() -> String) {
+        self.say(format_args!("execution {execution}"), what);
+    }
+}
+
+struct Signal(AtomicBool);
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,112 @@
+//! Many histories, each made from a seed.
+//!
+//! The variables `ALPINIST_SEED` and `ALPINIST_HISTORIES` tell where to begin and how far to go.
+
+use std::{
+    env,
+    num::NonZero,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use rstest::rstest;
+
+use crate::{
+    fault::Fault,
+    judge::Violation,
+    scheduler::{Report, simulate, trace},
+};
+
+/// How many histories a search tries if nothing else is asked.
+const HISTORIES: u64 = 20_000;
+
+/// What came of a search.
+#[derive(Debug, Default)]
+struct Search {
+    histories: u64,
+    /// All reports together.
+    total: Report,
+    /// The first seed whose history broke a rule.
+    broken: Option<(u64, Violation)>,
+}
+
+impl Search {
+    /// Runs the histories from `first` on, until one breaks a rule.
+    fn run(first: u64, histories: u64, fault: Option<Fault>) -> Self {
+        let next = AtomicU64::new(first);
+        let end = AtomicU64::new(first + histories);
+        let search = Mutex::new(Self::default());
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end.load(Ordering::Relaxed) {
+                    break;
+                }
+                let outcome = simulate(seed, fault);
+                if outcome.is_err() {
+                    end.fetch_min(seed, Ordering::Relaxed);
+                }
+                search.lock().expect("no history panics").add(seed, outcome);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+                scope.spawn(work);
+            }
+        });
+        search.into_inner().expect("no history panics")
+    }
+
+    fn add(&mut self, seed: u64, outcome: Result<Report, Violation>) {
+        self.histories += 1;
+        match outcome {
+            Ok(report) => self.total.add(&report),
+            Err(violation) => {
+                if self.broken.as_ref().is_none_or(|&(first, _)| seed < first) {
+                    self.broken = Some((seed, violation));
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "asks for a search, not for a setting of Alpinist")]
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}
+
+#[expect(clippy::print_stdout, reason = "the figures of a search are to be reported")]
+fn tell(text: &str) {
+    println!("{text}");
+}
+
+#[test]
+fn no_history_breaks_a_rule() {
+    let seed = number("ALPINIST_SEED");
+    let histories = seed.map_or(HISTORIES, |_| 1);
+    let histories = number("ALPINIST_HISTORIES").unwrap_or(histories);
+    let search = Search::run(seed.unwrap_or(0), histories, None);
+    if let Some((seed, _)) = search.broken {
+        let trace = trace(seed, None);
+        panic!("{trace}\nAgain: ALPINIST_SEED={seed} cargo test --test simulation -- no_history");
+    }
+    tell(&format!("{search:?}"));
+    assert!(seed.is_some() || search.total.has_everything(), "{search:?}");
+}
+
+#[rstest]
+#[case::index_without_precondition(Fault::IndexWithoutPrecondition)]
+#[case::snapshot_without_precondition(Fault::SnapshotWithoutPrecondition)]
+#[case::package_unchecked(Fault::PackageUnchecked)]
+#[case::listing_taken_first(Fault::ListingTakenFirst)]
+#[case::covered_by_name(Fault::CoveredByName)]
+fn a_planted_fault_is_found(#[case] fault: Fault) {
+    let first = number("ALPINIST_SEED").unwrap_or(0);
+    let search = Search::run(first, HISTORIES, Some(fault));
+    let Some((seed, Violation(rule))) = search.broken else { panic!("{fault:?}: {search:?}") };
+    tell(&format!("{fault:?}: found by history {}: {rule}", seed - first + 1));
+}

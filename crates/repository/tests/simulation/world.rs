@@ -1,0 +1,207 @@
+//! What uploaders do: packages, and histories of operations on them.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use alpinist_apk::entry::IndexEntry;
+use alpinist_repository::{
+    memory::MemoryStore,
+    message::Found,
+    port::{ETag, ObjectStore as _},
+    step,
+};
+use fastrand::Rng;
+use futures::FutureExt as _;
+
+use crate::{
+    common::{
+        INDEX, Keys, PREFIX,
+        execution::{Next, State},
+        key, package, package_of, signed_package, target,
+    },
+    fault::snapshot_key,
+};
+
+/// The packages of a history, by name. One has a copy.
+const NAMES: [&str; 3] = ["a", "b", "c++"];
+
+/// Something that can be uploaded under the key of a package.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) etag: ETag,
+    /// Its entry, or `None` where it is refused.
+    pub(crate) entry: Option<IndexEntry>,
+}
+
+/// A package and what can be uploaded in its place.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) key: String,
+    pub(crate) stem: String,
+    /// The first one is there at the beginning of some histories.
+    pub(crate) contents: Vec<Content>,
+}
+
+pub(crate) static PACKAGES: LazyLock<Vec<Package>> =
+    LazyLock::new(|| NAMES.into_iter().map(new_package).collect());
+
+fn new_package(name: &str) -> Package {
+    let stem = format!("{name}-1-r0");
+    let key = key(&stem);
+    let contents = [
+        ("one", package(name, "1-r0", "one")),
+        ("two", package(name, "1-r0", "two")),
+        ("signed", signed_package(name, "1-r0", "abc")),
+        ("signed anew", signed_package(name, "1-r0", "xyz")),
+        ("garbage", b"no package".to_vec()),
+        ("misnamed", package("z", "1-r0", "one")),
+        ("of another architecture", package_of(name, "1-r0", "aarch64", "one")),
+    ];
+    let contents = contents.into_iter().map(|(content, bytes)| {
+        let bucket = MemoryStore::default();
+        bucket.upload(&key, bytes.clone());
+        let listed = now(bucket.head(&key));
+        let etag = listed.unwrap().expect("it was uploaded").etag;
+        let extracted = now(step::extract(&bucket, target(&key))).expect("memory does not fail");
+        let entry = match extracted.found {
+            Found::Accepted(accepted) => Some(accepted.entry),
+            _ => None,
+        };
+        Content { name: content, bytes, etag, entry }
+    });
+    let contents = contents.collect();
+    Package { key, stem, contents }
+}
+
+fn now<T>(request: impl Future<Output = T>) -> T {
+    request.now_or_never().expect("memory does not wait")
+}
+
+/// Which contents the packages have.
+pub(crate) type Contents = [Option<usize>; 3];
+
+/// Buckets with a published index, by the packages that have their first content in it.
+static BUCKETS: LazyLock<BTreeMap<Contents, MemoryStore>> = LazyLock::new(|| {
+    let presences = (0..8_u8).map(|bits| [0, 1, 2].map(|i| (bits >> i & 1 == 1).then_some(0)));
+    presences.map(|contents| (contents, new_bucket(contents))).collect()
+});
+
+fn new_bucket(contents: Contents) -> MemoryStore {
+    let bucket = MemoryStore::default();
+    for (package, _) in PACKAGES.iter().zip(contents).filter(|(_, content)| content.is_some()) {
+        bucket.upload(&package.key, package.contents[0].bytes.clone());
+        let mut state = State::Extract(target(&package.key));
+        while let Next::Go(next) = now(state.run(&bucket, &Keys::good())).unwrap() {
+            state = next;
+        }
+    }
+    bucket
+}
+
+/// Returns a bucket whose index is published.
+pub(crate) fn bucket(contents: Contents) -> MemoryStore {
+    BUCKETS[&contents].duplicate()
+}
+
+/// What somebody does to the bucket.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    /// Uploads this content of this package, or deletes it.
+    Change { package: usize, content: Option<usize> },
+    /// Starts an execution for the index.
+    Rebuild,
+    /// Deletes an object that is nobody's business.
+    Meddle { object: Meddling },
+}
+
+/// What can be deleted without anybody's leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Meddling {
+    Index,
+    Snapshot,
+    Claims,
+    Fragment(usize),
+}
+
+/// How a history goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// What is published in the beginning.
+    pub(crate) beginning: Contents,
+    pub(crate) operations: Vec<Operation>,
+    /// Whether events may be lost.
+    pub(crate) drops_events: bool,
+    /// How often the turn goes to somebody else than who is first in line: once in this many steps.
+    pub(crate) patience: u32,
+    /// Of 1,000 requests, how many fail, conflict, and are followed by a crash.
+    pub(crate) failures: u32,
+    pub(crate) conflicts: u32,
+    pub(crate) crashes: u32,
+    /// Whether a crashed function may go on in the background.
+    pub(crate) haunted: bool,
+    /// Of 1,000 steps, before how many a long time passes.
+    pub(crate) jumps: u32,
+}
+
+impl Plan {
+    pub(crate) fn new(chance: &mut Rng) -> Self {
+        let packages = *pick(chance, &[1, 2, 2, 3]);
+        let mut beginning = [None; 3];
+        for content in &mut beginning[..packages] {
+            *content = chance.bool().then_some(0);
+        }
+        let meddles = chance.u32(..8) == 0;
+        let length = chance.usize(1..=5);
+        let operations = (0..length).map(|_| operation(chance, packages, meddles)).collect();
+        Self {
+            beginning,
+            operations,
+            drops_events: chance.u32(..4) == 0,
+            patience: *pick(chance, &[1, 3, 10, 30, 30]),
+            failures: *pick(chance, &[0, 0, 10, 50]),
+            conflicts: *pick(chance, &[0, 0, 10, 50]),
+            crashes: *pick(chance, &[0, 0, 10, 30]),
+            haunted: chance.u32(..4) == 0,
+            jumps: *pick(chance, &[0, 0, 10]),
+        }
+    }
+}
+
+fn operation(chance: &mut Rng, packages: usize, meddles: bool) -> Operation {
+    let package = chance.usize(..packages);
+    if meddles && chance.u32(..3) == 0 {
+        let objects =
+            [Meddling::Index, Meddling::Snapshot, Meddling::Claims, Meddling::Fragment(package)];
+        return Operation::Meddle { object: *pick(chance, &objects) };
+    }
+    match chance.u32(..20) {
+        0 => Operation::Rebuild,
+        1..=6 => Operation::Change { package, content: None },
+        _ => {
+            let content = *pick(chance, &[0, 0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6]);
+            Operation::Change { package, content: Some(content) }
+        }
+    }
+}
+
+pub(crate) fn pick<'a, T>(chance: &mut Rng, choices: &'a [T]) -> &'a T {
+    &choices[chance.usize(..choices.len())]
+}
+
+impl Meddling {
+    /// The keys that are deleted.
+    pub(crate) fn keys(self, bucket: &MemoryStore) -> Vec<String> {
+        match self {
+            Self::Index => vec![INDEX.to_owned()],
+            Self::Snapshot => vec![snapshot_key()],
+            Self::Claims => {
+                let claims = format!(".alpinist/claims/{PREFIX}");
+                bucket.keys().into_iter().filter(|key| key.starts_with(&claims)).collect()
+            }
+            Self::Fragment(package) => {
+                vec![format!("{PREFIX}{}.index", PACKAGES[package].stem)]
+            }
+        }
+    }
+}
