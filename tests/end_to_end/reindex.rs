@@ -1,48 +1,18 @@
 //! Adopting a bucket, and repairing one.
 
-use std::sync::Arc;
-
-use alpinist_tests::{
-    Emulator, EmulatorOptions, Execution, KeyPair, LocalStack, PackageSpec, Stack, Tools, command,
-};
+use alpinist_tests::{EmulatorOptions, Execution, KeyPair, LocalStack, PackageSpec, Stack, Tools};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::repository::assert_succeeded;
 
 const PREFIX: &str = "3.22/main/x86_64";
 
-fn aws(emulator: &Emulator, arguments: &[&str]) {
-    command::output(emulator.aws().args(arguments))
-        .unwrap_or_else(|error| panic!("{}", error.chain()));
-}
-
 /// Deploys the stack beside a bucket that is there already and tells nobody of its objects.
 async fn deploy_beside_bucket(local_stack: &LocalStack, bucket: &str) -> Stack {
-    let emulator = local_stack.emulator();
-    aws(emulator, &["s3", "mb", &format!("s3://{bucket}")]);
-    let anyone_reads = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
-        "Resource": format!("arn:aws:s3:::{bucket}/*")}]});
-    let policy = anyone_reads.to_string();
-    aws(emulator, &["s3api", "delete-public-access-block", "--bucket", bucket]);
-    aws(emulator, &["s3api", "put-bucket-policy", "--bucket", bucket, "--policy", &policy]);
-    let stack = local_stack.deploy_as(bucket, &[("BucketIs", "existing")]).unwrap();
+    let stack = local_stack.deploy_beside_bucket(bucket).unwrap();
     let key_pair = KeyPair::generate("old@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
     stack
-}
-
-async fn put_all(stack: &Arc<Stack>, objects: Vec<(String, Vec<u8>)>) {
-    let mut running = JoinSet::new();
-    for (key, bytes) in objects {
-        let stack = stack.clone();
-        running.spawn(async move { stack.put(&key, bytes).await.unwrap() });
-        if running.len() >= 32 {
-            running.join_next().await.unwrap().unwrap();
-        }
-    }
-    running.join_all().await;
 }
 
 async fn report(stack: &Stack, reindex: &Execution) -> Value {
@@ -58,13 +28,13 @@ fn count(report: &Value, what: &str) -> usize {
 #[tokio::test]
 async fn a_bucket_of_5000_packages_is_adopted_in_one_run() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
-    let stack = Arc::new(deploy_beside_bucket(&local_stack, "adopted").await);
+    let stack = deploy_beside_bucket(&local_stack, "adopted").await;
     let tools = Tools::install().unwrap();
     let packages = PackageSpec::new("bulk", "1.0").build_series(&tools, 5000).unwrap();
     let mut objects: Vec<_> =
         packages.into_iter().map(|package| (package.key(PREFIX), package.bytes)).collect();
     objects.push((format!("{PREFIX}/garbage-1.0-r0.apk"), b"no package".to_vec()));
-    put_all(&stack, objects).await;
+    stack.put_all(objects, 32).await.unwrap();
 
     let reindex = stack.reindex(&json!({})).await.unwrap();
     assert_succeeded(&reindex);
@@ -82,10 +52,7 @@ async fn a_bucket_of_5000_packages_is_adopted_in_one_run() {
     assert_eq!(listed.lines().filter(|line| line.starts_with("bulk")).count(), 5000);
     assert!(client.add(&["bulk03141"]).unwrap().status.success());
 
-    let notify = r#"{"EventBridgeConfiguration": {}}"#;
-    let arguments = ["s3api", "put-bucket-notification-configuration", "--bucket", "adopted"];
-    let arguments = [&arguments[..], &["--notification-configuration", notify]].concat();
-    aws(local_stack.emulator(), &arguments);
+    stack.send_events().await.unwrap();
     let new = PackageSpec::new("new", "1.0").build(&tools).unwrap();
     assert_succeeded(&stack.upload(&new.key(PREFIX), new.bytes.clone()).await.unwrap());
     client.update().unwrap();

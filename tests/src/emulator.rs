@@ -1,6 +1,8 @@
 //! The emulated AWS: one process on loopback, with the functions' processes below it.
 
+use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -151,6 +153,31 @@ impl Emulator {
         let new = path.with_extension("new");
         let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
         written.map_err(Error::file("write", path))
+    }
+
+    /// Returns the most memory that a process of each function ever had, in bytes, by function name.
+    pub fn peak_memory(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let failed = |source| Error::Processes { source };
+        let mut peaks = BTreeMap::new();
+        for process in procfs::process::all_processes().map_err(failed)?.flatten() {
+            // One that ends meanwhile can't be read any more.
+            let Some((function, peak)) = self.function_of(&process) else { continue };
+            let known = peaks.entry(function).or_default();
+            *known = peak.max(*known);
+        }
+        Ok(peaks)
+    }
+
+    /// The name of the function that a process runs, and the most memory that it had.
+    fn function_of(&self, process: &procfs::process::Process) -> Option<(String, u64)> {
+        let group = i32::try_from(self.process.id()).ok()?;
+        if process.stat().ok()?.pgrp != group {
+            return None;
+        }
+        let environment = process.environ().ok()?;
+        let function = environment.get(OsStr::new("AWS_LAMBDA_FUNCTION_NAME"))?;
+        let kibibytes = process.status().ok()?.vmhwm?;
+        Some((function.to_str()?.to_owned(), kibibytes * 1024))
     }
 
     /// Returns the programs that this emulator was started with.

@@ -38,6 +38,12 @@ pub enum Error {
         /// What it wrote to standard output and standard error.
         output: String,
     },
+    /// The processes of this machine can't be read.
+    #[error("the processes can't be read from /proc")]
+    Processes {
+        /// Why.
+        source: procfs::ProcError,
+    },
     /// A file or directory could not be used.
     #[error("cannot {action} `{}`", path.display())]
     File {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::stack::Deployed;
@@ -69,6 +69,23 @@ impl LocalStack {
             Deployed::new(name, &self.emulator, outputs, parameters)
         })?;
         Ok(Stack::connect(deployed))
+    }
+
+    /// Deploys the template as [`LocalStack::deploy_as`] does, beside a bucket of this name that is there
+    /// before, which anyone may read, and which tells nobody of its objects yet.
+    pub fn deploy_beside_bucket(&self, name: &str) -> Result<Stack, Error> {
+        let anyone_reads = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+            "Resource": format!("arn:aws:s3:::{name}/*")}]});
+        let policy = anyone_reads.to_string();
+        command::output(self.emulator.aws().args(["s3", "mb", &format!("s3://{name}")]))?;
+        for arguments in
+            [&["delete-public-access-block"][..], &["put-bucket-policy", "--policy", &policy][..]]
+        {
+            let mut aws = self.emulator.aws();
+            command::output(aws.arg("s3api").args(arguments).args(["--bucket", name]))?;
+        }
+        self.deploy_as(name, &[("BucketIs", "existing")])
     }
 
     /// Returns the emulator that the stacks run on.

@@ -7,7 +7,9 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{EventBridgeConfiguration, NotificationConfiguration};
 use aws_sdk_ssm::types::ParameterType;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Mutex;
 
 use crate::emulator::{CREDENTIALS, Emulator, REGION};
@@ -190,6 +192,28 @@ impl Stack {
         let put = self.s3.put_object().bucket(self.bucket()).key(key);
         let sent = put.body(ByteStream::from(bytes)).send().await;
         sent.map_err(Error::service("put the object", key))?;
+        Ok(())
+    }
+
+    /// Puts many objects, `at_once` of them at the same time.
+    pub async fn put_all(
+        &self,
+        objects: impl IntoIterator<Item = (String, Vec<u8>)>,
+        at_once: usize,
+    ) -> Result<(), Error> {
+        let put = |(key, bytes): (String, Vec<u8>)| async move { self.put(&key, bytes).await };
+        let puts = stream::iter(objects).map(put).buffer_unordered(at_once);
+        puts.try_collect().await
+    }
+
+    /// Makes a bucket that was there before the stack tell of its objects from now on.
+    pub async fn send_events(&self) -> Result<(), Error> {
+        let events = EventBridgeConfiguration::builder().build();
+        let configuration = NotificationConfiguration::builder();
+        let configuration = configuration.event_bridge_configuration(events).build();
+        let put = self.s3.put_bucket_notification_configuration().bucket(self.bucket());
+        let sent = put.notification_configuration(configuration).send().await;
+        sent.map_err(Error::service("configure the events of", self.bucket()))?;
         Ok(())
     }
 

@@ -3,7 +3,6 @@
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alpinist_tests::progress::{say, step};
@@ -11,7 +10,7 @@ use alpinist_tests::{
     EmulatorOptions, Error, KeyPair, LocalStack, Package, PackageSpec, Request, Stack,
 };
 use clap::Parser;
-use tokio::task::JoinSet;
+use serde_json::json;
 
 /// The repository that is measured, with the architecture.
 const PREFIX: &str = "3.22/main/x86_64";
@@ -19,7 +18,12 @@ const PREFIX: &str = "3.22/main/x86_64";
 /// How long all executions together may take.
 const LIMIT: Duration = Duration::from_hours(1);
 
-/// Measures a burst of uploads into an empty repository
+/// How long each request to S3 is held back while one upload is measured: about what S3 takes.
+const LATENCY: Duration = Duration::from_millis(20);
+
+const MEBIBYTE: u64 = 1024 * 1024;
+
+/// Measures a burst of uploads into an empty repository, and one upload into a large one
 #[derive(Debug, Parser)]
 #[command(name = "cargo bounds", bin_name = "cargo bounds")]
 struct Arguments {
@@ -29,11 +33,15 @@ struct Arguments {
     /// How many are uploaded at once
     #[arg(long, default_value_t = 64)]
     writers: usize,
+    /// How many packages the large repository has
+    #[arg(long, default_value_t = 30_000)]
+    packages: usize,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure(&Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    match measure(&arguments).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -44,37 +52,27 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(arguments: &Arguments) -> Result<bool, Error> {
-    let key_pair = KeyPair::generate("bounds@example.com", KeyPair::BITS)?;
-    let local_stack = LocalStack::start(EmulatorOptions::default())?;
-    let stack = Arc::new(local_stack.deploy()?);
-    stack.put_key(&key_pair).await?;
-    let tools = local_stack.emulator().tools();
-    let packages = step("building packages", || {
-        PackageSpec::new("bulk", "1.0").build_series(tools, arguments.uploads)
-    })?;
-    burst(&stack, packages, arguments.writers).await
+    let burst = burst(arguments.uploads, arguments.writers).await?;
+    Ok(one_upload(arguments.packages).await? && burst)
 }
 
 /// Uploads all packages at once, and counts what comes of it.
-async fn burst(stack: &Arc<Stack>, packages: Vec<Package>, writers: usize) -> Result<bool, Error> {
-    let uploads = packages.len();
+async fn burst(uploads: usize, writers: usize) -> Result<bool, Error> {
     say(&format!("==> {uploads} uploads by {writers} writers into an empty repository"));
+    let local_stack = LocalStack::start(EmulatorOptions::default())?;
+    let stack = local_stack.deploy()?;
+    put_key(&stack).await?;
+    let objects = build(&local_stack, uploads)?;
     let mark = stack.requests().mark()?;
     let start = Instant::now();
-    put_all(stack, packages, writers).await?;
+    stack.put_all(objects, writers).await?;
     let uploaded = start.elapsed();
     let ends = stack.wait_until_idle(uploads, LIMIT).await?;
     let ended = start.elapsed();
-    let requests = stack.requests().since(mark)?;
-    let by_functions: Vec<_> =
-        requests.iter().filter(|request| request.by_function && request.service == "s3").collect();
-    let publications = by_functions.iter().filter(|request| is_publication(request)).count();
-    let client = stack.client("3.22/main", "x86_64").await?;
-    client.update()?;
-    let listed = client.list()?.text.lines().filter(|line| line.starts_with("bulk")).count();
-    for (operation, count) in stack.requests().s3_operations_since(mark)? {
-        println!("  {operation:<14} {count:>7}");
-    }
+    let requests = requests_to_s3(&stack, mark)?;
+    let publications = requests.iter().filter(|request| is_publication(request)).count();
+    let listed = listed(&stack).await?;
+    print_operations(&stack, mark)?;
     println!("  executions     {ends:?}");
     println!(
         "  uploaded after {:.0} s, indexed after {:.0} s",
@@ -84,14 +82,90 @@ async fn burst(stack: &Arc<Stack>, packages: Vec<Package>, writers: usize) -> Re
     let bounds = [
         bound("packages listed", listed, uploads, listed == uploads),
         bound("publications", publications, 60, publications <= 60),
-        bound(
-            "requests to S3 in all",
-            by_functions.len(),
-            15 * uploads,
-            by_functions.len() <= 15 * uploads,
-        ),
+        bound_above("requests to S3 in all", requests.len(), 15 * uploads),
     ];
     Ok(bounds.iter().all(|held| *held))
+}
+
+/// Uploads one package into a repository that has many, and counts what comes of it.
+async fn one_upload(packages: usize) -> Result<bool, Error> {
+    say(&format!("==> One upload into {packages} packages, {LATENCY:?} for each request to S3"));
+    let options = EmulatorOptions { s3_latency: LATENCY, ..EmulatorOptions::default() };
+    let local_stack = LocalStack::start(options)?;
+    let stack = local_stack.deploy_beside_bucket("large")?;
+    put_key(&stack).await?;
+    stack.put_all(build(&local_stack, packages)?, 64).await?;
+    let start = Instant::now();
+    let reindex = stack.reindex(&json!({})).await?;
+    let report = reindex.output.map(|output| output.to_string());
+    println!("  reindex        {:.0} s: {report:?}", start.elapsed().as_secs_f64());
+    print_memory(&local_stack)?;
+
+    stack.send_events().await?;
+    let package = PackageSpec::new("bulk", "2.0").build(local_stack.emulator().tools())?;
+    let mark = stack.requests().mark()?;
+    let execution = stack.upload(&package.key(PREFIX), package.bytes.clone()).await?;
+    let requests = requests_to_s3(&stack, mark)?.len();
+    print_operations(&stack, mark)?;
+    for visit in &execution.states {
+        println!("  {:<18} {:>7.2?}", visit.name, visit.duration.unwrap_or_default());
+    }
+    println!("  {:?} after {:.2?}", execution.status, execution.duration.unwrap_or_default());
+    let peak = print_memory(&local_stack)?.div_ceil(MEBIBYTE);
+    let listed = listed(&stack).await?;
+    let bounds = [
+        bound("packages listed", listed, packages + 1, listed == packages + 1),
+        bound_above("requests to S3", requests, (2 * packages).div_ceil(1000) + 12),
+        bound_above("memory in MiB", usize::try_from(peak).unwrap_or(usize::MAX), 128),
+    ];
+    Ok(bounds.iter().all(|held| *held))
+}
+
+async fn put_key(stack: &Stack) -> Result<(), Error> {
+    stack.put_key(&KeyPair::generate("bounds@example.com", KeyPair::BITS)?).await
+}
+
+/// Builds packages, and returns them with their keys.
+fn build(local_stack: &LocalStack, count: usize) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let spec = PackageSpec::new("bulk", "1.0");
+    let packages =
+        step("building packages", || spec.build_series(local_stack.emulator().tools(), count))?;
+    let with_key = |package: Package| (package.key(PREFIX), package.bytes);
+    Ok(packages.into_iter().map(with_key).collect())
+}
+
+/// Asks the real apk how many packages there are.
+async fn listed(stack: &Stack) -> Result<usize, Error> {
+    let client = stack.client("3.22/main", "x86_64").await?;
+    client.update()?;
+    Ok(client.list()?.text.lines().filter(|line| line.starts_with("bulk")).count())
+}
+
+/// Returns the requests of functions to S3.
+fn requests_to_s3(stack: &Stack, mark: usize) -> Result<Vec<Request>, Error> {
+    let mut requests = stack.requests().since(mark)?;
+    requests.retain(|request| request.by_function && request.service == "s3");
+    Ok(requests)
+}
+
+fn print_operations(stack: &Stack, mark: usize) -> Result<(), Error> {
+    for (operation, count) in stack.requests().s3_operations_since(mark)? {
+        println!("  {operation:<14} {count:>7}");
+    }
+    Ok(())
+}
+
+/// Prints how much memory each function had at most, and returns the largest.
+fn print_memory(local_stack: &LocalStack) -> Result<u64, Error> {
+    let peaks = local_stack.emulator().peak_memory()?;
+    for (function, peak) in &peaks {
+        println!("  {function:<44} {:>4} MiB at most", peak.div_ceil(MEBIBYTE));
+    }
+    Ok(peaks.into_values().max().unwrap_or_default())
+}
+
+fn bound_above(what: &str, found: usize, bound: usize) -> bool {
+    self::bound(what, found, bound, found <= bound)
 }
 
 fn bound(what: &str, found: usize, bound: usize, held: bool) -> bool {
@@ -102,22 +176,4 @@ fn bound(what: &str, found: usize, bound: usize, held: bool) -> bool {
 
 fn is_publication(request: &Request) -> bool {
     request.method == "PUT" && request.path.ends_with("/APKINDEX.tar.gz") && request.status == 200
-}
-
-async fn put_all(stack: &Arc<Stack>, packages: Vec<Package>, writers: usize) -> Result<(), Error> {
-    let mut packages = packages.into_iter();
-    let mut running = JoinSet::new();
-    loop {
-        while running.len() < writers
-            && let Some(package) = packages.next()
-        {
-            let stack = stack.clone();
-            running.spawn(async move { stack.put(&package.key(PREFIX), package.bytes).await });
-        }
-        match running.join_next().await {
-            None => return Ok(()),
-            Some(Ok(done)) => done?,
-            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
 }

@@ -153,7 +153,12 @@ impl Plan {
         }
         let meddles = chance.u32(..8) == 0;
         let length = chance.usize(1..=5);
-        let operations = (0..length).map(|_| operation(chance, packages, meddles)).collect();
+        let comes_and_goes = chance.u32(..4) == 0;
+        let operations = (0..length).map(|number| match comes_and_goes {
+            true => coming_and_going(number, beginning[0]),
+            false => operation(chance, packages, meddles),
+        });
+        let operations = operations.collect();
         Self {
             beginning,
             operations,
@@ -166,6 +171,13 @@ impl Plan {
             jumps: *pick(chance, &[0, 0, 10]),
         }
     }
+}
+
+/// Deletes and restores the first package in turn. The same objects come back then, and nobody can tell
+/// from them that they were gone.
+fn coming_and_going(number: usize, beginning: Option<usize>) -> Operation {
+    let is_there = beginning.is_some() == number.is_multiple_of(2);
+    Operation::Change { package: 0, content: (!is_there).then_some(0) }
 }
 
 fn operation(chance: &mut Rng, packages: usize, meddles: bool) -> Operation {
