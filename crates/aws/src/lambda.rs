@@ -2,9 +2,16 @@
 
 use alpinist_repository::failure::Failure;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use mimalloc::MiMalloc;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tracing::{error, warn};
+
+/// The allocator of glibc fragments: the runtime sets `_X_AMZN_TRACE_ID` for each invocation, glibc keeps
+/// each of these texts for good, and between them it finds no room for large buffers. 3,750 packages
+/// took a process from 13 to 154 MiB (measured).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Serves invocations with `step` until the environment is shut down.
 ///

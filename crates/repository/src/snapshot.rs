@@ -76,19 +76,20 @@ pub enum SnapshotError {
 /// The records of an index, by the `<name>-<version>` of their packages.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Snapshot {
-    records: HashMap<String, Record>,
+    /// Boxed, so that the table itself stays small.
+    records: HashMap<String, Box<Record>>,
 }
 
 impl Snapshot {
     /// Makes a snapshot of `records`, one for each package.
-    pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
+    pub fn new(records: impl IntoIterator<Item = Box<Record>>) -> Self {
         let records = records.into_iter().map(|record| (record.entry.file_stem(), record));
         Self { records: records.collect() }
     }
 
     /// Returns the record of the package `stem`, a `<name>-<version>`.
     pub fn record(&self, stem: &str) -> Option<&Record> {
-        self.records.get(stem)
+        self.records.get(stem).map(AsRef::as_ref)
     }
 
     /// Tells whether there is a record like this one, whenever it was made.
@@ -99,7 +100,7 @@ impl Snapshot {
     }
 
     /// Takes out the record of the package `stem`, if it is one of the version `package`.
-    pub fn take(&mut self, stem: &str, package: &ETag) -> Option<Record> {
+    pub fn take(&mut self, stem: &str, package: &ETag) -> Option<Box<Record>> {
         let known = self.records.remove_entry(stem)?;
         if known.1.package == *package {
             return Some(known.1);
@@ -237,7 +238,7 @@ impl Lines {
             self.header = Some(serde_json::from_slice(line)?);
             return Ok(());
         }
-        let record: Record = serde_json::from_slice(line)?;
+        let record: Box<Record> = serde_json::from_slice(line)?;
         self.snapshot.records.insert(record.entry.file_stem(), record);
         Ok(())
     }

@@ -107,11 +107,8 @@ async fn make<S: ObjectStore>(
         0 => u64::try_from(listing.youngest).unwrap_or_default() + 1,
         generation => generation + 1,
     };
-    let own = written.fragment.clone().map(|WrittenFragment { package, fragment, entry }| Record {
-        package,
-        fragment,
-        since: generation,
-        entry,
+    let own = written.fragment.clone().map(|WrittenFragment { package, fragment, entry }| {
+        Box::new(Record { package, fragment, since: generation, entry })
     });
     let before = remembered.len();
     let snapshot = collect(store, prefix, &listing, &mut remembered, own, generation).await?;
@@ -238,7 +235,7 @@ async fn collect<S: ObjectStore>(
     prefix: &RepositoryPrefix,
     listing: &Listing,
     remembered: &mut Snapshot,
-    own: Option<Record>,
+    own: Option<Box<Record>>,
     generation: Generation,
 ) -> Result<Snapshot, Failure> {
     let own = own.filter(|own| !remembered.has(own));
@@ -282,7 +279,7 @@ async fn read_record<S: ObjectStore>(
     package: &Listed,
     written: &Listed,
     since: Generation,
-) -> Result<Option<Record>, Failure> {
+) -> Result<Option<Box<Record>>, Failure> {
     let key = &written.key;
     let object = match port::read(store, key, fragment::MAX_LENGTH).await {
         Ok(Some(object)) => object,
@@ -301,7 +298,10 @@ async fn read_record<S: ObjectStore>(
         is_newer: package.last_modified > written.last_modified,
     };
     match fragment::entry(object, prefix, &seen) {
-        Ok(entry) => Ok(Some(Record { package: package.etag.clone(), fragment, since, entry })),
+        Ok(entry) => {
+            let package = package.etag.clone();
+            Ok(Some(Box::new(Record { package, fragment, since, entry })))
+        }
         Err(error) => {
             warn!(key, %error, "fragment passed over");
             Ok(None)

@@ -154,9 +154,12 @@ impl Plan {
         let meddles = chance.u32(..8) == 0;
         let length = chance.usize(1..=5);
         let comes_and_goes = chance.u32(..4) == 0;
-        let operations = (0..length).map(|number| match comes_and_goes {
-            true => coming_and_going(number, beginning[0]),
-            false => operation(chance, packages, meddles),
+        let operations = (0..length).map(|number| {
+            if comes_and_goes {
+                coming_and_going(number, beginning[0])
+            } else {
+                operation(chance, packages, meddles)
+            }
         });
         let operations = operations.collect();
         Self {
