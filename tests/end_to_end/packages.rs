@@ -62,7 +62,7 @@ async fn assert_index_equals_oracle(
 }
 
 /// The text of an index, by way of tar(1).
-fn apkindex(archive: &[u8]) -> String {
+pub(crate) fn apkindex(archive: &[u8]) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), archive).unwrap();
     let tar = Command::new("tar").arg("xzOf").arg(file.path()).arg("APKINDEX").output().unwrap();

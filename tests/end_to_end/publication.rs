@@ -63,6 +63,19 @@ async fn a_deleted_package_leaves_the_index() {
 }
 
 #[tokio::test]
+async fn an_index_is_never_of_the_same_second_as_the_one_before() {
+    let repository = Repository::open("seconds").await;
+    let (mut times, mut waits) = (Vec::new(), 0);
+    for number in 0..8 {
+        let package = PackageSpec::new(&format!("p{number}"), "1");
+        let execution = repository.publish(&repository.build(&package)).await;
+        waits += usize::from(execution.state_names().contains(&"WaitForNextSecond"));
+        times.push(repository.stack.last_modified(&repository.index_key()).await.unwrap());
+    }
+    assert!(times.is_sorted_by(|before, after| before < after), "{times:?}, {waits} waits");
+}
+
+#[tokio::test]
 async fn the_same_event_twice_changes_nothing() {
     let repository = Repository::open("same-event").await;
     let hello = repository.build(&PackageSpec::new("hello", "1.0"));
@@ -80,7 +93,7 @@ async fn the_same_event_twice_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_upload_costs_one_read_of_a_fragment_however_many_packages_there_are() {
+async fn an_upload_costs_no_read_of_a_fragment_however_many_packages_there_are() {
     let repository = Repository::open("cost").await;
     for number in 0..12 {
         repository.publish(&repository.build(&PackageSpec::new(&format!("p{number}"), "1"))).await;
@@ -89,11 +102,14 @@ async fn an_upload_costs_one_read_of_a_fragment_however_many_packages_there_are(
     repository.publish(&last).await;
     let prefix = repository.prefix();
     let requests = repository.stack.requests().since(0).unwrap();
-    let reads_of_fragments = |request: &&alpinist_tests::Request| {
-        request.by_function
-            && request.method == "GET"
-            && request.path.contains(&prefix)
-            && request.path.ends_with(".index")
+    let of_fragments = |method: &str| {
+        let fragments = requests.iter().filter(|request| {
+            request.by_function
+                && request.path.contains(&prefix)
+                && request.path.ends_with(".index")
+        });
+        fragments.filter(|request| request.method == method).count()
     };
-    assert_eq!(requests.iter().filter(reads_of_fragments).count(), 13, "one for each upload");
+    assert_eq!(of_fragments("PUT"), 13, "one for each upload");
+    assert_eq!(of_fragments("GET"), 0, "the entry that was just written is handed on");
 }

@@ -3,7 +3,7 @@
 use alpinist_tests::{EmulatorOptions, Execution, KeyPair, LocalStack, PackageSpec, Stack, Tools};
 use serde_json::{Value, json};
 
-use crate::repository::assert_succeeded;
+use crate::{packages::apkindex, repository::assert_succeeded};
 
 const PREFIX: &str = "3.22/main/x86_64";
 
@@ -57,4 +57,63 @@ async fn a_bucket_of_5000_packages_is_adopted_in_one_run() {
     assert_succeeded(&stack.upload(&new.key(PREFIX), new.bytes.clone()).await.unwrap());
     client.update().unwrap();
     assert!(client.list().unwrap().text.contains("new-1.0-r0"));
+}
+
+#[tokio::test]
+async fn a_bucket_of_the_original_project_is_adopted_without_uploading_again() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = deploy_beside_bucket(&local_stack, "original").await;
+    let tools = Tools::install().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    // What the original keeps as a fragment: what `apk index` says of the package alone.
+    let indexed = |spec: PackageSpec| {
+        let package = spec.build(&tools).unwrap();
+        let file = package.save(directory.path()).unwrap();
+        let archive = stack.apk().index("x86_64", std::slice::from_ref(&file)).unwrap();
+        (package, archive)
+    };
+    let (right, archive) = indexed(PackageSpec::new("right", "1.0"));
+    let (old, stale) = indexed(PackageSpec::new("wrong", "1.0"));
+    let wrong = PackageSpec::new("wrong", "1.0").file("/usr/share/wrong/news", "replaced\n");
+    let wrong = wrong.build(&tools).unwrap();
+    let (gone, left) = indexed(PackageSpec::new("gone", "1.0"));
+    let fragment = |key: String| key.replace(".apk", ".index");
+    let objects = [
+        (right.key(PREFIX), right.bytes.clone()),
+        (fragment(right.key(PREFIX)), apkindex(&archive).into_bytes()),
+        (wrong.key(PREFIX), wrong.bytes.clone()),
+        (fragment(old.key(PREFIX)), apkindex(&stale).into_bytes()),
+        (fragment(gone.key(PREFIX)), apkindex(&left).into_bytes()),
+        (format!("{PREFIX}/APKINDEX.tar.gz"), archive),
+    ];
+    stack.put_all(objects, 1).await.unwrap();
+
+    let mark = stack.requests().mark().unwrap();
+    let reindex = stack.reindex(&json!({"only_stale": true})).await.unwrap();
+    assert_succeeded(&reindex);
+    let adopted = report(&stack, &reindex).await;
+    assert_eq!(adopted["unchanged"], json!([right.key(PREFIX)]));
+    assert_eq!(adopted["indexed"], json!([wrong.key(PREFIX)]));
+    assert_eq!(adopted["removed"], json!([gone.key(PREFIX)]));
+    let requests = stack.requests().since(mark).unwrap();
+    let is_written = |name: &str| {
+        let mut written = requests.iter().filter(|request| request.method == "PUT");
+        written.any(|request| request.by_function && request.path.ends_with(name))
+    };
+    assert!(is_written("/wrong-1.0-r0.index"));
+    assert!(!is_written("/right-1.0-r0.index") && !is_written(".apk"), "{requests:#?}");
+
+    let client = stack.client("3.22/main", "x86_64").await.unwrap();
+    client.update().unwrap();
+    assert!(client.add(&["right"]).unwrap().status.success());
+    let (output, fetched) = client.fetch("wrong").unwrap();
+    assert_eq!(fetched.as_ref(), Some(&wrong.bytes), "{output}");
+    assert!(!client.list().unwrap().text.contains("gone-"));
+
+    let index = stack.get(&format!("{PREFIX}/APKINDEX.tar.gz")).await.unwrap();
+    let reindex = stack.reindex(&json!({})).await.unwrap();
+    let checked = report(&stack, &reindex).await;
+    assert_eq!(checked["indexed"], json!([right.key(PREFIX)]), "its fragment now names its ETag");
+    assert_eq!(checked["unchanged"], json!([wrong.key(PREFIX)]));
+    assert_eq!(stack.get(&format!("{PREFIX}/APKINDEX.tar.gz")).await.unwrap(), index);
 }

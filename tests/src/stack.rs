@@ -228,6 +228,17 @@ impl Stack {
         Ok(Some(bytes.to_vec()))
     }
 
+    /// Returns when an object was last modified, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`] if there is no such object.
+    pub async fn last_modified(&self, key: &str) -> Result<i64, Error> {
+        let sent = self.s3.head_object().bucket(self.bucket()).key(key).send().await;
+        let head = sent.map_err(Error::service("look at the object", key))?;
+        Ok(head.last_modified.map(|time| time.secs()).unwrap_or_default())
+    }
+
     /// Deletes an object.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
         let sent = self.s3.delete_object().bucket(self.bucket()).key(key).send().await;

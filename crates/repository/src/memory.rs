@@ -39,7 +39,7 @@ pub struct MemoryStore {
 #[derive(Clone, Default)]
 struct State {
     objects: BTreeMap<String, Stored>,
-    clock: i64,
+    clock: Duration,
     requests: usize,
 }
 
@@ -48,15 +48,15 @@ struct Stored {
     bytes: Bytes,
     etag: ETag,
     attributes: Attributes,
-    last_modified: i64,
+    written: Duration,
 }
 
 impl Stored {
-    fn info(&self, now: i64) -> ObjectInfo {
+    fn info(&self, now: Duration) -> ObjectInfo {
         ObjectInfo {
             etag: self.etag.clone(),
             size: self.bytes.len() as u64,
-            age: Duration::from_secs((now - self.last_modified).unsigned_abs()),
+            age: Duration::from_secs(now.as_secs() - self.written.as_secs()),
             attributes: self.attributes.clone(),
         }
     }
@@ -105,16 +105,17 @@ impl MemoryStore {
         lock(&self.state).objects.keys().cloned().collect()
     }
 
-    /// Returns all keys, and when each object was written.
-    pub fn written(&self) -> BTreeMap<String, i64> {
+    /// Returns all keys, and when each object was written. No two were written at the same time, other
+    /// than `Last-Modified` says.
+    pub fn written(&self) -> BTreeMap<String, Duration> {
         let state = lock(&self.state);
         let objects = state.objects.iter();
-        objects.map(|(key, stored)| (key.clone(), stored.last_modified)).collect()
+        objects.map(|(key, stored)| (key.clone(), stored.written)).collect()
     }
 
-    /// Lets time pass; each write takes a second of its own.
+    /// Lets time pass; each write takes a tenth of a second.
     pub fn pass(&self, time: Duration) {
-        lock(&self.state).clock += i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        lock(&self.state).clock += time;
     }
 
     /// Returns how many requests the steps have made.
@@ -124,9 +125,9 @@ impl MemoryStore {
 
     fn insert(&self, key: &str, bytes: Bytes, attributes: Attributes) -> ETag {
         let mut state = lock(&self.state);
-        state.clock += 1;
+        state.clock += Duration::from_millis(100);
         let etag = ETag(format!("\"{}\"", hex::encode(Sha256::digest(&bytes))));
-        let stored = Stored { bytes, etag: etag.clone(), attributes, last_modified: state.clock };
+        let stored = Stored { bytes, etag: etag.clone(), attributes, written: state.clock };
         state.objects.insert(key.to_owned(), stored);
         etag
     }
@@ -247,7 +248,8 @@ impl ObjectStore for MemoryStore {
         Ok(listed
             .map(|(key, stored)| {
                 let ObjectInfo { etag, size, .. } = stored.info(state.clock);
-                Listed { key: key.clone(), etag, size, last_modified: stored.last_modified }
+                let last_modified = stored.written.as_secs().cast_signed();
+                Listed { key: key.clone(), etag, size, last_modified }
             })
             .collect())
     }

@@ -200,6 +200,10 @@ pub struct Staged {
     pub snapshot: ETag,
     /// The published index before the bucket was listed, which this one may replace.
     pub replaces: Option<ETag>,
+    /// Whether that was published in this very second. `Last-Modified` tells whole seconds, and a client
+    /// that asks for what was modified since would never see an index of the same second; so this one
+    /// has to wait for the next.
+    pub is_too_soon: bool,
 }
 
 /// What an execution remembers while it waits for another one's publication.
@@ -273,7 +277,7 @@ mod tests {
         let request: Aggregated = serde_json::from_str(&json).unwrap();
         assert_eq!(request, Aggregated::from(written.clone()));
         let waiting = Some(Waiting { since: 7, times: 1 });
-        let staged = Some(Staged { snapshot: ETag("s".into()), replaces: None });
+        let staged = Some(Staged { snapshot: ETag("s".into()), replaces: None, is_too_soon: true });
         let aggregated = Aggregated { written, staged, waiting };
         let json = serde_json::to_string(&aggregated).unwrap();
         assert_eq!(serde_json::from_str::<Aggregated>(&json).unwrap(), aggregated);

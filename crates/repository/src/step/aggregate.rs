@@ -159,16 +159,20 @@ impl Next {
             NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
         let etag = store.put(&key, object, Precondition::still(self.etag)).await?;
         info!(key, generation, packages, is_right, "snapshot written");
-        let replaces = self.published.map(|index| index.etag);
         if !is_right {
-            return Ok(Made::Snapshot(Some(Staged { snapshot: etag, replaces })));
+            return Ok(Made::Snapshot(Some(staged(etag, self.published))));
         }
         // Whoever made the snapshot before ours may have come to publish it since we looked at the index.
-        let present = store.head(&prefix.index_key()).await?.map(|index| index.etag);
-        let is_still_right = present == replaces;
-        let staged = Staged { snapshot: etag, replaces: present };
-        Ok(Made::Snapshot((!is_still_right).then_some(staged)))
+        let present = store.head(&prefix.index_key()).await?;
+        let version = |index: &Option<ObjectInfo>| index.as_ref().map(|index| index.etag.clone());
+        let is_still_right = version(&present) == version(&self.published);
+        Ok(Made::Snapshot((!is_still_right).then(|| staged(etag, present))))
     }
+}
+
+fn staged(snapshot: ETag, published: Option<ObjectInfo>) -> Staged {
+    let is_too_soon = published.as_ref().is_some_and(|index| index.age.is_zero());
+    Staged { snapshot, replaces: published.map(|index| index.etag), is_too_soon }
 }
 
 /// Tells what became of each package, for a reindex, and removes the fragments of packages that are

@@ -2,7 +2,7 @@
 
 use alpinist_repository::{
     failure::{Failure, FailureKind},
-    message::{Aggregated, Extracted, Found, RefusalReport, Target},
+    message::{Aggregated, Extracted, Found, RefusalReport, Staged, Target},
     plus_copy::PlusCopies,
     port::ObjectStore,
     step,
@@ -85,6 +85,9 @@ impl State {
 fn after_aggregation(aggregated: Aggregated) -> Next {
     match aggregated {
         Aggregated { waiting: Some(_), .. } => Next::Wait(State::Aggregate(aggregated)),
+        Aggregated { staged: Some(Staged { is_too_soon: true, .. }), .. } => {
+            Next::Wait(State::Publish(aggregated))
+        }
         Aggregated { staged: Some(_), .. } => Next::Go(State::Publish(aggregated)),
         Aggregated { written, .. } => Next::End(written.refusal),
     }

@@ -61,6 +61,8 @@ struct Making {
 #[derive(Clone, Debug)]
 struct Publication {
     entries: Arc<Entries>,
+    /// Its `Last-Modified`, in seconds.
+    last_modified: u64,
     /// When its maker read the snapshot before.
     base_read: Time,
     /// Whether its snapshot had been replaced when it was published. Then the execution that did so
@@ -98,6 +100,7 @@ impl Judge {
         });
         let index = version(bucket, INDEX).map(|etag| Publication {
             entries: verified(bucket, &etag).expect("the index is right in the beginning"),
+            last_modified: last_modified(bucket),
             base_read: 0,
             is_overtaken: false,
         });
@@ -178,8 +181,17 @@ impl Judge {
         self.publications += 1;
         self.overtaken += usize::from(is_overtaken);
         let entries = verified(bucket, etag)?;
-        let new =
-            Publication { entries: entries.clone(), base_read: making.base_read, is_overtaken };
+        let new = Publication {
+            entries: entries.clone(),
+            last_modified: last_modified(bucket),
+            base_read: making.base_read,
+            is_overtaken,
+        };
+        let is_newer = |old: &Publication| old.last_modified < new.last_modified;
+        let is_judged = !self.is_meddled && !is_overtaken;
+        if is_judged && !self.publication.as_ref().is_none_or(is_newer) {
+            return Err(broken("Last-Modified of the index moves forward", ""));
+        }
         let old = self.publication.replace(new);
         for (stem, entry) in &*entries {
             if !self.was_true(stem, entry, making.listing) {
@@ -341,6 +353,10 @@ fn broken(rule: &str, detail: &str) -> Violation {
 fn version(bucket: &MemoryStore, key: &str) -> Option<ETag> {
     let info = bucket.head(key).now_or_never().expect("memory does not wait").unwrap();
     info.map(|info| info.etag)
+}
+
+fn last_modified(bucket: &MemoryStore) -> u64 {
+    bucket.written()[INDEX].as_secs()
 }
 
 /// Returns the entries of the published index, which is read and verified as a client does.

@@ -1,6 +1,6 @@
 //! What uploaders do: packages, and histories of operations on them.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use alpinist_apk::entry::IndexEntry;
 use alpinist_repository::{
@@ -92,8 +92,15 @@ fn new_bucket(contents: Contents) -> MemoryStore {
     for (package, _) in PACKAGES.iter().zip(contents).filter(|(_, content)| content.is_some()) {
         bucket.upload(&package.key, package.contents[0].bytes.clone());
         let mut state = State::Extract(target(&package.key));
-        while let Next::Go(next) = now(state.run(&bucket, &Keys::good())).unwrap() {
-            state = next;
+        loop {
+            state = match now(state.run(&bucket, &Keys::good())).unwrap() {
+                Next::Go(next) => next,
+                Next::Wait(next) => {
+                    bucket.pass(Duration::from_secs(1));
+                    next
+                }
+                Next::End(_) => break,
+            };
         }
     }
     bucket
