@@ -1,9 +1,11 @@
 //! Claims: who makes the next snapshot of a repository prefix.
 //!
 //! Of many executions for one prefix, one lists the bucket and publishes, the others wait and find
-//! themselves covered. The claim says who is at it. It is thrift, nothing else: two holders are kept
-//! apart by the snapshot, which only one of them can replace. Nobody has to give a claim back: it is
-//! void once there is a newer snapshot, or when it is [`PATIENCE`] old by the store's clock.
+//! themselves covered. The claim says who is at it. As a lock it is thrift, nothing else: two holders are
+//! kept apart by the snapshot, which only one of them can replace. Nobody has to give a claim back: it is
+//! void once there is a newer snapshot, or when it is [`PATIENCE`] old by the store's clock. Void or not,
+//! it goes on telling that somebody has listed the bucket, or may have; so it has to outlive any
+//! function, and expires after a day.
 
 use std::time::Duration;
 

@@ -92,13 +92,6 @@ impl Snapshot {
         self.records.get(stem).map(AsRef::as_ref)
     }
 
-    /// Tells whether there is a record like this one, whenever it was made.
-    pub fn has(&self, record: &Record) -> bool {
-        self.record(&record.entry.file_stem()).is_some_and(|known| {
-            known.package == record.package && known.fragment == record.fragment
-        })
-    }
-
     /// Takes out the record of the package `stem`, if it is one of the version `package`.
     pub fn take(&mut self, stem: &str, package: &ETag) -> Option<Box<Record>> {
         let known = self.records.remove_entry(stem)?;

@@ -30,9 +30,8 @@ const PARALLEL_READS: usize = 32;
 ///
 /// The remembered snapshot and the published index are looked at before the bucket is listed, and
 /// each may be replaced only if it is still the same, so nobody can have published anything newer than
-/// our listing. If there is nothing to publish although this execution changed something, the snapshot
-/// is replaced all the same: an execution that listed the bucket before our change then can't publish
-/// any more.
+/// our listing. If there is nothing to publish, but somebody who listed the bucket before our change may
+/// still be at work, the snapshot is replaced all the same: then they can't publish any more.
 ///
 /// Costs two or three requests if the change is covered, four if another execution is at work;
 /// otherwise a listing, one read for each fragment that changed since the last publication, and four
@@ -113,10 +112,7 @@ async fn make<S: ObjectStore>(
     let before = remembered.len();
     let snapshot = collect(store, prefix, &listing, &mut remembered, own, generation).await?;
     let is_same = remembered.is_empty() && snapshot.len() == before;
-    let is_fence = !is_same
-        || written.changed
-        || (subject.stem().is_some() && is_gone)
-        || claim.is_taken_over();
+    let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
     let next = Next { etag, generation, published, is_fence };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = &written.target.reindex {
@@ -242,7 +238,6 @@ async fn collect<S: ObjectStore>(
     own: Option<Box<Record>>,
     generation: Generation,
 ) -> Result<Snapshot, Failure> {
-    let own = own.filter(|own| !remembered.has(own));
     let mut own = own.map(|own| (own.entry.file_stem(), own));
     let mut records = Vec::with_capacity(listing.packages.len());
     let mut changed = Vec::new();

@@ -1,11 +1,15 @@
 //! Executions that meet, and executions that come late.
 
-use std::time::Duration;
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
-    message::Aggregated,
+    message::{Aggregated, Extracted, Found},
     plus_copy::PlusCopies,
     port::StoreError,
     step,
@@ -18,9 +22,13 @@ use crate::support::{
     signed_package, target,
 };
 
+fn now<T, E: Debug>(step: impl Future<Output = Result<T, E>>) -> T {
+    step.now_or_never().expect("memory does not wait").unwrap()
+}
+
 /// Runs another execution to its end, in the middle of a request of ours.
 fn rival(store: &MemoryStore, key: &str) {
-    execute(store, key).now_or_never().expect("memory does not wait").unwrap();
+    now(execute(store, key));
 }
 
 #[tokio::test]
@@ -53,6 +61,33 @@ async fn a_change_that_a_rival_published_is_covered() {
         Ok(())
     });
     assert_eq!(step::aggregate(&store, written.into()).await.unwrap().staged, None);
+}
+
+#[tokio::test]
+async fn the_first_index_does_not_cover_a_rebuild_that_began_before_it() {
+    let store = MemoryStore::default();
+    store.pass(Duration::from_hours(1));
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    let rebuild = Arc::new(Mutex::new(None));
+    let begun = rebuild.clone();
+    store.before_requests(move |store, request| {
+        if matches!(request, Request::Put(key) if key.ends_with("snapshot.json.gz")) {
+            // Listed already; and the event of b is lost.
+            store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+            let extracted = now(step::extract(store, target(&key("b-1-r0"))));
+            now(step::write_index(store, PlusCopies::Kept, extracted));
+            let index = Extracted { target: target(INDEX), found: Found::Nothing };
+            let written = now(step::write_index(store, PlusCopies::Kept, index));
+            *begun.lock().unwrap() = Some(now(step::aggregate(store, written.into())));
+        }
+        Ok(())
+    });
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.before_requests(|_, _| Ok(()));
+    let rebuild: Aggregated = rebuild.lock().unwrap().take().unwrap();
+    assert!(rebuild.waiting.is_some());
+    aggregate_and_publish(&store, &Keys::good(), rebuild).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,15 @@
 //! What is not believed: fragments, snapshots and indexes that somebody else may have written, and
 //! keys that can't sign.
 
-use alpinist_repository::{failure::FailureKind, memory::MemoryStore, plus_copy::PlusCopies, step};
+use std::time::Duration;
+
+use alpinist_repository::{
+    failure::FailureKind,
+    memory::MemoryStore,
+    plus_copy::PlusCopies,
+    port::{NewObject, ObjectStore as _, Precondition},
+    step,
+};
 use rand_core::OsRng;
 use rstest::rstest;
 
@@ -59,6 +67,37 @@ async fn a_planted_fragment_is_not_believed(#[case] plant: fn(String) -> String)
 
     execute(&store, &key("b-1-r0")).await.unwrap();
     assert_eq!(checksum(&store, "b-1-r0"), checksums[1]);
+}
+
+#[tokio::test]
+async fn an_execution_puts_right_what_a_planted_fragment_has_published() {
+    let store = two_packages().await;
+    let own = checksum(&store, "b-1-r0");
+    let fragment_key = format!("{PREFIX}b-1-r0.index");
+    let attributes = store.head(&fragment_key).await.unwrap().unwrap().attributes;
+    let planted = fragment(&store, "b-1-r0").replace(&own, &checksum(&store, "a-1-r0"));
+    let object = NewObject { bytes: planted.into(), content_type: "text/plain", attributes };
+    store.put(&fragment_key, object, Precondition::None).await.unwrap();
+    aggregate_anew(&store).await;
+    assert_ne!(checksum(&store, "b-1-r0"), own, "whoever may write fragments says what is listed");
+    store.remove(&fragment_key);
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_eq!(checksum(&store, "b-1-r0"), own);
+}
+
+#[tokio::test]
+async fn a_lost_snapshot_is_not_the_same_again_if_anything_came_and_went() {
+    let store = two_packages().await;
+    let mut versions = Vec::new();
+    for _ in 0..3 {
+        store.remove(SNAPSHOT);
+        store.remove(&key("b-1-r0"));
+        store.pass(Duration::from_mins(2));
+        store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+        execute(&store, &key("b-1-r0")).await.unwrap();
+        versions.push(store.head(SNAPSHOT).await.unwrap().unwrap().etag);
+    }
+    assert!(versions.windows(2).all(|pair| pair[0] != pair[1]), "{versions:?}");
 }
 
 #[tokio::test]
