@@ -1,4 +1,4 @@
-//! What the linters of AWS say.
+//! What linters say: those of AWS, and that of dependencies.
 
 use std::{fs, process::Command};
 
@@ -32,4 +32,14 @@ fn statelint_finds_no_fault_in_the_state_machines() {
 #[test]
 fn cfn_lint_finds_no_fault_in_the_template() {
     lint("cfn-lint", &["template.yaml"]);
+}
+
+/// Advisories are left out, since their database comes from a network that CI has not.
+#[test]
+fn cargo_deny_finds_no_fault_in_the_dependencies() {
+    let program = Tools::install().unwrap().programs().join("cargo-deny");
+    let mut deny = Command::new(program);
+    deny.current_dir(workspace::root()).args(["--offline", "--log-level", "error"]);
+    deny.args(["check", "bans", "licenses", "sources"]);
+    command::output(&mut deny).unwrap_or_else(|error| panic!("{}", error.chain()));
 }

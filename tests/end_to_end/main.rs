@@ -13,3 +13,5 @@ mod refusals;
 mod reindex;
 mod replay;
 mod repository;
+mod roles;
+mod signatures;

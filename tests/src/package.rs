@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use crate::workspace::{make_directory, temporary_directory};
-use crate::{Error, Tools, command};
+use crate::{Error, KeyPair, Tools, command};
 
 /// The same for all packages, so that the same description gives the same bytes.
 const BUILD_TIME: &str = "2024-01-01T00:00:00Z";
@@ -24,6 +24,7 @@ pub struct PackageSpec {
     architecture: String,
     depends: Vec<String>,
     files: Vec<(String, String)>,
+    signer: Option<KeyPair>,
 }
 
 /// A package that was built.
@@ -48,6 +49,7 @@ impl PackageSpec {
             architecture: "x86_64".to_owned(),
             depends: Vec::new(),
             files: vec![file],
+            signer: None,
         }
     }
 
@@ -76,6 +78,13 @@ impl PackageSpec {
     #[must_use]
     pub fn file(mut self, path: &str, content: &str) -> Self {
         self.files.push((path.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Lets nfpm sign the package.
+    #[must_use]
+    pub fn signed_by(mut self, key_pair: &KeyPair) -> Self {
+        self.signer = Some(key_pair.clone());
         self
     }
 
@@ -113,7 +122,13 @@ impl PackageSpec {
             write(&source, content)?;
             contents.push(json!({"src": source, "dst": path, "expand": false}));
         }
+        let signature = self.signer.as_ref().map(|signer| {
+            let key = directory.join("key");
+            write(&key, signer.private())?;
+            Ok::<_, Error>(json!({"key_file": key, "key_name": signer.name()}))
+        });
         Ok(json!({
+            "apk": {"signature": signature.transpose()?},
             "name": self.name,
             "version": self.version,
             // nfpm would take a version apart by the rules of semantic versioning.

@@ -156,6 +156,30 @@ impl Stack {
         self.put_parameter(key_name_parameter, key_pair.name(), ParameterType::String).await
     }
 
+    /// Puts a second key pair: from now on, both sign.
+    pub async fn put_second_key(&self, key_pair: &KeyPair) -> Result<(), Error> {
+        let Deployed { private_key_parameter, key_name_parameter, .. } = &self.deployed;
+        let (private_key, key_name) =
+            (format!("{private_key_parameter}-2"), format!("{key_name_parameter}-2"));
+        self.put_parameter(&private_key, key_pair.private(), ParameterType::SecureString).await?;
+        self.put_parameter(&key_name, key_pair.name(), ParameterType::String).await
+    }
+
+    /// Puts the key name alone, for a private key that is in KMS.
+    pub async fn put_key_name(&self, name: &str) -> Result<(), Error> {
+        self.put_parameter(&self.deployed.key_name_parameter, name, ParameterType::String).await
+    }
+
+    /// Drops the first key pair, its name before the rest, as an operator does after a rotation.
+    pub async fn drop_key(&self) -> Result<(), Error> {
+        let Deployed { private_key_parameter, key_name_parameter, .. } = &self.deployed;
+        for name in [key_name_parameter, private_key_parameter] {
+            let sent = self.ssm.delete_parameter().name(name).send().await;
+            sent.map_err(Error::service("delete the parameter", name))?;
+        }
+        Ok(())
+    }
+
     /// Returns the key name that the stack signs under.
     pub async fn key_name(&self) -> Result<String, Error> {
         let name = &self.deployed.key_name_parameter;
@@ -184,6 +208,19 @@ impl Stack {
             return Err(Error::Reply { what: "the public key", reply });
         }
         client.trust(&key_name, &published.body)?;
+        Ok(client)
+    }
+
+    /// Makes a client of a repository such as `3.22/main` that trusts just this public key, PEM.
+    pub fn client_with_key(
+        &self,
+        repository: &str,
+        key_name: &str,
+        public_key: &str,
+    ) -> Result<ApkClient, Error> {
+        let url = format!("{}/{repository}", self.repository_url());
+        let client = ApkClient::new(self.apk().clone(), &url, "x86_64")?;
+        client.trust(key_name, public_key.as_bytes())?;
         Ok(client)
     }
 

@@ -5,13 +5,11 @@
 
 use std::io;
 
-use rsa::rand_core::CryptoRngCore;
-
 use crate::{
     gzip::{self, GzipStream, NotGzip},
     index::{Index, IndexError},
-    key::{KeyError, KeyName, SigningKey, VerifyingKey},
-    signature::{Algorithm, Signature, SignatureName},
+    key::{KeyName, VerifyingKey},
+    signature::{Signature, SignatureName},
     tar::{self, Bodies, Entry, Scanner, TarError},
 };
 
@@ -52,9 +50,6 @@ pub enum ArchiveError {
     /// Writing failed. The target is memory, so this does not happen.
     #[error("the index could not be written")]
     Write(#[from] io::Error),
-    /// Signing failed.
-    #[error("the index could not be signed")]
-    Sign(#[from] KeyError),
 }
 
 impl From<NotGzip> for ArchiveError {
@@ -76,23 +71,19 @@ pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, Archi
     Ok(gzip::compress(&tar::write_archive(&files)?)?)
 }
 
-/// Signs an unsigned index, and returns the whole of `APKINDEX.tar.gz`.
+/// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A client
+/// tries the first whose key it trusts, and no other (measured).
 ///
 /// # Errors
 ///
-/// [`ArchiveError::Sign`], if the key can't be used.
-pub fn sign(
+/// [`ArchiveError::Write`], which does not happen.
+pub fn write_signed(
+    signatures: &[(SignatureName, Signature)],
     unsigned: &[u8],
-    key: &SigningKey,
-    key_name: &KeyName,
-    random: &mut impl CryptoRngCore,
 ) -> Result<Vec<u8>, ArchiveError> {
-    let mut signatures = Vec::new();
-    for algorithm in Algorithm::PUBLISHED {
-        let name = SignatureName { algorithm, key_name: key_name.clone() };
-        signatures.push((name.to_string(), key.sign(algorithm, unsigned, random)?.0));
-    }
-    let files: Vec<_> = signatures.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+    let names: Vec<_> = signatures.iter().map(|(name, _)| name.to_string()).collect();
+    let bytes = signatures.iter().map(|(_, signature)| &*signature.0);
+    let files: Vec<_> = names.iter().map(|name| &**name).zip(bytes).collect();
     let mut archive = gzip::compress(&tar::write_segment(&files)?)?;
     archive.extend_from_slice(unsigned);
     Ok(archive)

@@ -5,14 +5,18 @@ use std::{fmt, str::FromStr};
 use rsa::{
     Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey,
     pkcs1::DecodeRsaPrivateKey as _,
-    pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePublicKey as _, LineEnding},
+    pkcs8::{
+        DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _,
+        LineEnding, PrivateKeyInfo, SecretDocument,
+    },
     rand_core::CryptoRngCore,
     traits::PublicKeyParts as _,
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::{
-    signature::{Algorithm, Signature},
+    signature::{Algorithm, Signature, SignatureName},
     value::InvalidValue,
 };
 
@@ -32,6 +36,16 @@ pub const MAX_BITS: usize = 4096;
 pub struct KeyName(String);
 
 impl KeyName {
+    /// Names a new key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where `who` is an
+    /// address by custom, and the digits are the seconds since 1970 at which it was `made`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidValue`], if `who` can't be a part of a key name.
+    pub fn new(who: &str, made: u32) -> Result<Self, InvalidValue> {
+        Self::try_from(format!("{who}-{made:08x}.rsa.pub"))
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -84,7 +98,19 @@ pub enum KeyError {
     /// The private key is encrypted.
     #[error("the private key is encrypted; store it decrypted (`openssl rsa -in KEY -out PLAIN`)")]
     Encrypted,
-    /// It is a key of another kind, or none.
+    /// It is the public half.
+    #[error("this is the public key; store the private key that belongs to it")]
+    IsPublic,
+    /// It is a private key that can't make the signatures that apk knows.
+    #[error(
+        "this is {kind} key, but apk checks signatures by RSA keys; make one with \
+         `openssl genrsa 4096`"
+    )]
+    OtherKind {
+        /// The kind, with its article.
+        kind: &'static str,
+    },
+    /// It is none.
     #[error(
         "the text is no RSA private key in PEM form, PKCS #8 (`-----BEGIN PRIVATE KEY-----`) or \
          PKCS #1 (`-----BEGIN RSA PRIVATE KEY-----`)"
@@ -97,7 +123,10 @@ pub enum KeyError {
     )]
     NotAnRsaPublicKey,
     /// The key has fewer than [`MIN_BITS`] or more than [`MAX_BITS`].
-    #[error("the RSA key has {bits} bits instead of {MIN_BITS} to {MAX_BITS}")]
+    #[error(
+        "the RSA key has {bits} bits instead of {MIN_BITS} to {MAX_BITS}; make one with \
+         `openssl genrsa 4096`"
+    )]
     Bits {
         /// Bits of the modulus.
         bits: usize,
@@ -133,9 +162,27 @@ impl SigningKey {
         let key = RsaPrivateKey::from_pkcs8_pem(pem.trim())
             .ok()
             .or_else(|| RsaPrivateKey::from_pkcs1_pem(pem.trim()).ok())
-            .ok_or(KeyError::NotAnRsaKey)?;
+            .ok_or_else(|| other_kind(pem))?;
         check_bits(key.n().bits())?;
         Ok(Self(key))
+    }
+
+    /// Makes a new key of [`MAX_BITS`]. That takes seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unusable`], if the library finds no primes.
+    pub fn generate(random: &mut impl CryptoRngCore) -> Result<Self, KeyError> {
+        RsaPrivateKey::new(random, MAX_BITS).map(Self).map_err(|_| KeyError::Unusable)
+    }
+
+    /// Writes the key in PEM form, PKCS #8 (`PRIVATE KEY`), as `openssl genrsa` does.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unusable`], if the library can't encode the key.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
+        self.0.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Unusable)
     }
 
     /// Returns the public half.
@@ -157,10 +204,27 @@ impl SigningKey {
         message: &[u8],
         random: &mut impl CryptoRngCore,
     ) -> Result<Signature, KeyError> {
-        let (padding, digest) = scheme(algorithm, message);
-        let bytes =
-            self.0.sign_with_rng(random, padding, &digest).map_err(|_| KeyError::Unusable)?;
-        Ok(Signature(bytes))
+        let digest = algorithm.digest(message);
+        let signed = self.0.sign_with_rng(random, padding(algorithm), &digest);
+        signed.map(Signature).map_err(|_| KeyError::Unusable)
+    }
+
+    /// Signs an index with each of [`Algorithm::PUBLISHED`].
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unusable`], if the key is inconsistent.
+    pub fn sign_index(
+        &self,
+        key_name: &KeyName,
+        unsigned: &[u8],
+        random: &mut impl CryptoRngCore,
+    ) -> Result<Vec<(SignatureName, Signature)>, KeyError> {
+        let sign = |algorithm| {
+            let name = SignatureName { algorithm, key_name: key_name.clone() };
+            Ok((name, self.sign(algorithm, unsigned, random)?))
+        };
+        Algorithm::PUBLISHED.into_iter().map(sign).collect()
     }
 }
 
@@ -181,6 +245,18 @@ impl VerifyingKey {
         Ok(Self(key))
     }
 
+    /// Reads a key in DER form, as a key service gives it (SPKI, RFC 5280).
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`], for any other bytes and for a key of another size.
+    pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        let key = RsaPublicKey::from_public_key_der(der);
+        let key = key.map_err(|_| KeyError::NotAnRsaPublicKey)?;
+        check_bits(key.n().bits())?;
+        Ok(Self(key))
+    }
+
     /// Writes the key in PEM form, `PUBLIC KEY`: the only one that every apk reads.
     ///
     /// # Errors
@@ -192,8 +268,45 @@ impl VerifyingKey {
 
     /// Tells whether `signature` is one of `message` by this key.
     pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &Signature) -> bool {
-        let (padding, digest) = scheme(algorithm, message);
-        self.0.verify(padding, &digest, &signature.0).is_ok()
+        self.verifies_digest(algorithm, &algorithm.digest(message), signature)
+    }
+
+    pub(crate) fn verifies_digest(
+        &self,
+        algorithm: Algorithm,
+        digest: &[u8],
+        signature: &Signature,
+    ) -> bool {
+        self.0.verify(padding(algorithm), digest, &signature.0).is_ok()
+    }
+}
+
+/// Says what a text is that is no RSA private key.
+fn other_kind(pem: &str) -> KeyError {
+    const LABELS: [(&str, &str); 4] = [
+        ("EC PARAMETERS-----", "an EC"),
+        ("EC PRIVATE KEY-----", "an EC"),
+        ("DSA PRIVATE KEY-----", "a DSA"),
+        ("OPENSSH PRIVATE KEY-----", "an OpenSSH"),
+    ];
+    // RFC 5480, 3279, 8410 and 4055.
+    const IDENTIFIERS: [(&str, &str); 4] = [
+        ("1.2.840.10045.2.1", "an EC"),
+        ("1.2.840.10040.4.1", "a DSA"),
+        ("1.3.101.112", "an Ed25519"),
+        ("1.2.840.113549.1.1.10", "an RSA-PSS"),
+    ];
+    if pem.contains("PUBLIC KEY-----") {
+        return KeyError::IsPublic;
+    }
+    let document = SecretDocument::from_pem(pem.trim()).ok();
+    let info = document.as_ref().and_then(|(_, der)| der.decode_msg::<PrivateKeyInfo<'_>>().ok());
+    let identifier = info.map(|info| info.algorithm.oid.to_string());
+    let by_identifier = IDENTIFIERS.iter().find(|(known, _)| identifier.as_deref() == Some(*known));
+    let by_label = LABELS.iter().find(|(label, _)| pem.contains(label));
+    match by_identifier.or(by_label) {
+        Some(&(_, kind)) => KeyError::OtherKind { kind },
+        None => KeyError::NotAnRsaKey,
     }
 }
 
@@ -201,9 +314,7 @@ fn check_bits(bits: usize) -> Result<(), KeyError> {
     if (MIN_BITS..=MAX_BITS).contains(&bits) { Ok(()) } else { Err(KeyError::Bits { bits }) }
 }
 
-fn scheme(algorithm: Algorithm, message: &[u8]) -> (Pkcs1v15Sign, Vec<u8>) {
-    let digest = algorithm.digest(message);
-    let padding =
-        Pkcs1v15Sign { hash_len: Some(digest.len()), prefix: algorithm.digest_info().into() };
-    (padding, digest)
+fn padding(algorithm: Algorithm) -> Pkcs1v15Sign {
+    let hash_len = Some(algorithm.digest_length());
+    Pkcs1v15Sign { hash_len, prefix: algorithm.digest_info().into() }
 }

@@ -6,13 +6,13 @@
 //!                                        └ SHA-1 = checksum    └ SHA-256 = `datahash`
 //! ```
 
-use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     checksum::{DataHash, PullChecksum},
     gzip::{GzipStream, NotGzip},
     package_info::{PackageInfo, PackageInfoError},
+    signature::{ControlDigest, PackageSignature, Signature, SignatureName},
     tar::{Bodies, Entry, Scan, Scanner},
     value::Excerpt,
 };
@@ -45,6 +45,8 @@ pub struct Package {
     pub size: u64,
     /// Whether it installs a file or runs a script.
     pub has_content: bool,
+    /// Its signatures of kinds that we know, in the order of a client's search.
+    pub signatures: Vec<PackageSignature>,
 }
 
 /// Why a file is not a package that may be listed.
@@ -172,13 +174,14 @@ pub struct PackageReader {
     inflated: u64,
     tar: Scanner,
     signatures_sections: usize,
+    signatures: Vec<(SignatureName, Signature)>,
     part: Part,
 }
 
 enum Part {
     /// A signatures section or the control section.
     Leading {
-        sha1: Sha1,
+        digest: ControlDigest,
     },
     Data {
         control: Control,
@@ -196,6 +199,7 @@ struct Control {
     info: PackageInfo,
     checksum: PullChecksum,
     has_scripts: bool,
+    signatures: Vec<PackageSignature>,
 }
 
 impl Default for PackageReader {
@@ -215,7 +219,8 @@ impl PackageReader {
             inflated: 0,
             tar: Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES),
             signatures_sections: 0,
-            part: Part::Leading { sha1: Sha1::new() },
+            signatures: Vec::new(),
+            part: Part::Leading { digest: ControlDigest::default() },
         }
     }
 
@@ -269,6 +274,7 @@ impl PackageReader {
             checksum: control.checksum,
             size: self.size,
             has_content: has_files || control.has_scripts,
+            signatures: control.signatures,
         })
     }
 
@@ -309,7 +315,7 @@ impl PackageReader {
         let consumed = bytes.get(..fed.consumed).unwrap_or(bytes);
         self.stream_length += consumed.len() as u64;
         match &mut self.part {
-            Part::Leading { sha1 } => sha1.update(consumed),
+            Part::Leading { digest } => digest.update(consumed),
             Part::Data { sha256, .. } => sha256.update(consumed),
             Part::End { .. } => {}
         }
@@ -321,15 +327,15 @@ impl PackageReader {
 
     fn end_section(&mut self, section: Section) -> Result<(), PackageError> {
         let next = Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES);
-        let scan = std::mem::replace(&mut self.tar, next)
+        let mut scan = std::mem::replace(&mut self.tar, next)
             .finish()
             .map_err(|source| PackageError::Tar { section, source })?;
         self.stream = GzipStream::new();
         self.stream_length = 0;
         self.inflated = 0;
-        let next = Part::Leading { sha1: Sha1::new() };
+        let next = Part::Leading { digest: ControlDigest::default() };
         self.part = match std::mem::replace(&mut self.part, next) {
-            Part::Leading { sha1 } => self.end_leading(sha1, &scan)?,
+            Part::Leading { digest } => self.end_leading(digest, &mut scan)?,
             Part::Data { control, sha256 } => Part::End {
                 control,
                 data_hash: DataHash::new(sha256.finalize().into()),
@@ -340,7 +346,11 @@ impl PackageReader {
         Ok(())
     }
 
-    fn end_leading(&mut self, sha1: Sha1, scan: &Scan) -> Result<Part, PackageError> {
+    fn end_leading(
+        &mut self,
+        digest: ControlDigest,
+        scan: &mut Scan,
+    ) -> Result<Part, PackageError> {
         if scan.entries.first().is_some_and(belongs_to_index) {
             return Err(PackageError::IsAnIndex);
         }
@@ -352,17 +362,27 @@ impl PackageReader {
             if self.signatures_sections > MAX_SIGNATURES_SECTIONS {
                 return Err(PackageError::TooManySignatures);
             }
+            self.signatures.extend(scan.entries.drain(..).filter_map(read_signature));
             self.tar = Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES).after(scan.zero_blocks);
-            return Ok(Part::Leading { sha1: Sha1::new() });
+            return Ok(Part::Leading { digest: ControlDigest::of_signatures(&self.signatures) });
         }
-        let checksum = PullChecksum::new(sha1.finalize().into());
-        let control = read_control(&scan.entries, checksum)?;
+        let control = read_control(&scan.entries, digest, std::mem::take(&mut self.signatures))?;
         self.tar = Scanner::new(Bodies::Skip, MAX_DATA_ENTRIES).after(scan.zero_blocks);
         Ok(Part::Data { control, sha256: Sha256::new() })
     }
 }
 
-fn read_control(entries: &[Entry], checksum: PullChecksum) -> Result<Control, PackageError> {
+/// Returns a signature that a client would look at.
+fn read_signature(entry: Entry) -> Option<(SignatureName, Signature)> {
+    let name = SignatureName::parse(&entry.path)?;
+    (entry.body.len() <= Signature::MAX_LENGTH).then_some((name, Signature::from(entry.body)))
+}
+
+fn read_control(
+    entries: &[Entry],
+    digest: ControlDigest,
+    signatures: Vec<(SignatureName, Signature)>,
+) -> Result<Control, PackageError> {
     if let Some(entry) = entries.iter().find(|entry| !belongs_to_control(entry)) {
         return Err(PackageError::ControlEntry { path: Excerpt::of(&entry.path) });
     }
@@ -370,7 +390,9 @@ fn read_control(entries: &[Entry], checksum: PullChecksum) -> Result<Control, Pa
     let [info] = infos.as_slice() else {
         return Err(PackageError::PackageInfoCount { count: infos.len() });
     };
-    Ok(Control { info: PackageInfo::parse(&info.body)?, checksum, has_scripts: entries.len() > 1 })
+    let info = PackageInfo::parse(&info.body)?;
+    let (checksum, signatures) = digest.finish(signatures);
+    Ok(Control { info, checksum, has_scripts: entries.len() > 1, signatures })
 }
 
 fn belongs_to_index(entry: &Entry) -> bool {

@@ -1,17 +1,19 @@
-//! The AWS edge: S3 and SSM behind the ports of `alpinist-repository`, and the entry point of a
+//! The AWS edge: S3, SSM and KMS behind the ports of `alpinist-repository`, and the entry point of a
 //! Lambda function.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`s3`] | [`s3::S3Store`], the bucket |
-//! | [`ssm`] | [`ssm::SsmKeyStore`], the signing key |
+//! | [`keys`] | [`keys::AwsKeyStore`], the signing keys in SSM and KMS |
 //! | [`lambda`] | [`lambda::run`]: requests in, responses and diagnostics out |
 //! | [`config`] | what the environment says |
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
 pub mod config;
+pub mod keys;
 pub mod lambda;
 pub mod s3;
-pub mod ssm;
 
 mod error;
 
@@ -20,7 +22,15 @@ pub async fn s3_client() -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::new(&aws_config::load_from_env().await)
 }
 
-/// Returns a client of SSM for the credentials and the region of the environment.
-pub async fn ssm_client() -> aws_sdk_ssm::Client {
-    aws_sdk_ssm::Client::new(&aws_config::load_from_env().await)
+/// Returns the signing keys that the environment names. From then on, the process leaves no core dump,
+/// and no other process of its user can read its memory (prctl(2), `PR_SET_DUMPABLE`).
+///
+/// # Errors
+///
+/// [`config::InvalidVariable`]; an error of the system, if it does not forbid core dumps.
+pub async fn key_store() -> Result<keys::AwsKeyStore, lambda_runtime::Error> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let config = aws_config::load_from_env().await;
+    let (ssm, kms) = (aws_sdk_ssm::Client::new(&config), aws_sdk_kms::Client::new(&config));
+    Ok(keys::AwsKeyStore::new(ssm, kms, config::signing_keys()?))
 }

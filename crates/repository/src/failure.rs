@@ -93,16 +93,9 @@ pub enum Failure {
         /// How.
         source: SnapshotError,
     },
-    /// A parameter is missing or can't be read.
+    /// A key is missing, can't be read or does not sign.
     #[error("the index can't be signed")]
-    Key {
-        /// The parameter of the private key.
-        private_key: String,
-        /// The parameter of the key name.
-        key_name: String,
-        /// Which, and how.
-        source: KeyStoreError,
-    },
+    Key(#[source] KeyStoreError),
     /// The private key is unusable.
     #[error("the parameter {parameter} holds no usable private key")]
     PrivateKey {
@@ -110,6 +103,28 @@ pub enum Failure {
         parameter: String,
         /// What is wrong with it.
         source: KeyError,
+    },
+    /// A key service's key is unusable.
+    #[error("the key {key} can't sign indexes")]
+    RemoteKey {
+        /// Its name in the service.
+        key: String,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+    /// A private key does not sign.
+    #[error("the private key of {key_name} does not sign")]
+    Unsigned {
+        /// The key name.
+        key_name: String,
+        /// Why.
+        source: KeyError,
+    },
+    /// Two keys have one name.
+    #[error("both keys are called {key_name}")]
+    SameKeyName {
+        /// The name.
+        key_name: String,
     },
     /// The public key can't be derived.
     #[error("the public key {key_name} can't be derived from the private key")]
@@ -193,11 +208,12 @@ impl Failure {
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
             Self::StagedDamaged { .. } => FailureKind::Conflict,
-            Self::Key { source: KeyStoreError::Store(error), .. } | Self::Store(error) => {
-                store_kind(error)
-            }
-            Self::Key { .. }
+            Self::Key(KeyStoreError::Store(error)) | Self::Store(error) => store_kind(error),
+            Self::Key(_)
             | Self::PrivateKey { .. }
+            | Self::RemoteKey { .. }
+            | Self::Unsigned { .. }
+            | Self::SameKeyName { .. }
             | Self::PublicKey { .. }
             | Self::KeyNameTaken { .. }
             | Self::KeyName { .. }
@@ -219,11 +235,31 @@ impl Failure {
                 r#"Start another execution with {"bucket": …, "key": …}."#.to_owned()
             }
             Self::Superseded { .. } | Self::StagedDamaged { .. } => GOES_ON.to_owned(),
-            Self::Key { private_key, key_name, source: KeyStoreError::Missing { .. } } => format!(
-                "Put {private_key} (SecureString: the RSA private key in PEM form) and {key_name} \
-                 (String: the file name of the public key under /etc/apk/keys), then redrive this \
-                 execution."
+            Self::Key(KeyStoreError::Missing { private_key: Some(private_key), key_name, .. }) => {
+                format!(
+                    "Put {private_key} (SecureString: the RSA private key in PEM form) and \
+                     {key_name} (String: the file name of the public key under /etc/apk/keys), then \
+                     redrive this execution."
+                )
+            }
+            Self::Key(KeyStoreError::Missing { private_key: None, key_name, .. }) => format!(
+                "Put {key_name} (String: the file name of the public key under /etc/apk/keys), then \
+                 redrive this execution."
             ),
+            Self::Key(KeyStoreError::Unusable { .. }) | Self::RemoteKey { .. } => {
+                "The key must exist and be enabled in the region of the stack, with the usage \
+                 SIGN_VERIFY and the specification RSA_2048, RSA_3072 or RSA_4096. Mend that, or deploy \
+                 the stack with another SigningKey, then redrive this execution."
+                    .to_owned()
+            }
+            Self::SameKeyName { .. } => {
+                "Give one of the two keys another name, since a client knows one key by a name, then \
+                 redrive this execution."
+                    .to_owned()
+            }
+            Self::Unsigned { .. } => "The key's numbers do not belong together: put another private \
+                                      key, then redrive this execution."
+                .to_owned(),
             Self::PrivateKey { parameter, .. } | Self::KeyName { parameter, .. } => {
                 format!("Put another value into {parameter}, then redrive this execution.")
             }
@@ -244,9 +280,7 @@ impl Failure {
                  {\"only_stale\": true}."
                     .to_owned()
             }
-            Self::Key { source: KeyStoreError::Store(error), .. } | Self::Store(error) => {
-                store_remedy(error)
-            }
+            Self::Key(KeyStoreError::Store(error)) | Self::Store(error) => store_remedy(error),
         }
     }
 }

@@ -6,11 +6,12 @@
 //! | [`message`] | what travels between them through the state machine |
 //! | [`failure`] | what they tell the state machine when they can't go on |
 //! | [`refusal`] | why a package may not be listed, and what to do about it |
+//! | [`trust`] | whose packages are listed |
 //! | [`finding`] | what a reindex finds |
 //! | [`location`] | the layout of the bucket |
 //! | [`snapshot`] | an index with the objects it was made from: what is staged and remembered |
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
-//! | [`port`] | what the steps need of a bucket and of a key store |
+//! | [`port`] | what the steps need of a bucket and of the keys |
 //!
 //! An event is a hint that something changed, never a fact: each step looks at the bucket as it is
 //! now. What keeps concurrent executions apart are preconditions on three kinds of objects:
@@ -42,8 +43,10 @@ pub mod port;
 pub mod refusal;
 pub mod snapshot;
 pub mod step;
+pub mod trust;
 
 mod claim;
 mod fragment;
 mod listing;
 mod remembered;
+mod signer;

@@ -4,12 +4,17 @@
 //! <branch>/<repository>/<architecture>/<name>-<version>.apk     a package
 //! <branch>/<repository>/<architecture>/<name>-<version>.index   its fragment
 //! <branch>/<repository>/<architecture>/APKINDEX.tar.gz          the index
+//! <key name>                                                    a public key of the repository
+//! .alpinist/trusted-keys/<key name>                             that of somebody who builds packages
 //! .alpinist/published/…, .alpinist/claims/…, .alpinist/reindex/…   internal
 //! ```
 
 use std::{fmt, str::FromStr};
 
-use alpinist_apk::value::{Architecture, Excerpt, InvalidValue};
+use alpinist_apk::{
+    key::KeyName,
+    value::{Architecture, Excerpt, InvalidValue},
+};
 
 use crate::snapshot::Generation;
 
@@ -103,6 +108,11 @@ impl fmt::Display for RepositoryPrefix {
 /// Returns the prefix of all that a run of the reindex writes about itself.
 pub fn reindex_prefix(run: &str) -> String {
     format!(".alpinist/reindex/{run}/")
+}
+
+/// Returns the key of the object that makes a public key one that packages may be signed by.
+pub fn trusted_key(name: &KeyName) -> String {
+    format!(".alpinist/trusted-keys/{name}")
 }
 
 /// The key of a package.

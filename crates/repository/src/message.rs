@@ -11,6 +11,7 @@ use crate::{
     port::ETag,
     refusal::Refusal,
     snapshot::Generation,
+    trust::SignedBy,
 };
 
 /// The package that an execution is about.
@@ -38,6 +39,9 @@ pub struct Reindex {
     /// Whether packages whose fragment describes them already are passed over.
     #[serde(default)]
     pub only_stale: bool,
+    /// Whether indexes that are right are signed and published again, for the sake of other keys.
+    #[serde(default)]
+    pub sign: bool,
 }
 
 /// Says that a bucket or key can't exist in S3.
@@ -99,6 +103,9 @@ pub struct Accepted {
     pub package: ETag,
     /// Its index entry.
     pub entry: IndexEntry,
+    /// Who signed it, if that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<SignedBy>,
 }
 
 /// Why a package may not be listed, which fails the execution once the index is right.
@@ -159,6 +166,9 @@ pub struct Written {
     /// Why the package was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalReport>,
+    /// Who signed the package, if that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<SignedBy>,
 }
 
 /// A fragment, and the package that it describes.
@@ -272,7 +282,8 @@ mod tests {
     #[test]
     fn what_was_written_or_aggregated_is_a_request_to_aggregate() {
         let target = Target { bucket: "packages".into(), key: "k".into(), reindex: None };
-        let written = Written { target, fragment: None, changed: true, refusal: None };
+        let written =
+            Written { target, fragment: None, changed: true, refusal: None, signed_by: None };
         let json = serde_json::to_string(&written).unwrap();
         let request: Aggregated = serde_json::from_str(&json).unwrap();
         assert_eq!(request, Aggregated::from(written.clone()));

@@ -211,21 +211,49 @@ pub async fn read<S: ObjectStore>(
     Ok(Some(Object { info, body: bytes }))
 }
 
-/// The texts of the two parameters that make a signing key.
-pub struct KeyTexts {
-    /// The private key in PEM form.
-    pub private_key: Zeroizing<String>,
+/// A key that signs indexes, as it is kept.
+#[derive(Debug)]
+pub struct KeptKey {
+    /// The parameter that holds the key name.
+    pub name_parameter: String,
     /// The key name.
     pub name: String,
+    /// The key itself.
+    pub material: KeyMaterial,
 }
 
-impl fmt::Debug for KeyTexts {
+/// The private half of a key, or where it is.
+pub enum KeyMaterial {
+    /// It can be read.
+    Pem {
+        /// The parameter that holds it.
+        parameter: String,
+        /// The private key in PEM form.
+        pem: Zeroizing<String>,
+    },
+    /// It never leaves its service, which signs by itself.
+    Remote {
+        /// The name of the key in the service.
+        key: String,
+        /// The public half in DER form.
+        public_key: Vec<u8>,
+    },
+}
+
+impl fmt::Debug for KeyMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyTexts").field("name", &self.name).finish_non_exhaustive()
+        match self {
+            Self::Pem { parameter, .. } => {
+                f.debug_struct("Pem").field("parameter", parameter).finish_non_exhaustive()
+            }
+            Self::Remote { key, .. } => {
+                f.debug_struct("Remote").field("key", key).finish_non_exhaustive()
+            }
+        }
     }
 }
 
-/// Why the key can't be read.
+/// Why a key can't be read or does not sign.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyStoreError {
@@ -234,20 +262,33 @@ pub enum KeyStoreError {
     Missing {
         /// Its name.
         parameter: String,
+        /// The parameter for the private key, unless that is in a key service.
+        private_key: Option<String>,
+        /// The parameter for its name.
+        key_name: String,
+    },
+    /// A key service can't use the key.
+    #[error("the key {key} can't be used")]
+    Unusable {
+        /// The name of the key in the service.
+        key: String,
+        /// What the service said.
+        source: Cause,
     },
     /// The store did not answer.
     #[error("the signing key can't be read")]
     Store(#[from] StoreError),
 }
 
-/// Keeps the signing key.
+/// Keeps the keys that sign indexes.
 pub trait KeyStore: Send + Sync {
-    /// Returns the key as it is now.
-    fn key(&self) -> impl Future<Output = Result<KeyTexts, KeyStoreError>> + Send;
+    /// Returns the keys as they are now: one, or two while one takes the place of the other.
+    fn keys(&self) -> impl Future<Output = Result<Vec<KeptKey>, KeyStoreError>> + Send;
 
-    /// The name of the parameter that holds the private key, for messages.
-    fn private_key_parameter(&self) -> &str;
-
-    /// The name of the parameter that holds the key name, for messages.
-    fn key_name_parameter(&self) -> &str;
+    /// Lets a key service sign a SHA-256 with one of its keys: RSASSA-PKCS1-v1_5 (RFC 8017, 8.2).
+    fn sign(
+        &self,
+        key: &str,
+        sha256: [u8; 32],
+    ) -> impl Future<Output = Result<Vec<u8>, KeyStoreError>> + Send;
 }

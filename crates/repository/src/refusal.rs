@@ -2,6 +2,7 @@
 
 use alpinist_apk::{
     entry::EntryError,
+    key::KeyName,
     package::PackageError,
     value::{Architecture, Excerpt},
 };
@@ -36,6 +37,18 @@ pub enum Refusal {
         /// What the key says.
         directory: Architecture,
     },
+    /// A trusted key is said to have signed it, and has not.
+    #[error("its signature by {key_name} is wrong: it was not made with that key for this package")]
+    Signature {
+        /// The name of the key.
+        key_name: KeyName,
+    },
+    /// No trusted key is said to have signed it, which `PackageSignatures` requires.
+    #[error("it is not signed by a trusted key, but by {}", listed(.by))]
+    NotSigned {
+        /// The names of the keys that are said to have signed it.
+        by: Vec<KeyName>,
+    },
     /// Its entry would harm the index.
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -56,9 +69,25 @@ impl Refusal {
             Self::Architecture { package, .. } => {
                 format!("Upload it to the directory of {package}, and delete this object.")
             }
+            Self::Signature { .. } => {
+                "Sign it anew with that key. If it had been, it was changed since: find out by whom."
+                    .to_owned()
+            }
+            Self::NotSigned { .. } => {
+                "Sign it with a trusted key, or trust that of its signer: put the public key under its \
+                 name into .alpinist/trusted-keys/, then start an execution for the package."
+                    .to_owned()
+            }
             Self::Entry(_) => "Shorten its description or its lists of dependencies.".to_owned(),
             Self::Package(error) => package_remedy(error).to_owned(),
         }
+    }
+}
+
+fn listed(names: &[KeyName]) -> String {
+    match names {
+        [] => "nobody".to_owned(),
+        names => names.iter().map(KeyName::as_str).collect::<Vec<_>>().join(", "),
     }
 }
 

@@ -1,16 +1,17 @@
 //! `ExtractMetadata`: reads a package and makes its index entry.
 
-use alpinist_aws::{lambda, s3::S3Store};
+use alpinist_aws::{config, lambda, s3::S3Store};
 use alpinist_repository::{message::Target, step};
 use lambda_runtime::{Error, tracing};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
+    let signatures = config::package_signatures()?;
     let client = alpinist_aws::s3_client().await;
     lambda::run(async |target: Target| {
         let store = S3Store::new(client.clone(), &target.bucket);
-        step::extract(&store, target).await
+        step::extract(&store, signatures, target).await
     })
     .await
 }

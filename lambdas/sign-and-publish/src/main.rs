@@ -1,6 +1,6 @@
 //! `SignAndPublish`: signs the staged index and publishes it.
 
-use alpinist_aws::{config::KeyParameters, lambda, s3::S3Store, ssm::SsmKeyStore};
+use alpinist_aws::{lambda, s3::S3Store};
 use alpinist_repository::{message::Aggregated, step};
 use lambda_runtime::{Error, tracing};
 use rand_core::OsRng;
@@ -9,7 +9,7 @@ use rand_core::OsRng;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let client = alpinist_aws::s3_client().await;
-    let keys = SsmKeyStore::new(alpinist_aws::ssm_client().await, KeyParameters::from_env()?);
+    let keys = alpinist_aws::key_store().await?;
     lambda::run(async |request: Aggregated| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
         step::publish(&store, &keys, &mut OsRng, request).await

@@ -106,6 +106,28 @@ fn each_real_package_has_the_entry_that_apk_index_writes() {
 }
 
 #[test]
+fn each_real_package_is_signed_by_the_key_that_it_names() {
+    if fixtures_are_absent() {
+        return;
+    }
+    let names: Vec<_> = fs::read_dir(fixtures().join("keys"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut signed = 0;
+    for (stem, bytes) in packages() {
+        for signature in read(&bytes).unwrap().signatures {
+            let claimed = signature.name.key_name.to_string();
+            let found: Vec<_> = names.iter().filter(|name| signature.is_by(&key(name))).collect();
+            let expected: Vec<_> = names.iter().filter(|name| **name == claimed).collect();
+            assert_eq!(found, expected, "{stem}");
+            signed += found.len();
+        }
+    }
+    assert!(signed > 0, "some are signed by a key that lies beside them");
+}
+
+#[test]
 fn real_packages_are_the_same_in_small_pieces() {
     if fixtures_are_absent() {
         return;

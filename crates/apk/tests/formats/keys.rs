@@ -12,7 +12,7 @@ use rstest::{Context, rstest};
 
 use crate::support::{
     chain,
-    openssl::{KEY, pem, signing_key},
+    openssl::{KEY, openssl, pem, signing_key},
 };
 
 const EC: [&str; 3] = ["genpkey", "-algorithm", "EC"];
@@ -20,6 +20,14 @@ const P256: [&str; 2] = ["-pkeyopt", "ec_paramgen_curve:P-256"];
 const AES: [&str; 3] = ["-aes256", "-passout", "pass:secret"];
 
 static PKCS1: LazyLock<String> = LazyLock::new(|| pem(&["rsa", "-traditional"], &KEY));
+
+/// The path of parameters for DSA keys.
+fn dsa_parameters() -> String {
+    let path = std::env::temp_dir().join(format!("alpinist-dsa-{}.pem", std::process::id()));
+    let path = path.to_str().unwrap().to_owned();
+    openssl(&["dsaparam", "-out", &path, "1024"], b"");
+    path
+}
 
 fn public(private: &str) -> String {
     pem(&["rsa", "-pubout"], private)
@@ -52,6 +60,9 @@ fn a_key_that_was_pasted_is_read(
 #[case::encrypted_pkcs1(pem(&[&["rsa", "-traditional"][..], &AES].concat(), &KEY))]
 #[case::elliptic_curve_pkcs8(pem(&[EC.as_slice(), &P256].concat(), ""))]
 #[case::elliptic_curve_sec1(pem(&["ecparam", "-name", "prime256v1", "-genkey", "-noout"], ""))]
+#[case::dsa(pem(&["gendsa", &dsa_parameters()], ""))]
+#[case::ed25519(pem(&["genpkey", "-algorithm", "ed25519"], ""))]
+#[case::rsa_pss(pem(&["genpkey", "-algorithm", "RSA-PSS"], ""))]
 #[case::public_key(public(&KEY))]
 #[case::cut_off(KEY[..800].to_owned())]
 #[case::of_1024_bits(pem(&["genrsa", "1024"], ""))]
@@ -84,6 +95,27 @@ fn another_public_key_is_refused(#[case] pem: String) {
 fn a_public_key_of_1024_bits_is_refused() {
     let pem = public(&pem(&["genrsa", "1024"], ""));
     assert_eq!(VerifyingKey::from_pem(&pem), Err(KeyError::Bits { bits: 1024 }));
+}
+
+#[test]
+fn a_key_that_was_made_here_is_one_for_openssl() {
+    let key = SigningKey::generate(&mut OsRng).unwrap();
+    let private = key.to_pem().unwrap();
+    let text = pem(&["rsa", "-noout", "-text", "-check"], &private);
+    assert!(text.contains("Private-Key: (4096 bit, 2 primes)"), "{text}");
+    assert!(text.contains("RSA key ok"), "{text}");
+    assert_eq!(public(&private), key.verifying_key().to_pem().unwrap());
+    assert_eq!(SigningKey::from_pem(&private).unwrap().verifying_key(), key.verifying_key());
+}
+
+#[test]
+fn a_new_key_is_named_as_abuild_keygen_names_it() {
+    let name = KeyName::new("ops@example.com", 0x5f3c_2a1b).unwrap();
+    assert_eq!(name.as_str(), "ops@example.com-5f3c2a1b.rsa.pub");
+    assert_eq!(KeyName::new("me", 1).unwrap().as_str(), "me-00000001.rsa.pub");
+    for who in ["a/b", ".hidden", "a b", "\u{e9}", &"x".repeat(64)] {
+        assert!(KeyName::new(who, 1).is_err(), "{who}");
+    }
 }
 
 #[test]
@@ -136,7 +168,7 @@ fn a_key_name_is_a_file_name_that_apk_loads(#[case] name: &str, #[case] valid: b
 #[case(".SIGN.RSA.melange.rsa.pub", Some(Algorithm::RsaSha1))]
 #[case(".SIGN.RSA256.melange.rsa.pub", Some(Algorithm::RsaSha256))]
 #[case(".SIGN.RSA512.melange.rsa.pub", Some(Algorithm::RsaSha512))]
-#[case(".SIGN.DSA.melange.rsa.pub", None)]
+#[case(".SIGN.DSA.melange.rsa.pub", Some(Algorithm::DsaSha1))]
 #[case(".SIGN.RSA1.melange.rsa.pub", None)]
 #[case(".SIGN.RSA.keys/melange.rsa.pub", None)]
 #[case(".SIGN.RSA", None)]

@@ -8,6 +8,7 @@
 //! | `chunks` | the pieces in which a package arrives |
 //! | `properties` | arbitrary values and bytes |
 //! | `keys` | keys made by `openssl` |
+//! | `signatures` | signatures of packages, made by `openssl` |
 //! | `publication` | the signed index that we write, and indexes that a client would refuse |
 
 #[cfg(test)]
@@ -24,5 +25,7 @@ mod properties;
 mod publication;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod signatures;
 #[cfg(test)]
 mod support;

@@ -17,7 +17,7 @@ use tar::EntryType;
 
 use crate::support::{
     chain,
-    openssl::{key_name, openssl, pem, signing_key},
+    openssl::{key_name, openssl, pem, signed, signing_key},
     tar::{BLOCK, end_of_archive, entries, file, gzip, patched, streams},
 };
 
@@ -37,7 +37,7 @@ fn unsigned() -> Vec<u8> {
 }
 
 fn sign(unsigned: &[u8]) -> Vec<u8> {
-    archive::sign(unsigned, &signing_key(), &key_name(), &mut OsRng).unwrap()
+    signed(unsigned, &key_name())
 }
 
 fn paths(tar: &[u8]) -> Vec<String> {
@@ -72,7 +72,7 @@ fn a_signed_index_has_the_stronger_signature_first_and_only_one_end_of_archive()
 #[test]
 fn the_longest_key_name_fits_a_header() {
     let name: KeyName = format!("{}.rsa.pub", "k".repeat(72)).parse().unwrap();
-    let signed = archive::sign(&unsigned(), &signing_key(), &name, &mut OsRng).unwrap();
+    let signed = signed(&unsigned(), &name);
     let (_, tar) = &streams(&signed)[0];
     assert_eq!(paths(tar), [format!(".SIGN.RSA256.{name}"), format!(".SIGN.RSA.{name}")]);
 }

@@ -2,13 +2,12 @@
 
 use alpinist_apk::{archive, index::Index, package::PackageError};
 use insta::assert_snapshot;
-use rand_core::OsRng;
 use rstest::{Context, rstest};
 use tar::EntryType;
 
 use crate::support::{
     chain,
-    openssl::{key_name, signing_key},
+    openssl::{key_name, signed},
     package::{Parts, Sections},
     read,
     tar::{BLOCK, end_of_archive, entry, file, gzip, patched, pax},
@@ -98,7 +97,7 @@ fn unsigned_index() -> Vec<u8> {
 }
 
 fn signed_index() -> Vec<u8> {
-    archive::sign(&unsigned_index(), &signing_key(), &key_name(), &mut OsRng).unwrap()
+    signed(&unsigned_index(), &key_name())
 }
 
 #[rstest]

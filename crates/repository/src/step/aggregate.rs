@@ -113,9 +113,11 @@ async fn make<S: ObjectStore>(
     let snapshot = collect(store, prefix, &listing, &mut remembered, own, generation).await?;
     let is_same = remembered.is_empty() && snapshot.len() == before;
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
-    let next = Next { etag, generation, published, is_fence };
+    let reindex = written.target.reindex.as_ref();
+    let is_to_be_signed = reindex.is_some_and(|reindex| reindex.sign);
+    let next = Next { etag, generation, published, is_fence, is_to_be_signed };
     let made = next.put(store, prefix, &snapshot).await?;
-    if let Some(Reindex { run, .. }) = &written.target.reindex {
+    if let Some(Reindex { run, sign: false, .. }) = reindex {
         let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
         finding::note_repository(store, run, prefix, &found).await?;
     }
@@ -129,6 +131,8 @@ struct Next {
     published: Option<ObjectInfo>,
     /// Whether the snapshot is to be replaced even if the published index is right.
     is_fence: bool,
+    /// Whether the published index is to be signed again even if it is right.
+    is_to_be_signed: bool,
 }
 
 impl Next {
@@ -140,7 +144,9 @@ impl Next {
     ) -> Result<Made, Failure> {
         let digest = snapshot.digest(prefix);
         let is_right = match &self.published {
-            Some(published) => published.attributes.get(DIGEST) == Some(&digest),
+            Some(published) => {
+                !self.is_to_be_signed && published.attributes.get(DIGEST) == Some(&digest)
+            }
             None => snapshot.is_empty(),
         };
         if is_right && !self.is_fence {

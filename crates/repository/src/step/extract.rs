@@ -13,20 +13,29 @@ use crate::{
     plus_copy,
     port::{self, Object, ObjectBody, ObjectStore, StoreError},
     refusal::Refusal,
+    trust::{self, PackageSignatures},
 };
 
-/// Reads the package as it is now, checks it, and makes its index entry. That it is gone or may not be
+/// Reads the package as it is now, checks it and its signatures, and makes its index entry. That it is gone or may not be
 /// listed is no failure: its fragment and its entry will go, too.
 ///
 /// # Errors
 ///
 /// [`Failure::Store`], if it can't be read.
-pub async fn extract<S: ObjectStore>(store: &S, target: Target) -> Result<Extracted, Failure> {
-    let found = find(store, &target).await?;
+pub async fn extract<S: ObjectStore>(
+    store: &S,
+    signatures: PackageSignatures,
+    target: Target,
+) -> Result<Extracted, Failure> {
+    let found = find(store, signatures, &target).await?;
     Ok(Extracted { target, found })
 }
 
-async fn find<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failure> {
+async fn find<S: ObjectStore>(
+    store: &S,
+    signatures: PackageSignatures,
+    target: &Target,
+) -> Result<Found, Failure> {
     if let Ok(Subject::Index(prefix)) = target.key.parse() {
         info!(%prefix, "the index is to be made again");
         return Ok(Found::Nothing);
@@ -45,17 +54,21 @@ async fn find<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failu
         return Ok(Found::Nothing);
     }
     let package = object.info.etag.clone();
-    let entry = match key {
-        Ok(key) => {
-            let read = read_package(object).await?;
-            read.map_err(Refusal::from).and_then(|package| make_entry(&key, package))
-        }
+    let read = match key {
+        Ok(key) => read_package(object).await?.map(|read| (key, read)).map_err(Refusal::from),
         Err(error) => Err(error.into()),
     };
-    Ok(match entry {
-        Ok(entry) => {
-            info!(key = target.key, %package, "package accepted");
-            Found::Accepted(Box::new(Accepted { package, entry }))
+    let outcome = match read {
+        Ok((key, read)) => {
+            let judged = trust::judge(store, signatures, &read).await?;
+            judged.and_then(|signed_by| Ok((make_entry(&key, read)?, signed_by)))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    Ok(match outcome {
+        Ok((entry, signed_by)) => {
+            info!(key = target.key, %package, ?signed_by, "package accepted");
+            Found::Accepted(Box::new(Accepted { package, entry, signed_by }))
         }
         Err(refusal) => {
             let report = RefusalReport::new(&target.key, package, &refusal);

@@ -1,7 +1,7 @@
 use alpinist_apk::{
     archive::{self, IndexArchive},
     index::Index,
-    key::{KeyName, SigningKey, VerifyingKey},
+    key::VerifyingKey,
 };
 use rand_core::CryptoRngCore;
 use tracing::info;
@@ -11,21 +11,23 @@ use crate::{
     location::{RepositoryPrefix, Subject},
     message::{Aggregated, Published, PublishedIndex, Staged},
     port::{self, Attributes, ETag, KeyStore, NewObject, ObjectStore, Precondition, StoreError},
+    signer::Signer,
     snapshot::{self, SnapshotReader},
     step::DIGEST,
+    trust::MAX_KEY_LENGTH,
 };
 
 /// Signs the staged index and publishes it, if the published one is still the one that it was made
 /// to replace.
 ///
 /// What is signed was built here, from entries that were parsed strictly, and is read and verified
-/// as a client would before it is published. The public key is published first.
+/// as a client would before it is published. The public keys are published first. While there are two
+/// keys, both sign: a client needs one of them.
 ///
 /// # Errors
 ///
 /// [`Failure::Store`] with a conflict, if somebody else published or changed anything meanwhile;
-/// [`Failure::Key`] and its like, if the signing key is missing or
-/// unusable. Whatever fails before the publication leaves the old index.
+/// [`Failure::Key`] and its like, if a signing key is missing or unusable. Whatever fails before the publication leaves the old index.
 pub async fn publish<S: ObjectStore>(
     store: &S,
     keys: &impl KeyStore,
@@ -37,10 +39,12 @@ pub async fn publish<S: ObjectStore>(
     let (subject, staged) =
         subject.ok_or_else(|| Failure::NothingStaged { key: written.target.key.clone() })?;
     let prefix = subject.prefix();
-    let (signing_key, key_name) = signing_key(keys).await?;
+    let signers = Signer::read_all(keys).await?;
     let (digest, index) = read_staged(store, prefix, &staged).await?;
-    let signed = sign(prefix, &index, &signing_key, &key_name, random)?;
-    publish_key(store, &signing_key, &key_name).await?;
+    let signed = sign(prefix, &index, keys, &signers, random).await?;
+    for signer in &signers {
+        publish_key(store, signer).await?;
+    }
     let etag = replace(store, prefix, digest, signed, staged).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
     info!(index = index.key, packages = index.packages, "index published");
@@ -66,58 +70,41 @@ async fn read_staged<S: ObjectStore>(
     Ok((digest, reader.into_snapshot().into_index()))
 }
 
-async fn signing_key(keys: &impl KeyStore) -> Result<(SigningKey, KeyName), Failure> {
-    let texts = keys.key().await.map_err(|source| Failure::Key {
-        private_key: keys.private_key_parameter().to_owned(),
-        key_name: keys.key_name_parameter().to_owned(),
-        source,
-    })?;
-    let signing_key = SigningKey::from_pem(&texts.private_key).map_err(|source| {
-        Failure::PrivateKey { parameter: keys.private_key_parameter().to_owned(), source }
-    })?;
-    let key_name = texts.name.trim().parse().map_err(|source| Failure::KeyName {
-        parameter: keys.key_name_parameter().to_owned(),
-        source,
-    })?;
-    Ok((signing_key, key_name))
-}
-
-/// Builds and signs `APKINDEX.tar.gz`, and looks at it as a client will.
-fn sign(
+/// Builds and signs `APKINDEX.tar.gz`, and looks at it as each client will.
+async fn sign(
     prefix: &RepositoryPrefix,
     index: &Index,
-    signing_key: &SigningKey,
-    key_name: &KeyName,
+    keys: &impl KeyStore,
+    signers: &[Signer],
     random: &mut impl CryptoRngCore,
 ) -> Result<Vec<u8>, Failure> {
     let failed = |source| Failure::Archive { prefix: prefix.to_string(), source };
     let unsigned = archive::write_unsigned(&prefix.description(), index).map_err(failed)?;
-    let signed = archive::sign(&unsigned, signing_key, key_name, random).map_err(failed)?;
+    let mut signatures = Vec::new();
+    for signer in signers {
+        signatures.extend(signer.sign(keys, &unsigned, random).await?);
+    }
+    let signed = archive::write_signed(&signatures, &unsigned).map_err(failed)?;
     let wrong = |source| Failure::SelfCheck { prefix: prefix.to_string(), source };
     let read = IndexArchive::read(&signed).map_err(|error| wrong(Some(error)))?;
-    if read.index != *index || !read.is_signed_by(key_name, &signing_key.verifying_key()) {
+    let is_signed = signers.iter().all(|signer| read.is_signed_by(&signer.name, &signer.public));
+    if read.index != *index || !is_signed {
         return Err(wrong(None));
     }
     Ok(signed)
 }
 
-/// Publishes the public key under its name, unless it is there. Another key under this name is one
+/// Publishes a public key under its name, unless it is there. Another key under this name is one
 /// that clients have: replacing it would make them refuse every index that it signed.
-async fn publish_key<S: ObjectStore>(
-    store: &S,
-    signing_key: &SigningKey,
-    key_name: &KeyName,
-) -> Result<(), Failure> {
-    let verifying_key = signing_key.verifying_key();
-    let pem = verifying_key
-        .to_pem()
-        .map_err(|source| Failure::PublicKey { key_name: key_name.to_string(), source })?;
-    let key = key_name.as_str();
-    let present = port::read(store, key, 64 * 1024).await?;
+async fn publish_key<S: ObjectStore>(store: &S, signer: &Signer) -> Result<(), Failure> {
+    let key_name = signer.name.to_string();
+    let pem = signer.public.to_pem();
+    let pem = pem.map_err(|source| Failure::PublicKey { key_name: key_name.clone(), source })?;
+    let present = port::read(store, &key_name, MAX_KEY_LENGTH).await?;
     let present = present.map(|object| String::from_utf8_lossy(&object.body).into_owned());
     match present.map(|pem| VerifyingKey::from_pem(&pem)) {
-        Some(Ok(present)) if present == verifying_key => return Ok(()),
-        Some(Ok(_)) => return Err(Failure::KeyNameTaken { key_name: key_name.to_string() }),
+        Some(Ok(present)) if present == signer.public => return Ok(()),
+        Some(Ok(_)) => return Err(Failure::KeyNameTaken { key_name }),
         Some(Err(_)) | None => {}
     }
     let object = NewObject {
@@ -125,8 +112,8 @@ async fn publish_key<S: ObjectStore>(
         content_type: "application/x-pem-file",
         attributes: Attributes::new(),
     };
-    store.put(key, object, Precondition::None).await?;
-    info!(key, "public key published");
+    store.put(&key_name, object, Precondition::None).await?;
+    info!(key_name, "public key published");
     Ok(())
 }
 

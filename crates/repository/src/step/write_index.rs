@@ -48,7 +48,7 @@ async fn apply<S: ObjectStore>(
         Found::Refused(refusal) => (None, Some(refusal)),
     };
     let Ok(key) = target.key.parse::<PackageKey>() else {
-        return Ok(Written { target, fragment: None, changed: false, refusal });
+        return Ok(Written { target, fragment: None, changed: false, refusal, signed_by: None });
     };
     for _ in 0..ATTEMPTS {
         let outcome = match &accepted {
@@ -59,7 +59,10 @@ async fn apply<S: ObjectStore>(
             None => remove(store, &key, refusal.as_ref()).await.map(|changed| (None, changed)),
         };
         match outcome {
-            Ok((fragment, changed)) => return Ok(Written { target, fragment, changed, refusal }),
+            Ok((fragment, changed)) => {
+                let signed_by = accepted.and_then(|accepted| accepted.signed_by);
+                return Ok(Written { target, fragment, changed, refusal, signed_by });
+            }
             Err(Failure::Store(StoreError::Conflict { .. })) => {}
             Err(failure) => return Err(failure),
         }
@@ -114,7 +117,7 @@ async fn write<S: ObjectStore>(
     if changed {
         info!(key = fragment_key, "fragment written");
     }
-    let Accepted { package, entry } = accepted.clone();
+    let Accepted { package, entry, .. } = accepted.clone();
     Ok((WrittenFragment { package, fragment, entry }, changed))
 }
 

@@ -6,6 +6,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     port::ObjectStore,
     step,
+    trust::PackageSignatures,
 };
 use rand_core::OsRng;
 use serde::{Serialize, de::DeserializeOwned};
@@ -46,7 +47,7 @@ impl State {
     pub(crate) async fn run<S: ObjectStore>(self, store: &S, keys: &Keys) -> Result<Next, Failure> {
         match self {
             Self::Extract(target) => {
-                let extracted = step::extract(store, target).await?;
+                let extracted = step::extract(store, PackageSignatures::Verify, target).await?;
                 Ok(match extracted.found {
                     Found::Indexed => Next::End(None),
                     _ => Next::Go(Self::Write(travelled(&extracted))),

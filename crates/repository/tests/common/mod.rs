@@ -7,11 +7,14 @@ use std::{io::Write, sync::LazyLock};
 use alpinist_apk::checksum::DataHash;
 use alpinist_repository::{
     message::Target,
-    port::{KeyStore, KeyStoreError, KeyTexts},
+    port::{KeptKey, KeyMaterial, KeyStore, KeyStoreError},
 };
 use flate2::{Compression, write::GzEncoder};
 use rand_core::OsRng;
-use rsa::{RsaPrivateKey, pkcs8::EncodePrivateKey as _};
+use rsa::{
+    Pkcs1v15Sign, RsaPrivateKey,
+    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _},
+};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, Header};
 
@@ -32,27 +35,58 @@ pub(crate) fn private_key() -> String {
 pub(crate) struct Keys {
     pub(crate) private_key: Option<String>,
     pub(crate) name: String,
+    pub(crate) second: Option<Second>,
+}
+
+/// The key in the second place.
+pub(crate) struct Second {
+    pub(crate) name: String,
+    pub(crate) private_key: String,
+    /// Whether it acts as if it were in a key service.
+    pub(crate) is_remote: bool,
 }
 
 impl Keys {
     pub(crate) fn good() -> Self {
-        Self { private_key: Some(PRIVATE_KEY.clone()), name: KEY_NAME.to_owned() }
+        Self { private_key: Some(PRIVATE_KEY.clone()), name: KEY_NAME.to_owned(), second: None }
     }
 }
 
 impl KeyStore for Keys {
-    async fn key(&self) -> Result<KeyTexts, KeyStoreError> {
-        let missing = || KeyStoreError::Missing { parameter: "/apk/rsa".to_owned() };
-        let private_key = self.private_key.clone().ok_or_else(missing)?;
-        Ok(KeyTexts { private_key: private_key.into(), name: self.name.clone() })
+    async fn keys(&self) -> Result<Vec<KeptKey>, KeyStoreError> {
+        let missing = || KeyStoreError::Missing {
+            parameter: "/apk/rsa".to_owned(),
+            private_key: Some("/apk/rsa".to_owned()),
+            key_name: "/apk/key".to_owned(),
+        };
+        let pem = self.private_key.clone().ok_or_else(missing)?.into();
+        let first = KeptKey {
+            name_parameter: "/apk/key".to_owned(),
+            name: self.name.clone(),
+            material: KeyMaterial::Pem { parameter: "/apk/rsa".to_owned(), pem },
+        };
+        let second = self.second.as_ref().map(|Second { name, private_key, is_remote }| {
+            let parameter = "/apk/rsa-2".to_owned();
+            let material = if *is_remote {
+                let key = RsaPrivateKey::from_pkcs8_pem(private_key).unwrap().to_public_key();
+                let public_key = key.to_public_key_der().unwrap().into_vec();
+                KeyMaterial::Remote { key: "remote".to_owned(), public_key }
+            } else {
+                KeyMaterial::Pem { parameter, pem: private_key.clone().into() }
+            };
+            KeptKey { name_parameter: "/apk/key-2".to_owned(), name: name.clone(), material }
+        });
+        Ok([Some(first), second].into_iter().flatten().collect())
     }
 
-    fn private_key_parameter(&self) -> &'static str {
-        "/apk/rsa"
-    }
-
-    fn key_name_parameter(&self) -> &'static str {
-        "/apk/key"
+    async fn sign(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {
+        assert_eq!(key, "remote");
+        let second = self.second.as_ref().expect("only the second key is remote");
+        let key = RsaPrivateKey::from_pkcs8_pem(&second.private_key).unwrap();
+        // The prefix of RFC 8017, 9.2: the crate derives it from hashes of another version.
+        let prefix = hex::decode("3031300d060960864801650304020105000420").unwrap();
+        let padding = Pkcs1v15Sign { hash_len: Some(32), prefix: prefix.into() };
+        Ok(key.sign_with_rng(&mut OsRng, padding, &sha256).unwrap())
     }
 }
 
@@ -85,23 +119,32 @@ pub(crate) fn package_of(name: &str, version: &str, architecture: &str, content:
 
 /// A package with a signature of three bytes, which changes neither its size nor its checksum.
 pub(crate) fn signed_package(name: &str, version: &str, signature: &str) -> Vec<u8> {
+    let package = package(name, version, "signed");
+    with_signatures(&package, &[("RSA.somebody.rsa.pub", signature.as_bytes())])
+}
+
+/// Puts signatures, by `<kind>.<key name>`, before a package.
+pub(crate) fn with_signatures(package: &[u8], signatures: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
-    append(&mut tar, ".SIGN.RSA.somebody.rsa.pub", signature);
+    for (name, signature) in signatures {
+        append(&mut tar, &format!(".SIGN.{name}"), signature);
+    }
     let mut tar = tar.into_inner().unwrap();
     tar.truncate(tar.len() - 1024);
     let mut stream = GzEncoder::new(Vec::new(), Compression::none());
     stream.write_all(&tar).unwrap();
-    [stream.finish().unwrap(), package(name, version, "signed")].concat()
+    [&*stream.finish().unwrap(), package].concat()
 }
 
 pub(crate) fn package(name: &str, version: &str, content: &str) -> Vec<u8> {
     package_of(name, version, "x86_64", content)
 }
 
-fn append<W: Write>(archive: &mut Builder<W>, path: &str, content: &str) {
+fn append<W: Write>(archive: &mut Builder<W>, path: &str, content: impl AsRef<[u8]>) {
+    let content = content.as_ref();
     let mut header = Header::new_ustar();
     header.set_entry_type(tar::EntryType::Regular);
     header.set_size(content.len() as u64);
     header.set_mode(0o644);
-    archive.append_data(&mut header, path, content.as_bytes()).unwrap();
+    archive.append_data(&mut header, path, content).unwrap();
 }

@@ -8,6 +8,7 @@ use alpinist_repository::{
     message::Found,
     port::{ETag, ObjectStore as _},
     step,
+    trust::PackageSignatures,
 };
 use fastrand::Rng;
 use futures::FutureExt as _;
@@ -63,7 +64,8 @@ fn new_package(name: &str) -> Package {
         bucket.upload(&key, bytes.clone());
         let listed = now(bucket.head(&key));
         let etag = listed.unwrap().expect("it was uploaded").etag;
-        let extracted = now(step::extract(&bucket, target(&key))).expect("memory does not fail");
+        let extracted = now(step::extract(&bucket, PackageSignatures::Verify, target(&key)))
+            .expect("memory does not fail");
         let entry = match extracted.found {
             Found::Accepted(accepted) => Some(accepted.entry),
             _ => None,

@@ -10,5 +10,7 @@ mod publication;
 mod races;
 mod refusals;
 mod reindex;
+mod rotation;
+mod signatures;
 mod support;
 mod trust;

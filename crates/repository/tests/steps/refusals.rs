@@ -5,6 +5,7 @@ use alpinist_repository::{
     memory::{MemoryStore, Request},
     plus_copy::PlusCopies,
     step,
+    trust::PackageSignatures,
 };
 use rstest::rstest;
 
@@ -100,7 +101,8 @@ async fn a_refused_key_that_is_deleted_again_is_no_failure() {
 async fn a_late_refusal_does_no_harm_to_the_package_that_came_after() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), "broken");
-    let refused = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    let refused =
+        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     execute(&store, &key("a-1-r0")).await.unwrap();
 
@@ -121,7 +123,8 @@ async fn a_package_that_is_refused_now_loses_its_fragment() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     execute(&store, &key("a-1-r0")).await.unwrap();
-    let extracted = step::extract(&store, target(&key("a-1-r0"))).await.unwrap();
+    let extracted =
+        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
     let refused = refused_now(extracted);
     let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);

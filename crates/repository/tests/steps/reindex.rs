@@ -6,6 +6,7 @@ use alpinist_repository::{
     message::{Found, Reindex, Target},
     plus_copy::PlusCopies,
     step::{self, ReindexRequest, ReindexResponse, Report},
+    trust::PackageSignatures,
 };
 
 use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target};
@@ -14,7 +15,7 @@ const RUN: &str = "run";
 
 /// Does what the second state machine does.
 async fn reindex(store: &MemoryStore, prefix: &str, only_stale: bool) -> Result<Report, Failure> {
-    let reindex = Reindex { run: RUN.to_owned(), only_stale };
+    let reindex = Reindex { run: RUN.to_owned(), only_stale, sign: false };
     let target = |key: &str| Target { reindex: Some(reindex.clone()), ..target(key) };
     let bucket = target("").bucket;
     let request = ReindexRequest::Survey { bucket: bucket.clone(), prefix: prefix.to_owned() };
@@ -22,7 +23,7 @@ async fn reindex(store: &MemoryStore, prefix: &str, only_stale: bool) -> Result<
         panic!("a survey is answered by the keys of indexes");
     };
     for key in store.keys().iter().filter(|key| key.starts_with(prefix) && key.ends_with(".apk")) {
-        let extracted = step::extract(store, target(key)).await?;
+        let extracted = step::extract(store, PackageSignatures::Verify, target(key)).await?;
         if extracted.found != Found::Indexed {
             step::write_index(store, PlusCopies::Kept, extracted).await?;
         }
@@ -137,7 +138,7 @@ async fn what_is_left_undone_is_reported_as_a_failure() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let index = INDEX.to_owned();
     let reindexed = Target {
-        reindex: Some(Reindex { run: RUN.to_owned(), only_stale: false }),
+        reindex: Some(Reindex { run: RUN.to_owned(), only_stale: false, sign: false }),
         ..target(INDEX)
     };
     execute_target(&store, &Keys::good(), reindexed).await.unwrap();

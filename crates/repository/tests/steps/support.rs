@@ -13,7 +13,8 @@ use alpinist_repository::{
 };
 
 pub(crate) use crate::common::{
-    INDEX, KEY_NAME, Keys, PREFIX, key, package, package_of, private_key, signed_package, target,
+    INDEX, KEY_NAME, Keys, PREFIX, Second, key, package, package_of, private_key, signed_package,
+    target, with_signatures,
 };
 use crate::common::{
     PRIVATE_KEY,

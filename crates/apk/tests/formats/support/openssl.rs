@@ -6,7 +6,11 @@ use std::{
     sync::LazyLock,
 };
 
-use alpinist_apk::key::{KeyName, SigningKey};
+use alpinist_apk::{
+    archive,
+    key::{KeyName, SigningKey},
+};
+use rand_core::OsRng;
 
 /// Runs `openssl` and returns what it prints.
 pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
@@ -36,6 +40,12 @@ pub(crate) static KEY: LazyLock<String> = LazyLock::new(|| pem(&["genrsa", "2048
 
 pub(crate) fn signing_key() -> SigningKey {
     SigningKey::from_pem(&KEY).unwrap()
+}
+
+/// An index with the signatures of [`signing_key`] under a name.
+pub(crate) fn signed(unsigned: &[u8], key_name: &KeyName) -> Vec<u8> {
+    let signatures = signing_key().sign_index(key_name, unsigned, &mut OsRng).unwrap();
+    archive::write_signed(&signatures, unsigned).unwrap()
 }
 
 pub(crate) fn key_name() -> KeyName {

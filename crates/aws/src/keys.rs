@@ -1,0 +1,128 @@
+//! The keys that sign indexes: in the SSM parameter store, and in KMS.
+
+use std::collections::BTreeMap;
+
+use alpinist_repository::{
+    failure::chain,
+    port::{KeptKey, KeyMaterial, KeyStore, KeyStoreError},
+};
+use aws_sdk_kms::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::Blob,
+    types::{MessageType, SigningAlgorithmSpec},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    config::{KeyParameters, SigningKeys},
+    error::store_error,
+};
+
+/// What KMS answers if a key is of another kind, or not in a state to sign.
+const UNUSABLE: [&str; 6] = [
+    "DisabledException",
+    "InvalidArnException",
+    "InvalidKeyUsageException",
+    "KMSInvalidStateException",
+    "NotFoundException",
+    "UnsupportedOperationException",
+];
+
+/// The keys that sign indexes. They are read anew for each signature, so a changed parameter takes
+/// effect with the next publication.
+#[derive(Clone, Debug)]
+pub struct AwsKeyStore {
+    ssm: aws_sdk_ssm::Client,
+    kms: aws_sdk_kms::Client,
+    keys: SigningKeys,
+}
+
+impl AwsKeyStore {
+    /// Makes a store of the keys.
+    pub fn new(ssm: aws_sdk_ssm::Client, kms: aws_sdk_kms::Client, keys: SigningKeys) -> Self {
+        Self { ssm, kms, keys }
+    }
+
+    /// Reads the parameters that exist.
+    async fn parameters(&self) -> Result<BTreeMap<String, Zeroizing<String>>, KeyStoreError> {
+        let SigningKeys { first, second, kms } = &self.keys;
+        let private_key = Some(&first.private_key).filter(|_| kms.is_none());
+        let names = [&first.key_name, &second.key_name, &second.private_key];
+        let request = names
+            .into_iter()
+            .chain(private_key)
+            .fold(self.ssm.get_parameters().with_decryption(true), |request, name| {
+                request.names(name)
+            });
+        let found = request.send().await;
+        let found = found.map_err(|error| {
+            store_error(&format!("parameters {} and its like", first.key_name), &error)
+        })?;
+        let parameters = found.parameters.unwrap_or_default().into_iter();
+        let parameters = parameters.filter_map(|found| Some((found.name?, found.value?)));
+        Ok(parameters.map(|(name, value)| (name, Zeroizing::new(value))).collect())
+    }
+
+    async fn in_kms(&self, key: &str) -> Result<KeyMaterial, KeyStoreError> {
+        let found = self.kms.get_public_key().key_id(key).send().await;
+        let found = found.map_err(|error| key_error(key, &error))?;
+        let public_key = found.public_key.map(Blob::into_inner).unwrap_or_default();
+        Ok(KeyMaterial::Remote { key: key.to_owned(), public_key })
+    }
+}
+
+impl KeyStore for AwsKeyStore {
+    async fn keys(&self) -> Result<Vec<KeptKey>, KeyStoreError> {
+        let SigningKeys { first, second, kms } = &self.keys;
+        let mut parameters = self.parameters().await?;
+        let mut kept = Vec::new();
+        for (place, kms) in [(first, kms.as_deref()), (second, None)] {
+            // A place is empty if it has no name.
+            let Some(name) = parameters.remove(&place.key_name) else { continue };
+            let material = match kms {
+                Some(key) => self.in_kms(key).await?,
+                None => match parameters.remove(&place.private_key) {
+                    Some(pem) => KeyMaterial::Pem { parameter: place.private_key.clone(), pem },
+                    None => return Err(missing(&place.private_key, place, None)),
+                },
+            };
+            let name_parameter = place.key_name.clone();
+            kept.push(KeptKey { name_parameter, name: name.to_string(), material });
+        }
+        if kept.is_empty() {
+            return Err(missing(&first.key_name, first, kms.as_deref()));
+        }
+        Ok(kept)
+    }
+
+    async fn sign(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {
+        let request = self
+            .kms
+            .sign()
+            .key_id(key)
+            .message_type(MessageType::Digest)
+            .message(Blob::new(sha256))
+            .signing_algorithm(SigningAlgorithmSpec::RsassaPkcs1V15Sha256);
+        let signed = request.send().await.map_err(|error| key_error(key, &error))?;
+        Ok(signed.signature.map(Blob::into_inner).unwrap_or_default())
+    }
+}
+
+fn missing(parameter: &str, place: &KeyParameters, kms: Option<&str>) -> KeyStoreError {
+    KeyStoreError::Missing {
+        parameter: parameter.to_owned(),
+        private_key: kms.is_none().then(|| place.private_key.clone()),
+        key_name: place.key_name.clone(),
+    }
+}
+
+fn key_error<E>(key: &str, error: &SdkError<E, HttpResponse>) -> KeyStoreError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    if error.code().is_some_and(|code| UNUSABLE.contains(&code)) {
+        return KeyStoreError::Unusable { key: key.to_owned(), source: chain(error).into() };
+    }
+    store_error(key, error).into()
+}

@@ -1,0 +1,105 @@
+//! The keys that sign an index.
+
+use alpinist_apk::{
+    key::{KeyName, SigningKey, VerifyingKey},
+    signature::{Algorithm, Signature, SignatureName},
+};
+use rand_core::CryptoRngCore;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    failure::Failure,
+    port::{KeptKey, KeyMaterial, KeyStore},
+};
+
+/// A key that was checked.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    /// What its public half is called on clients.
+    pub(crate) name: KeyName,
+    /// Its public half.
+    pub(crate) public: VerifyingKey,
+    private: Private,
+}
+
+#[derive(Debug)]
+enum Private {
+    Here(Box<SigningKey>),
+    /// In a service, under this name.
+    Remote(String),
+}
+
+impl Signer {
+    /// Reads all keys that are to sign. If one of two can't be used, neither signs: clients that know
+    /// only that one would be left without an index.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Key`], [`Failure::PrivateKey`], [`Failure::RemoteKey`], [`Failure::KeyName`],
+    /// [`Failure::SameKeyName`].
+    pub(crate) async fn read_all(keys: &impl KeyStore) -> Result<Vec<Self>, Failure> {
+        let mut signers: Vec<Self> = Vec::new();
+        for kept in keys.keys().await.map_err(Failure::Key)? {
+            let signer = Self::new(kept)?;
+            match signers.iter().find(|other| other.name == signer.name) {
+                Some(other) if other.public == signer.public => {}
+                Some(_) => {
+                    return Err(Failure::SameKeyName { key_name: signer.name.to_string() });
+                }
+                None => signers.push(signer),
+            }
+        }
+        Ok(signers)
+    }
+
+    fn new(kept: KeptKey) -> Result<Self, Failure> {
+        let KeptKey { name_parameter, name, material } = kept;
+        let name = name.trim().parse();
+        let name = name.map_err(|source| Failure::KeyName { parameter: name_parameter, source })?;
+        match material {
+            KeyMaterial::Pem { parameter, pem } => {
+                let key = SigningKey::from_pem(&pem);
+                let key = key.map_err(|source| Failure::PrivateKey { parameter, source })?;
+                Ok(Self {
+                    name,
+                    public: key.verifying_key(),
+                    private: Private::Here(Box::new(key)),
+                })
+            }
+            KeyMaterial::Remote { key, public_key } => {
+                let public = VerifyingKey::from_der(&public_key);
+                let public =
+                    public.map_err(|source| Failure::RemoteKey { key: key.clone(), source })?;
+                Ok(Self { name, public, private: Private::Remote(key) })
+            }
+        }
+    }
+
+    /// Signs an unsigned index: with SHA-256 and SHA-1, or in a key service, which knows no SHA-1, with
+    /// SHA-256 alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Key`], if the service does not sign; [`Failure::Unsigned`].
+    pub(crate) async fn sign(
+        &self,
+        keys: &impl KeyStore,
+        unsigned: &[u8],
+        random: &mut impl CryptoRngCore,
+    ) -> Result<Vec<(SignatureName, Signature)>, Failure> {
+        match &self.private {
+            Private::Here(key) => {
+                let signed = key.sign_index(&self.name, unsigned, random);
+                let key_name = self.name.to_string();
+                signed.map_err(|source| Failure::Unsigned { key_name, source })
+            }
+            Private::Remote(key) => {
+                let sha256 = Sha256::digest(unsigned).into();
+                let signature = keys.sign(key, sha256).await.map_err(Failure::Key)?;
+                let algorithm = Algorithm::RsaSha256;
+                let name = SignatureName { algorithm, key_name: self.name.clone() };
+                Ok(vec![(name, Signature::from(signature))])
+            }
+        }
+    }
+}

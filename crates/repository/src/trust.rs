@@ -1,0 +1,139 @@
+//! Whose packages are listed.
+//!
+//! A client that installs from a repository never checks a package's own signature: the index vouches for
+//! it (measured). So this is the last place where it can be checked.
+
+use std::str::FromStr;
+
+use alpinist_apk::{
+    key::{KeyName, VerifyingKey},
+    package::Package,
+    signature::PackageSignature,
+};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::{
+    location::trusted_key,
+    port::{self, ObjectStore, StoreError},
+    refusal::Refusal,
+};
+
+/// How many names of keys are looked up for one package. The rest count as unknown.
+pub const MAX_SIGNERS: usize = 16;
+
+/// The most bytes of a public key's object.
+pub(crate) const MAX_KEY_LENGTH: u64 = 64 * 1024;
+
+/// What is asked of the signatures of packages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PackageSignatures {
+    /// They are not looked at.
+    Ignore,
+    /// One by a trusted key must be right. Others, or none, are noted.
+    Verify,
+    /// One by a trusted key must be there and right.
+    Require,
+}
+
+/// Says that a text is none of the three.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is none of `Ignore`, `Verify` and `Require`")]
+pub struct UnknownPolicy(String);
+
+impl FromStr for PackageSignatures {
+    type Err = UnknownPolicy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        match text {
+            "Ignore" => Ok(Self::Ignore),
+            "Verify" => Ok(Self::Verify),
+            "Require" => Ok(Self::Require),
+            _ => Err(UnknownPolicy(text.to_owned())),
+        }
+    }
+}
+
+/// Who signed a package, for whoever looks at its execution.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignedBy {
+    /// The owner of this trusted key, and the signature is right.
+    Trusted(KeyName),
+    /// Somebody whose key is not trusted, under these names; nothing was checked.
+    Unknown(Vec<KeyName>),
+    /// Nobody.
+    Nobody,
+}
+
+/// What became of a check: what is to be noted, if anything, or why the package is refused.
+type Judgement = Result<Option<SignedBy>, Refusal>;
+
+/// Checks the signatures of a package as `apk add FILE` would: the first by a trusted key decides, whatever
+/// follows it.
+///
+/// A key is trusted if it lies under its name in `.alpinist/trusted-keys/`, or at the top of the bucket, where
+/// the repository's own are published. An object that is no key is passed over, as clients do.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(crate) async fn judge<S: ObjectStore>(
+    store: &S,
+    policy: PackageSignatures,
+    package: &Package,
+) -> Result<Judgement, StoreError> {
+    if policy == PackageSignatures::Ignore {
+        return Ok(Ok(None));
+    }
+    let mut unknown: Vec<KeyName> = Vec::new();
+    for signature in &package.signatures {
+        let key_name = &signature.name.key_name;
+        if unknown.contains(key_name) {
+            continue;
+        }
+        if unknown.len() == MAX_SIGNERS {
+            break;
+        }
+        match find(store, key_name).await? {
+            Some(key) => return Ok(verdict(signature, &key)),
+            None => unknown.push(key_name.clone()),
+        }
+    }
+    Ok(match policy {
+        PackageSignatures::Require => Err(Refusal::NotSigned { by: unknown }),
+        _ if unknown.is_empty() => Ok(Some(SignedBy::Nobody)),
+        _ => Ok(Some(SignedBy::Unknown(unknown))),
+    })
+}
+
+fn verdict(signature: &PackageSignature, key: &VerifyingKey) -> Judgement {
+    let key_name = signature.name.key_name.clone();
+    if signature.is_by(key) {
+        Ok(Some(SignedBy::Trusted(key_name)))
+    } else {
+        Err(Refusal::Signature { key_name })
+    }
+}
+
+async fn find<S: ObjectStore>(
+    store: &S,
+    name: &KeyName,
+) -> Result<Option<VerifyingKey>, StoreError> {
+    for key in [trusted_key(name), name.to_string()] {
+        let object = match port::read(store, &key, MAX_KEY_LENGTH).await {
+            Ok(Some(object)) => object,
+            Ok(None) => continue,
+            Err(StoreError::TooLarge { .. }) => {
+                warn!(key, "object is too large for a public key and is passed over");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match VerifyingKey::from_pem(&String::from_utf8_lossy(&object.body)) {
+            Ok(key) => return Ok(Some(key)),
+            Err(error) => warn!(key, %error, "object is no usable public key and is passed over"),
+        }
+    }
+    Ok(None)
+}

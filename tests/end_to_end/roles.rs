@@ -1,0 +1,358 @@
+//! Who may do what: each role against each action on each kind of object, by real calls.
+
+use std::collections::BTreeSet;
+
+use alpinist_tests::{Emulator, EmulatorOptions, KeyPair, LocalStack, Stack, command, workspace};
+use aws_sdk_s3::{
+    config::{BehaviorVersion, Credentials, Region},
+    error::ProvideErrorMetadata,
+};
+use serde_json::{Value, json};
+
+/// One of each kind of object.
+const OBJECTS: [(&str, &str); 11] = [
+    ("package", "3.22/main/x86_64/a+b-1-r0.apk"),
+    ("copy", "3.22/main/x86_64/a b-1-r0.apk"),
+    ("fragment", "3.22/main/x86_64/a-1-r0.index"),
+    ("index", "3.22/main/x86_64/APKINDEX.tar.gz"),
+    ("public key", "ops@example.com-5f3c2a1b.rsa.pub"),
+    ("trusted key", ".alpinist/trusted-keys/builder@example.com-5f3c2a1b.rsa.pub"),
+    ("snapshot", ".alpinist/published/3.22/main/x86_64/snapshot.json.gz"),
+    ("claim", ".alpinist/claims/3.22/main/x86_64/1"),
+    ("finding", ".alpinist/reindex/run/report.json"),
+    ("state of another kind", ".alpinist/other"),
+    ("other object", "3.22/main/x86_64/README"),
+];
+
+/// What each function may do: its own table, which the template has to fit.
+const ALLOWED: [(&str, &str, &[&str]); 17] = [
+    (
+        "ExtractMetadata",
+        "s3:GetObject",
+        &["package", "copy", "fragment", "public key", "trusted key"],
+    ),
+    ("ExtractMetadata", "s3:ListBucket", &["bucket"]),
+    ("WriteIndex", "s3:GetObject", &["package", "copy", "fragment"]),
+    ("WriteIndex", "s3:PutObject", &["copy", "fragment", "finding"]),
+    ("WriteIndex", "s3:DeleteObject", &["copy", "fragment"]),
+    ("WriteIndex", "s3:ListBucket", &["bucket"]),
+    (
+        "AggregateApkindex",
+        "s3:GetObject",
+        &["package", "copy", "fragment", "index", "snapshot", "claim", "finding"],
+    ),
+    ("AggregateApkindex", "s3:PutObject", &["snapshot", "claim", "finding"]),
+    ("AggregateApkindex", "s3:DeleteObject", &["fragment", "claim"]),
+    ("AggregateApkindex", "s3:ListBucket", &["bucket"]),
+    ("SignAndPublish", "s3:GetObject", &["index", "public key", "snapshot"]),
+    ("SignAndPublish", "s3:PutObject", &["index", "public key"]),
+    ("SignAndPublish", "s3:ListBucket", &["bucket"]),
+    (
+        "SignAndPublish",
+        "ssm:GetParameters",
+        &["/roles/rsa", "/roles/key", "/roles/rsa-2", "/roles/key-2"],
+    ),
+    ("Reindex", "s3:GetObject", &["finding"]),
+    ("Reindex", "s3:PutObject", &["finding"]),
+    ("Reindex", "s3:ListBucket", &["bucket"]),
+];
+
+const FUNCTIONS: [&str; 5] =
+    ["ExtractMetadata", "WriteIndex", "AggregateApkindex", "SignAndPublish", "Reindex"];
+
+const PARAMETERS: [&str; 5] =
+    ["/roles/rsa", "/roles/key", "/roles/rsa-2", "/roles/key-2", "/roles/other"];
+
+/// All actions that are tried, and those of a function's log and traces.
+const ACTIONS: [&str; 11] = [
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:ListBucket",
+    "ssm:GetParameters",
+    "kms:Sign",
+    "kms:GetPublicKey",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+];
+
+fn aws(emulator: &Emulator, arguments: &[&str]) -> Value {
+    let output = command::output(emulator.aws().args(arguments));
+    let output = output.unwrap_or_else(|error| panic!("{}", error.chain()));
+    if output.is_empty() { Value::Null } else { serde_json::from_slice(&output).unwrap() }
+}
+
+fn resource(emulator: &Emulator, stack: &str, name: &str) -> String {
+    let describe = ["cloudformation", "describe-stack-resource", "--stack-name", stack];
+    let reply = aws(emulator, &[&describe[..], &["--logical-resource-id", name]].concat());
+    reply["StackResourceDetail"]["PhysicalResourceId"].as_str().unwrap().to_owned()
+}
+
+/// The name of the role of a function.
+fn role_of(emulator: &Emulator, stack: &str, function: &str) -> String {
+    let name = match function {
+        // `ReindexRole` is that of the state machine.
+        "Reindex" => "ReindexFunctionRole".to_owned(),
+        function => format!("{function}Role"),
+    };
+    resource(emulator, stack, &name)
+}
+
+/// The actions in the policies of a function's role.
+fn actions_of_role(emulator: &Emulator, stack: &str, function: &str) -> BTreeSet<String> {
+    let role = role_of(emulator, stack, function);
+    let policies = aws(emulator, &["iam", "list-role-policies", "--role-name", &role]);
+    let mut actions = BTreeSet::new();
+    for name in policies["PolicyNames"].as_array().unwrap() {
+        let which = ["--role-name", &role, "--policy-name", name.as_str().unwrap()];
+        let policy = aws(emulator, &[&["iam", "get-role-policy"], &which[..]].concat());
+        for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+            let action = &statement["Action"];
+            let several = action.as_array().cloned().unwrap_or_else(|| vec![action.clone()]);
+            actions.extend(several.iter().map(|action| action.as_str().unwrap().to_owned()));
+        }
+    }
+    assert!(!actions.is_empty(), "{function}");
+    actions
+}
+
+/// Somebody with credentials.
+struct Somebody {
+    s3: aws_sdk_s3::Client,
+    ssm: aws_sdk_ssm::Client,
+    kms: aws_sdk_kms::Client,
+    sfn: aws_sdk_sfn::Client,
+}
+
+impl Somebody {
+    fn new(emulator: &Emulator, credentials: &Value) -> Self {
+        let text = |name: &str| credentials[name].as_str().map(str::to_owned);
+        let credentials = Credentials::new(
+            text("AccessKeyId").unwrap(),
+            text("SecretAccessKey").unwrap(),
+            text("SessionToken"),
+            None,
+            "a test",
+        );
+        let config = aws_config::SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(credentials))
+            .endpoint_url(emulator.endpoint())
+            .build();
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        Self {
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            ssm: aws_sdk_ssm::Client::new(&config),
+            kms: aws_sdk_kms::Client::new(&config),
+            sfn: aws_sdk_sfn::Client::new(&config),
+        }
+    }
+
+    /// Nobody: requests without credentials, to S3 alone.
+    fn anonymous(emulator: &Emulator) -> Self {
+        let none = json!({"AccessKeyId": "", "SecretAccessKey": ""});
+        let s3 = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .endpoint_url(emulator.endpoint())
+            .force_path_style(true)
+            .allow_no_auth()
+            .build();
+        Self { s3: aws_sdk_s3::Client::from_conf(s3), ..Self::new(emulator, &none) }
+    }
+
+    fn with_role_of(emulator: &Emulator, stack: &str, function: &str) -> Self {
+        let role = role_of(emulator, stack, function);
+        let arn = format!("arn:aws:iam::000000000000:role/{role}");
+        let assume = ["sts", "assume-role", "--role-session-name", "test", "--role-arn", &arn];
+        Self::new(emulator, &aws(emulator, &assume)["Credentials"])
+    }
+
+    /// Does something to an object, and tells whether that was allowed.
+    async fn object(&self, action: &str, bucket: &str, key: &str) -> bool {
+        match action {
+            "s3:GetObject" => is_allowed(self.s3.get_object().bucket(bucket).key(key).send().await),
+            "s3:PutObject" => is_allowed(self.s3.put_object().bucket(bucket).key(key).send().await),
+            "s3:DeleteObject" => {
+                is_allowed(self.s3.delete_object().bucket(bucket).key(key).send().await)
+            }
+            other => panic!("{other} is no action on objects"),
+        }
+    }
+
+    /// Does something to a bucket that leaves it as it is, and tells whether that was allowed.
+    async fn bucket(&self, action: &str, bucket: &str) -> bool {
+        match action {
+            "s3:ListBucket" => is_allowed(self.s3.list_objects_v2().bucket(bucket).send().await),
+            "s3:GetBucketPolicy" => {
+                is_allowed(self.s3.get_bucket_policy().bucket(bucket).send().await)
+            }
+            "s3:PutBucketPolicy" => {
+                let put = self.s3.put_bucket_policy().bucket(bucket).policy("{}");
+                is_allowed(put.send().await)
+            }
+            other => panic!("{other} is no action on buckets"),
+        }
+    }
+
+    async fn parameter(&self, name: &str) -> bool {
+        is_allowed(self.ssm.get_parameters().names(name).with_decryption(true).send().await)
+    }
+
+    async fn kms(&self, key: &str) -> [bool; 2] {
+        use aws_sdk_kms::{primitives::Blob, types};
+        let sign = self.kms.sign().key_id(key).message(Blob::new([7; 32]));
+        let sign = sign
+            .message_type(types::MessageType::Digest)
+            .signing_algorithm(types::SigningAlgorithmSpec::RsassaPkcs1V15Sha256);
+        let public_key = self.kms.get_public_key().key_id(key);
+        [is_allowed(sign.send().await), is_allowed(public_key.send().await)]
+    }
+
+    async fn start(&self, stack: &Stack) -> bool {
+        is_allowed(self.sfn.start_execution().state_machine_arn(stack.state_machine()).send().await)
+    }
+}
+
+/// Tells whether a service let a request pass, whatever came of it.
+fn is_allowed<T, E: ProvideErrorMetadata + std::fmt::Debug>(answer: Result<T, E>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(error) => match error.code() {
+            Some("AccessDenied" | "AccessDeniedException") => false,
+            Some("NoSuchKey" | "NoSuchBucketPolicy") => true,
+            _ => panic!("neither allowed nor denied: {error:?}"),
+        },
+    }
+}
+
+async fn deploy(local_stack: &LocalStack, name: &str, parameters: &[(&str, &str)]) -> Stack {
+    let names = [("PrivateKeyParameter", "/roles/rsa"), ("KeyNameParameter", "/roles/key")];
+    let parameters = [&names[..], parameters].concat();
+    let stack = local_stack.deploy_as(name, &parameters).unwrap();
+    let key_pair = KeyPair::generate("roles@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    stack
+}
+
+/// Each function × action × resource that is allowed, as a line of text.
+fn expected() -> BTreeSet<String> {
+    let lines = ALLOWED.iter().flat_map(|(function, action, resources)| {
+        resources.iter().map(move |resource| format!("{function} {action} {resource}"))
+    });
+    lines.collect()
+}
+
+#[tokio::test]
+async fn each_function_may_do_what_it_needs_and_nothing_else() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let emulator = local_stack.emulator();
+    // Not public: whoever may read what everybody may read shows nothing.
+    let stack = deploy(&local_stack, "roles", &[("Reading", "private")]).await;
+    aws(
+        emulator,
+        &[
+            "s3api",
+            "create-bucket",
+            "--bucket",
+            "foreign",
+            "--create-bucket-configuration",
+            "LocationConstraint=eu-central-1",
+        ],
+    );
+    let mut allowed = BTreeSet::new();
+    for function in FUNCTIONS {
+        let actions = actions_of_role(emulator, "roles", function);
+        let unknown: Vec<_> =
+            actions.iter().filter(|action| !ACTIONS.contains(&action.as_str())).collect();
+        assert!(unknown.is_empty(), "{function} may do what is not tried here: {unknown:?}");
+        let somebody = Somebody::with_role_of(emulator, "roles", function);
+        let mut note = |is_allowed: bool, action: &str, resource: &str| {
+            if is_allowed {
+                allowed.insert(format!("{function} {action} {resource}"));
+            }
+        };
+        for action in ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"] {
+            for (kind, key) in OBJECTS {
+                note(somebody.object(action, stack.bucket(), key).await, action, kind);
+                note(somebody.object(action, "foreign", key).await, action, "foreign");
+            }
+        }
+        for action in ["s3:ListBucket", "s3:GetBucketPolicy", "s3:PutBucketPolicy"] {
+            note(somebody.bucket(action, stack.bucket()).await, action, "bucket");
+            note(somebody.bucket(action, "foreign").await, action, "foreign");
+        }
+        for parameter in PARAMETERS {
+            note(somebody.parameter(parameter).await, "ssm:GetParameters", parameter);
+        }
+        note(somebody.start(&stack).await, "states:StartExecution", "state machine");
+    }
+    assert_eq!(allowed, expected());
+}
+
+#[tokio::test]
+async fn a_key_in_kms_can_be_used_by_one_function_and_no_other_key_can() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let emulator = local_stack.emulator();
+    let [own, other] = [(); 2].map(|()| {
+        let create = ["kms", "create-key", "--key-usage", "SIGN_VERIFY", "--key-spec", "RSA_2048"];
+        aws(emulator, &create)["KeyMetadata"]["Arn"].as_str().unwrap().to_owned()
+    });
+    let signing_key = format!("kms:{own}");
+    deploy(&local_stack, "kms-roles", &[("SigningKey", &signing_key)]).await;
+    for function in FUNCTIONS {
+        let somebody = Somebody::with_role_of(emulator, "kms-roles", function);
+        let may_sign = function == "SignAndPublish";
+        assert_eq!(somebody.kms(&own).await, [may_sign, may_sign], "{function}");
+        assert_eq!(somebody.kms(&other).await, [false, false], "{function}");
+        assert!(!somebody.parameter("/roles/rsa").await, "{function}");
+    }
+}
+
+/// The policy that `SECURITY.md` gives to uploaders.
+fn uploaders_policy(bucket: &str) -> String {
+    let text = std::fs::read_to_string(workspace::root().join("SECURITY.md")).unwrap();
+    let policy = text.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    policy.replace("example-packages", bucket)
+}
+
+#[tokio::test]
+async fn an_uploader_writes_packages_of_one_repository_and_the_public_reads() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let emulator = local_stack.emulator();
+    let stack = deploy(&local_stack, "uploads", &[]).await;
+    let policy = uploaders_policy(stack.bucket());
+    let name = ["--user-name", "uploader"];
+    aws(emulator, &[&["iam", "create-user"], &name[..]].concat());
+    let put = ["iam", "put-user-policy", "--policy-name", "upload", "--policy-document", &policy];
+    aws(emulator, &[&put[..], &name].concat());
+    let key = aws(emulator, &[&["iam", "create-access-key"], &name[..]].concat());
+    let uploader = Somebody::new(emulator, &key["AccessKey"]);
+    let public = Somebody::anonymous(emulator);
+
+    for (kind, key) in OBJECTS {
+        let is_package = ["package", "copy"].contains(&kind);
+        for action in ["s3:PutObject", "s3:DeleteObject"] {
+            let may = uploader.object(action, stack.bucket(), key).await;
+            assert_eq!(may, is_package, "uploader {action} {kind}");
+            assert!(!public.object(action, stack.bucket(), key).await, "public {action} {kind}");
+        }
+        let is_internal = key.starts_with(".alpinist/");
+        stack.put(key, Vec::new()).await.unwrap();
+        let may_read = public.object("s3:GetObject", stack.bucket(), key).await;
+        assert_eq!(may_read, !is_internal, "public s3:GetObject {kind}");
+    }
+    for key in ["3.21/main/x86_64/a-1-r0.apk", "a-1-r0.apk", ".alpinist/published/a-1-r0.apk"] {
+        assert!(!uploader.object("s3:PutObject", stack.bucket(), key).await, "{key}");
+    }
+    for somebody in [&uploader, &public] {
+        for action in ["s3:ListBucket", "s3:GetBucketPolicy", "s3:PutBucketPolicy"] {
+            assert!(!somebody.bucket(action, stack.bucket()).await, "{action}");
+        }
+    }
+    assert!(!uploader.start(&stack).await);
+    assert!(!uploader.parameter("/roles/rsa").await);
+}
