@@ -117,3 +117,25 @@ async fn a_bucket_of_the_original_project_is_adopted_without_uploading_again() {
     assert_eq!(checked["unchanged"], json!([wrong.key(PREFIX)]));
     assert_eq!(stack.get(&format!("{PREFIX}/APKINDEX.tar.gz")).await.unwrap(), index);
 }
+
+#[tokio::test]
+async fn a_schedule_repairs_what_nobody_told_of() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let schedule = [("ReindexSchedule", "rate(1 minute)")];
+    let stack = local_stack.deploy_as("scheduled", &schedule).unwrap();
+    let key_pair = KeyPair::generate("new@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let hello = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = hello.key(PREFIX);
+    assert_succeeded(&stack.upload(&key, hello.bytes).await.unwrap());
+    let index = format!("{PREFIX}/APKINDEX.tar.gz");
+    let published = stack.get(&index).await.unwrap();
+    for lost in stack.list(PREFIX).await.unwrap().iter().filter(|lost| **lost != key) {
+        stack.delete(lost).await.unwrap();
+    }
+    let repair = stack.wait_for_executions(&index, 1).await.unwrap();
+    assert_succeeded(&repair[0]);
+    assert_eq!(repair[0].input["reindex"]["only_stale"], true);
+    assert_eq!(stack.get(&index).await.unwrap(), published);
+    assert!(stack.get(&key.replace(".apk", ".index")).await.unwrap().is_some());
+}

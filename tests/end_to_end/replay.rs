@@ -1,5 +1,6 @@
 //! Whatever fails can be continued, or started again, once its reason is gone.
 
+use alpinist_apk::archive::IndexArchive;
 use alpinist_tests::{
     Emulator, EmulatorOptions, Execution, ExecutionStatus, Fault, FaultAnswer, KeyPair, LocalStack,
     PackageSpec, Stack, StateVisit, Tools, command,
@@ -100,15 +101,24 @@ async fn the_input_of_an_execution_whose_function_died_can_be_started_again() {
 async fn an_execution_that_may_not_do_its_work_can_be_redriven() {
     let local_stack = LocalStack::start(short_waits()).unwrap();
     let stack = deploy(&local_stack, "denied").await;
-    // Anyone may read a package, so ExtractMetadata can't be denied.
     for (state, ..) in &STATES[1..] {
-        let role = resource(&local_stack, "denied", &format!("{state}Role"));
-        let policy = PolicyOfRole::take(local_stack.emulator(), &role);
-        let execution = fail(&stack, state, state, "Alpinist.AccessDenied").await;
-        policy.put_back(local_stack.emulator());
-        assert_succeeded(&stack.redrive(&execution.arn).await.unwrap());
+        deny_and_redrive(&local_stack, &stack, state).await;
         assert_listed(&stack, state).await;
     }
+    // Anyone may read a public package.
+    let stack = local_stack.deploy_as("denied-private", &[("Reading", "private")]).unwrap();
+    deny_and_redrive(&local_stack, &stack, "ExtractMetadata").await;
+    let index = stack.get("ExtractMetadata/main/x86_64/APKINDEX.tar.gz").await.unwrap().unwrap();
+    let index = IndexArchive::read(&index).unwrap().index;
+    assert_eq!(index.entries().len(), 1);
+}
+
+async fn deny_and_redrive(local_stack: &LocalStack, stack: &Stack, state: &str) {
+    let role = resource(local_stack, stack.name(), &format!("{state}Role"));
+    let policy = PolicyOfRole::take(local_stack.emulator(), &role);
+    let execution = fail(stack, state, state, "Alpinist.AccessDenied").await;
+    policy.put_back(local_stack.emulator());
+    assert_succeeded(&stack.redrive(&execution.arn).await.unwrap());
 }
 
 #[tokio::test]

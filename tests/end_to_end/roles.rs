@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use alpinist_tests::{Emulator, EmulatorOptions, KeyPair, LocalStack, Stack, command, workspace};
 use aws_sdk_s3::{
-    config::{BehaviorVersion, Credentials, Region},
-    error::ProvideErrorMetadata,
+    config::{
+        BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
+        interceptors::BeforeTransmitInterceptorContextMut,
+    },
+    error::{BoxError, ProvideErrorMetadata},
 };
 use serde_json::{Value, json};
 
@@ -171,6 +174,12 @@ impl Somebody {
         Self::new(emulator, &aws(emulator, &assume)["Credentials"])
     }
 
+    /// The same one, as if the requests to S3 came over plain HTTP, as far as the emulator can tell.
+    fn without_tls(self) -> Self {
+        let s3 = self.s3.config().to_builder().interceptor(WithoutTls).build();
+        Self { s3: aws_sdk_s3::Client::from_conf(s3), ..self }
+    }
+
     /// Does something to an object, and tells whether that was allowed.
     async fn object(&self, action: &str, bucket: &str, key: &str) -> bool {
         match action {
@@ -214,6 +223,25 @@ impl Somebody {
 
     async fn start(&self, stack: &Stack) -> bool {
         is_allowed(self.sfn.start_execution().state_machine_arn(stack.state_machine()).send().await)
+    }
+}
+
+#[derive(Debug)]
+struct WithoutTls;
+
+impl Intercept for WithoutTls {
+    fn name(&self) -> &'static str {
+        "WithoutTls"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().insert("x-forwarded-proto", "http");
+        Ok(())
     }
 }
 
@@ -355,4 +383,12 @@ async fn an_uploader_writes_packages_of_one_repository_and_the_public_reads() {
     }
     assert!(!uploader.start(&stack).await);
     assert!(!uploader.parameter("/roles/rsa").await);
+
+    let (_, package) = OBJECTS[0];
+    assert!(uploader.object("s3:PutObject", stack.bucket(), package).await);
+    let careless = uploader.without_tls();
+    for action in ["s3:PutObject", "s3:DeleteObject"] {
+        assert!(!careless.object(action, stack.bucket(), package).await, "{action} without TLS");
+    }
+    assert!(public.without_tls().object("s3:GetObject", stack.bucket(), package).await);
 }

@@ -20,9 +20,10 @@
 //!   has that ETag. It is written and removed only if it is still the one that was looked at.
 //! - The index is replaced only if it is still the one that was there *before* the bucket was listed.
 //! - The snapshot is replaced by whoever aggregates, before its index is signed, and also by whoever
-//!   changed a fragment and finds that the index is right nevertheless. No two snapshots are equal, so
-//!   this stops an execution that listed the bucket earlier, where the index alone could not: the same
-//!   packages give the same bytes, hence the same ETag, and what came and went leaves no trace in it.
+//!   finds that the index is right, while somebody who listed the bucket before may still be at work. No
+//!   two snapshots are equal, so this stops an execution that listed the bucket earlier, where the index
+//!   alone could not: the same packages give the same bytes, hence the same ETag, and what came and went
+//!   leaves no trace in it.
 //!
 //! Apart from that, the snapshot is a cache: what it says of a fragment with a certain ETag is true
 //! forever.
