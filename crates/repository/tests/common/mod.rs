@@ -42,8 +42,17 @@ pub(crate) struct Keys {
 pub(crate) struct Second {
     pub(crate) name: String,
     pub(crate) private_key: String,
-    /// Whether it acts as if it were in a key service.
-    pub(crate) is_remote: bool,
+    pub(crate) place: Place,
+}
+
+/// Where a private key is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    Here,
+    /// In a key service.
+    Remote,
+    /// In a key service that signs something else.
+    FaultyRemote,
 }
 
 impl Keys {
@@ -65,9 +74,9 @@ impl KeyStore for Keys {
             name: self.name.clone(),
             material: KeyMaterial::Pem { parameter: "/apk/rsa".to_owned(), pem },
         };
-        let second = self.second.as_ref().map(|Second { name, private_key, is_remote }| {
+        let second = self.second.as_ref().map(|Second { name, private_key, place }| {
             let parameter = "/apk/rsa-2".to_owned();
-            let material = if *is_remote {
+            let material = if *place != Place::Here {
                 let key = RsaPrivateKey::from_pkcs8_pem(private_key).unwrap().to_public_key();
                 let public_key = key.to_public_key_der().unwrap().into_vec();
                 KeyMaterial::Remote { key: "remote".to_owned(), public_key }
@@ -85,6 +94,8 @@ impl KeyStore for Keys {
         let key = RsaPrivateKey::from_pkcs8_pem(&second.private_key).unwrap();
         // The prefix of RFC 8017, 9.2: the crate derives it from hashes of another version.
         let prefix = hex::decode("3031300d060960864801650304020105000420").unwrap();
+        let is_faulty = second.place == Place::FaultyRemote;
+        let sha256 = if is_faulty { [0; 32] } else { sha256 };
         let padding = Pkcs1v15Sign { hash_len: Some(32), prefix: prefix.into() };
         Ok(key.sign_with_rng(&mut OsRng, padding, &sha256).unwrap())
     }
