@@ -76,12 +76,13 @@ impl KeyStore for Keys {
         };
         let second = self.second.as_ref().map(|Second { name, private_key, place }| {
             let parameter = "/apk/rsa-2".to_owned();
-            let material = if *place != Place::Here {
-                let key = RsaPrivateKey::from_pkcs8_pem(private_key).unwrap().to_public_key();
-                let public_key = key.to_public_key_der().unwrap().into_vec();
-                KeyMaterial::Remote { key: "remote".to_owned(), public_key }
-            } else {
-                KeyMaterial::Pem { parameter, pem: private_key.clone().into() }
+            let material = match place {
+                Place::Here => KeyMaterial::Pem { parameter, pem: private_key.clone().into() },
+                Place::Remote | Place::FaultyRemote => {
+                    let key = RsaPrivateKey::from_pkcs8_pem(private_key).unwrap().to_public_key();
+                    let public_key = key.to_public_key_der().unwrap().into_vec();
+                    KeyMaterial::Remote { key: "remote".to_owned(), public_key }
+                }
             };
             KeptKey { name_parameter: "/apk/key-2".to_owned(), name: name.clone(), material }
         });
