@@ -42,17 +42,8 @@ pub(crate) struct Keys {
 pub(crate) struct Second {
     pub(crate) name: String,
     pub(crate) private_key: String,
-    pub(crate) place: Place,
-}
-
-/// Where a private key is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
-    Here,
-    /// In a key service.
-    Remote,
-    /// In a key service that signs something else.
-    FaultyRemote,
+    /// What a key service signs in the place of a digest, if the key is in one.
+    pub(crate) remote: Option<fn([u8; 32]) -> [u8; 32]>,
 }
 
 impl Keys {
@@ -74,15 +65,14 @@ impl KeyStore for Keys {
             name: self.name.clone(),
             material: KeyMaterial::Pem { parameter: "/apk/rsa".to_owned(), pem },
         };
-        let second = self.second.as_ref().map(|Second { name, private_key, place }| {
+        let second = self.second.as_ref().map(|Second { name, private_key, remote }| {
             let parameter = "/apk/rsa-2".to_owned();
-            let material = match place {
-                Place::Here => KeyMaterial::Pem { parameter, pem: private_key.clone().into() },
-                Place::Remote | Place::FaultyRemote => {
-                    let key = RsaPrivateKey::from_pkcs8_pem(private_key).unwrap().to_public_key();
-                    let public_key = key.to_public_key_der().unwrap().into_vec();
-                    KeyMaterial::Remote { key: "remote".to_owned(), public_key }
-                }
+            let material = if remote.is_some() {
+                let key = RsaPrivateKey::from_pkcs8_pem(private_key).unwrap().to_public_key();
+                let public_key = key.to_public_key_der().unwrap().into_vec();
+                KeyMaterial::Remote { key: "remote".to_owned(), public_key }
+            } else {
+                KeyMaterial::Pem { parameter, pem: private_key.clone().into() }
             };
             KeptKey { name_parameter: "/apk/key-2".to_owned(), name: name.clone(), material }
         });
@@ -95,8 +85,7 @@ impl KeyStore for Keys {
         let key = RsaPrivateKey::from_pkcs8_pem(&second.private_key).unwrap();
         // The prefix of RFC 8017, 9.2: the crate derives it from hashes of another version.
         let prefix = hex::decode("3031300d060960864801650304020105000420").unwrap();
-        let is_faulty = second.place == Place::FaultyRemote;
-        let sha256 = if is_faulty { [0; 32] } else { sha256 };
+        let sha256 = second.remote.expect("it is in a key service")(sha256);
         let padding = Pkcs1v15Sign { hash_len: Some(32), prefix: prefix.into() };
         Ok(key.sign_with_rng(&mut OsRng, padding, &sha256).unwrap())
     }
