@@ -1,0 +1,18 @@
+//! Our reading of packages and versions against that of the real apk, on arbitrary ones.
+//!
+//! The same cases each time; `PROPTEST_CASES` asks for more than usual.
+
+#![cfg(test)]
+
+mod packages;
+mod versions;
+
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// A runner of at least so many cases.
+fn runner(cases: u32) -> TestRunner {
+    let asked = Config::default();
+    let cases = if asked.cases == 256 { cases } else { asked.cases };
+    let config = Config { cases, failure_persistence: None, ..asked };
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+}

@@ -1,0 +1,229 @@
+//! The index entries of arbitrary packages, byte for byte.
+
+use std::{cell::RefCell, collections::BTreeMap, fs, io::Write as _};
+
+use alpinist_apk::{
+    checksum::DataHash,
+    entry::IndexEntry,
+    package::{Package, PackageReader},
+};
+use alpinist_tests::{Apk, Tools, workspace};
+use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
+use tar::{Builder, Header};
+
+use crate::runner;
+
+const KEYS: [&str; 20] = [
+    "pkgname",
+    "pkgver",
+    "pkgdesc",
+    "url",
+    "size",
+    "arch",
+    "license",
+    "origin",
+    "maintainer",
+    "builddate",
+    "commit",
+    "provider_priority",
+    "depend",
+    "provides",
+    "install_if",
+    "replaces",
+    "replaces_priority",
+    "triggers",
+    "packager",
+    "pkgtype",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        "[ -~]{1,30}",
+        "[a-zäЖ中🦀 ]{1,12}",
+        "[a-z]{1,5}( = [a-z]{0,5}){1,2} {0,2}",
+        Just("x".repeat(1900)),
+    ]
+}
+
+fn number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[1-9][0-9]{0,9}",
+        1 => prop::sample::select(vec![
+            "0", "00", "007", "1.5", "-1", "12abc", "", "65535", "65536", "70000",
+            "18446744073709551615", "18446744073709551616", "99999999999",
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+fn version() -> impl Strategy<Value = String> {
+    prop_oneof![
+        9 => "[0-9]{1,2}(\\.[0-9]{1,2}){0,2}[a-z]?(_(alpha|rc|git|p)[0-9]{0,2})?(~[0-9a-f]{1,3})?(-r[0-9])?",
+        1 => "[0-9a-z._~-]{0,6}",
+    ]
+}
+
+fn token() -> impl Strategy<Value = String> {
+    let operator = prop_oneof![
+        5 => prop::sample::select(vec!["=", "<", "<=", ">", ">=", "~", "><"]).prop_map(str::to_owned),
+        1 => "[<>=~]{1,3}",
+    ];
+    let name = prop_oneof![
+        6 => "(so:|cmd:|pc:|py3:)?[a-z0-9][a-zA-Z0-9+._-]{0,6}",
+        1 => "/bin/[a-z]{1,4}",
+        1 => "[!-;?-~]{0,5}",
+    ];
+    let constraint = prop_oneof![
+        Just(String::new()),
+        (operator, version()).prop_map(|(operator, version)| operator + &version),
+    ];
+    let tag = prop_oneof![20 => Just(""), 1 => Just("@edge")];
+    (prop_oneof![5 => Just(""), 1 => Just("!")], name, constraint, tag)
+        .prop_map(|(conflict, name, constraint, tag)| format!("{conflict}{name}{constraint}{tag}"))
+}
+
+fn tokens() -> impl Strategy<Value = String> {
+    prop_oneof![
+        9 => prop::collection::vec(token(), 1..4).prop_map(|tokens| tokens.join(" ")),
+        1 => prop::collection::vec(token(), 100..200).prop_map(|tokens| tokens.join("  ")),
+    ]
+}
+
+fn value(key: &'static str) -> BoxedStrategy<String> {
+    match key {
+        "pkgname" => prop_oneof![9 => "[a-z][a-zA-Z0-9+._-]{0,8}", 1 => text()].boxed(),
+        "pkgver" => version().boxed(),
+        "arch" => prop_oneof![9 => Just("x86_64"), 1 => Just("noarch"), 1 => Just("x86 64"), 1 => Just("")]
+            .prop_map(str::to_owned)
+            .boxed(),
+        "size" | "builddate" | "provider_priority" | "replaces_priority" => number().boxed(),
+        "depend" | "provides" | "install_if" | "replaces" => tokens().boxed(),
+        _ => text().boxed(),
+    }
+}
+
+fn line() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(KEYS.to_vec())
+        .prop_flat_map(|key| value(key).prop_map(move |value| format!("{key} = {value}")));
+    prop_oneof![
+        20 => known,
+        1 => Just(String::new()),
+        1 => text().prop_map(|text| format!("# {text}")),
+        1 => text().prop_map(|text| format!("unknown = {text}")),
+        1 => (prop::sample::select(KEYS.to_vec()), "=| =|= |\t= | =\t|  =  ").prop_map(|(key, odd)| {
+            format!("{key}{odd}1")
+        }),
+        1 => text(),
+    ]
+}
+
+prop_compose! {
+    /// A `.PKGINFO` without its `datahash`: mostly what an index needs, and arbitrary lines.
+    fn info()(
+        name in prop_oneof![30 => value("pkgname").prop_map(Some), 1 => Just(None)],
+        version in prop_oneof![30 => value("pkgver").prop_map(Some), 1 => Just(None)],
+        lines in prop::collection::vec(line(), 0..12),
+        has_last_newline in prop::bool::weighted(0.9),
+    ) -> String {
+        let mut all = vec!["arch = x86_64".to_owned()];
+        all.extend(name.map(|name| format!("pkgname = {name}")));
+        all.extend(version.map(|version| format!("pkgver = {version}")));
+        all.extend(lines);
+        let mut text = all.join("\n");
+        if has_last_newline {
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn tar_of(path: &str, content: &[u8], ends: bool) -> Vec<u8> {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    let mut archive = Builder::new(Vec::new());
+    archive.append_data(&mut header, path, content).unwrap();
+    let mut bytes = archive.into_inner().unwrap();
+    bytes.truncate(bytes.len() - if ends { 0 } else { 1024 });
+    bytes
+}
+
+fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
+    let mut writer = GzEncoder::new(Vec::new(), Compression::new(level));
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+fn package(info: &str, level: u32, signatures: usize) -> Vec<u8> {
+    let data = gzip(&tar_of("usr/share/a", b"content", true), level);
+    let hash = format!("datahash = {}\n", DataHash::new(Sha256::digest(&data).into()));
+    let control = gzip(&tar_of(".PKGINFO", format!("{hash}{info}").as_bytes(), false), level);
+    let signature = gzip(&tar_of(".SIGN.RSA.a.rsa.pub", &[7; 256], false), level);
+    [signature.repeat(signatures), control, data].concat()
+}
+
+fn ours(bytes: &[u8]) -> Result<String, String> {
+    let mut reader = PackageReader::new();
+    let read = reader.push(bytes).and_then(|()| reader.finish());
+    let Package { info, checksum, size, has_content, .. } = read.map_err(|error| chain(&error))?;
+    let architecture = "x86_64".parse().unwrap();
+    let entry = IndexEntry::new(info.metadata, architecture, checksum, size, has_content);
+    entry.map(|entry| entry.to_string()).map_err(|error| chain(&error))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|cause| format!(": {}", chain(cause)));
+    format!("{error}{}", cause.unwrap_or_default())
+}
+
+fn of_apk(apk: &Apk, bytes: &[u8]) -> Option<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.apk");
+    fs::write(&file, bytes).unwrap();
+    let archive = apk.index("x86_64", &[file]).ok()?;
+    let file = directory.path().join("index");
+    fs::write(&file, archive).unwrap();
+    let tar = std::process::Command::new("tar").arg("xzOf").arg(file).arg("APKINDEX").output();
+    String::from_utf8(tar.unwrap().stdout).ok()
+}
+
+/// The beginnings or parts of the messages of documented differences.
+fn documented() -> Vec<String> {
+    let text = fs::read_to_string(workspace::root().join("docs/differences.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn packages_are_indexed_as_apk_does_or_refused_for_a_documented_reason() {
+    let apk = Tools::install().unwrap().apk();
+    let documented = documented();
+    let seen = RefCell::new(BTreeMap::<String, usize>::new());
+    let note = |what: &str| *seen.borrow_mut().entry(what.to_owned()).or_default() += 1;
+    let case = (info(), prop::sample::select(vec![0, 1, 6, 9]), 0..3_usize);
+    let outcome = runner(2000).run(&case, |(info, level, signatures)| {
+        let bytes = package(&info, level, signatures);
+        match (ours(&bytes), of_apk(&apk, &bytes)) {
+            (Ok(ours), theirs) => {
+                note("accepted by both");
+                // A client takes an installed size of 0 as "nothing to download".
+                let theirs = theirs.map(|entry| entry.replace("\nI:0\n", "\nI:1\n"));
+                prop_assert_eq!(Some(ours), theirs, "{}", info);
+            }
+            (Err(_), None) => note("refused by both"),
+            (Err(error), Some(_)) => {
+                let reason = documented.iter().find(|reason| error.contains(*reason));
+                prop_assert!(reason.is_some(), "undocumented: {error}\n{info}");
+                note(reason.map_or("", String::as_str));
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+    let seen = seen.into_inner();
+    let is_seen = |what: &str| seen.get(what).is_some_and(|count| *count > 20);
+    assert!(is_seen("accepted by both") && is_seen("refused by both"), "{seen:#?}");
+}
