@@ -30,8 +30,9 @@
 //!
 //! One thing can't be kept apart. An execution may be overtaken after it has made sure of its snapshot
 //! and before it writes the index, by one that finds nothing to publish. It then writes an older index,
-//! notices, and aggregates again. If it is stopped for good just there, the older index stays until the
-//! next aggregation, or the next reindex.
+//! notices, and aggregates again. In case that it dies just there, the one that overtook it waits until it
+//! can't be running any more, looks again, and mends that. Only if that one dies as well, the older index
+//! stays until the next aggregation, or the next reindex.
 
 pub mod failure;
 pub mod finding;

@@ -223,6 +223,10 @@ pub struct Waiting {
     pub since: Generation,
     /// How often it has waited.
     pub times: u32,
+    /// Whether it has overtaken somebody who was about to publish, and waits until nobody can be any
+    /// more: longer than that function may run.
+    #[serde(default)]
+    pub overtook: bool,
 }
 
 /// What was published.
@@ -287,7 +291,7 @@ mod tests {
         let json = serde_json::to_string(&written).unwrap();
         let request: Aggregated = serde_json::from_str(&json).unwrap();
         assert_eq!(request, Aggregated::from(written.clone()));
-        let waiting = Some(Waiting { since: 7, times: 1 });
+        let waiting = Some(Waiting { since: 7, times: 1, overtook: true });
         let staged = Some(Staged { snapshot: ETag("s".into()), replaces: None, is_too_soon: true });
         let aggregated = Aggregated { written, staged, waiting };
         let json = serde_json::to_string(&aggregated).unwrap();

@@ -47,19 +47,20 @@ pub async fn aggregate<S: ObjectStore>(
     let Ok(subject) = request.written.target.key.parse::<Subject>() else {
         return Ok(request.written.into());
     };
-    let generation = match look(store, &subject, &request).await? {
+    let (generation, overtook) = match look(store, &subject, &request).await? {
         Verdict::Covered => {
             info!(key = %subject, "published index covers the change already");
             return Ok(request.written.into());
         }
-        Verdict::Busy(generation) => generation,
+        Verdict::Busy(generation) => (generation, false),
         Verdict::Work(Work { claim, base }) => {
             let generation = base.generation;
             match make(store, &subject, &request.written, base, &claim).await {
                 Ok(Made::Snapshot(staged)) => {
                     return Ok(Aggregated { written: request.written, staged, waiting: None });
                 }
-                Err(Failure::Store(StoreError::Conflict { .. })) => generation,
+                Ok(Made::Overtaking) => (generation, true),
+                Err(Failure::Store(StoreError::Conflict { .. })) => (generation, false),
                 Ok(Made::Nothing) => {
                     claim.release(store).await?;
                     return Ok(request.written.into());
@@ -71,11 +72,11 @@ pub async fn aggregate<S: ObjectStore>(
             }
         }
     };
-    let Waiting { since, times } = request.waiting.unwrap_or_default();
+    let Waiting { since, times, .. } = request.waiting.unwrap_or_default();
     // While nothing is remembered there is nothing to count from.
     let since = if since == 0 { generation } else { since };
-    info!(key = %subject, since, times, "another execution is at work");
-    let waiting = Some(Waiting { since, times: times + 1 });
+    info!(key = %subject, since, times, overtook, "another execution is at work");
+    let waiting = Some(Waiting { since, times: times + 1, overtook });
     Ok(Aggregated { written: request.written, staged: None, waiting })
 }
 
@@ -83,6 +84,8 @@ pub async fn aggregate<S: ObjectStore>(
 enum Made {
     /// A new snapshot, and whether its index is to be published.
     Snapshot(Option<Staged>),
+    /// A new snapshot whose index is published, in the place of one that somebody may be about to publish.
+    Overtaking,
     /// Everything is as it was.
     Nothing,
 }
@@ -94,7 +97,7 @@ async fn make<S: ObjectStore>(
     base: Base,
     claim: &Claim,
 ) -> Result<Made, Failure> {
-    let Base { etag, generation, snapshot: mut remembered, published } = base;
+    let Base { etag, generation, snapshot: mut remembered, published, is_published } = base;
     let prefix = subject.prefix();
     let is_gone = written.fragment.is_none();
     if let Some(stem) = subject.stem().filter(|_| is_gone) {
@@ -115,7 +118,7 @@ async fn make<S: ObjectStore>(
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
     let reindex = written.target.reindex.as_ref();
     let is_to_be_signed = reindex.is_some_and(|reindex| reindex.sign);
-    let next = Next { etag, generation, published, is_fence, is_to_be_signed };
+    let next = Next { etag, generation, published, is_fence, is_published, is_to_be_signed };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, sign: false, .. }) = reindex {
         let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
@@ -131,6 +134,8 @@ struct Next {
     published: Option<ObjectInfo>,
     /// Whether the snapshot is to be replaced even if the published index is right.
     is_fence: bool,
+    /// Whether what is to be replaced was published.
+    is_published: bool,
     /// Whether the published index is to be signed again even if it is right.
     is_to_be_signed: bool,
 }
@@ -168,6 +173,9 @@ impl Next {
         let present = store.head(&prefix.index_key()).await?;
         let version = |index: &Option<ObjectInfo>| index.as_ref().map(|index| index.etag.clone());
         let is_still_right = version(&present) == version(&self.published);
+        if is_still_right && !self.is_published {
+            return Ok(Made::Overtaking);
+        }
         Ok(Made::Snapshot((!is_still_right).then(|| staged(etag, present))))
     }
 }

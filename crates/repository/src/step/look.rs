@@ -42,6 +42,8 @@ pub(super) struct Base {
     pub(super) snapshot: Snapshot,
     /// The published index.
     pub(super) published: Option<ObjectInfo>,
+    /// Whether that is the snapshot's. If not, somebody may be about to publish the snapshot.
+    pub(super) is_published: bool,
 }
 
 /// Looks at the snapshot, at the index and at the claim.
@@ -117,7 +119,10 @@ pub(super) async fn look<S: ObjectStore>(
     };
     let etag = remembered.etag().cloned();
     let snapshot = remembered.into_snapshot().await?;
-    Ok(Verdict::Work(Work { claim, base: Base { etag, generation, snapshot, published } }))
+    Ok(Verdict::Work(Work {
+        claim,
+        base: Base { etag, generation, snapshot, published, is_published },
+    }))
 }
 
 /// Tells whether a snapshot says of the package what the request says. By ETags, since a name says

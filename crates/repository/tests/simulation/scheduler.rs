@@ -36,6 +36,8 @@ use crate::{
 const MAX_STEPS: usize = 20_000;
 /// More waits than any execution needs.
 const MAX_WAITS: u32 = 60;
+/// How long a function may run, in seconds.
+const TIME_LIMIT: u64 = 120;
 /// How often the state machine tries again after a failure that passes, and after a crash.
 const MAX_RETRIES: u32 = 8;
 const MAX_CRASHES: u32 = 2;
@@ -136,6 +138,8 @@ enum Phase {
 struct Invocation {
     number: usize,
     state: State,
+    /// When it began.
+    began: u64,
     future: Pin<Box<dyn Future<Output = Result<Next, Failure>>>>,
     line: Line,
     watched: Watched,
@@ -310,6 +314,10 @@ impl Simulation {
                 self.say_of(number, || format!("{} begins", state.name()));
                 self.invoke(number, *state)
             }
+            Phase::Running(invocation) if self.is_out_of_time(&invocation) => {
+                self.kill(number, *invocation);
+                return Ok(());
+            }
             Phase::Running(invocation) if self.happens(self.plan.crashes) => {
                 self.crash(number, invocation);
                 return Ok(());
@@ -329,6 +337,9 @@ impl Simulation {
     /// Lets a function go on whose result nobody waits for.
     fn haunt(&mut self, number: usize) -> Result<(), Violation> {
         let mut ghost = self.ghosts.remove(number);
+        if self.is_out_of_time(&ghost) {
+            return Ok(());
+        }
         self.pass_gate(&ghost);
         if self.advance(&mut ghost)?.is_none() {
             self.ghosts.insert(number, ghost);
@@ -352,7 +363,8 @@ impl Simulation {
             task.run(&store, &Keys::good()).await
         };
         let watched = Watched::new(state.clone());
-        Box::new(Invocation { number: execution, state, future: Box::pin(future), line, watched })
+        let future = Box::pin(future);
+        Box::new(Invocation { number: execution, state, began: self.now, future, line, watched })
     }
 
     fn happens(&mut self, of_thousand: u32) -> bool {
@@ -456,7 +468,9 @@ impl Simulation {
                 if execution.waits > MAX_WAITS {
                     return Err(Violation("no execution waits for ever".to_owned()));
                 }
-                let seconds = self.chance.u64(1..=20);
+                let overtook = matches!(&state, State::Aggregate(request)
+                    if request.waiting.as_ref().is_some_and(|waiting| waiting.overtook));
+                let seconds = if overtook { 150 } else { self.chance.u64(1..=20) };
                 execution.phase = Phase::Ready(now + seconds, Box::new(state));
                 self.say_of(number, || format!("waits for {seconds} s"));
             }
@@ -471,6 +485,20 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+
+    fn is_out_of_time(&self, invocation: &Invocation) -> bool {
+        self.now > invocation.began + TIME_LIMIT
+    }
+
+    /// Ends a function that ran out of time.
+    fn kill(&mut self, number: usize, invocation: Invocation) {
+        let execution = &mut self.executions[number];
+        execution.crashes += 1;
+        self.report.crashes += 1;
+        let is_retried = execution.crashes <= MAX_CRASHES;
+        self.say_of(number, || "runs out of time".to_owned());
+        self.recover(number, invocation.state, is_retried);
     }
 
     /// Kills a function, or cuts the line to it.

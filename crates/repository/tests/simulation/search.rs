@@ -96,6 +96,8 @@ fn no_history_breaks_a_rule() {
     }
     tell(&format!("{search:?}"));
     assert!(seed.is_some() || search.total.has_everything(), "{search:?}");
+    // Only if whoever overtook has died as well.
+    assert!(seed.is_some() || search.total.stayed == 0, "{search:?}");
 }
 
 #[rstest]

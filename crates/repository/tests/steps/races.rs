@@ -326,6 +326,39 @@ async fn what_came_and_went_is_not_published_by_who_saw_it() {
 }
 
 #[tokio::test]
+async fn whoever_overtakes_a_publisher_that_dies_mends_what_it_published() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let published = store.content(INDEX);
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    let late = staged(&store, "b-1-r0").await;
+    store.remove(&key("b-1-r0"));
+    store.pass(Duration::from_mins(1));
+    let gone = now(step::extract(&store, PackageSignatures::Verify, target(&key("b-1-r0"))));
+    let written = now(step::write_index(&store, PlusCopies::Kept, gone));
+    let overtaking = Arc::new(Mutex::new(None));
+    let slot = overtaking.clone();
+    store.before_requests(move |store, request| {
+        if matches!(request, Request::Put(INDEX)) {
+            *slot.lock().unwrap() = Some(now(step::aggregate(store, written.clone().into())));
+        }
+        Ok(())
+    });
+    let keys = Keys::good();
+    let death = step::publish(&store, &keys, &mut OsRng, late).await.unwrap_err();
+    assert_eq!(death.kind(), FailureKind::Conflict);
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"], "nobody could stop it");
+
+    store.before_requests(|_, _| Ok(()));
+    let overtaking: Aggregated = overtaking.lock().unwrap().take().unwrap();
+    assert!(overtaking.waiting.as_ref().is_some_and(|waiting| waiting.overtook));
+    store.pass(Duration::from_secs(150));
+    aggregate_and_publish(&store, &keys, overtaking).await.unwrap();
+    assert_eq!(store.content(INDEX), published);
+}
+
+#[tokio::test]
 async fn an_index_that_became_what_it_was_stops_who_saw_something_between() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
