@@ -39,7 +39,7 @@ fn cfn_lint_finds_no_fault_in_the_template() {
 fn cargo_deny_finds_no_fault_in_the_dependencies() {
     let program = Tools::install().unwrap().programs().join("cargo-deny");
     let mut deny = Command::new(program);
-    deny.current_dir(workspace::root()).args(["--offline", "--log-level", "error"]);
+    deny.current_dir(workspace::root()).args(["--locked", "--log-level", "error"]);
     deny.args(["check", "bans", "licenses", "sources"]);
     command::output(&mut deny).unwrap_or_else(|error| panic!("{}", error.chain()));
 }
