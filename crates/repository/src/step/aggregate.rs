@@ -53,7 +53,8 @@ pub async fn aggregate<S: ObjectStore>(
             return Ok(request.written.into());
         }
         Verdict::Busy(generation) => (generation, false),
-        Verdict::Work(Work { claim, base }) => {
+        Verdict::Work(work) => {
+            let Work { claim, base } = *work;
             let generation = base.generation;
             match make(store, &subject, &request.written, base, &claim).await {
                 Ok(Made::Snapshot(staged)) => {

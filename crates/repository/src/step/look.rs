@@ -23,7 +23,7 @@ pub(super) enum Verdict {
     /// To look again later: somebody else is at work. The snapshot of this generation is the last.
     Busy(Generation),
     /// To list the bucket.
-    Work(Work),
+    Work(Box<Work>),
 }
 
 /// What to begin with, and the right to it.
@@ -119,10 +119,8 @@ pub(super) async fn look<S: ObjectStore>(
     };
     let etag = remembered.etag().cloned();
     let snapshot = remembered.into_snapshot().await?;
-    Ok(Verdict::Work(Work {
-        claim,
-        base: Base { etag, generation, snapshot, published, is_published },
-    }))
+    let base = Base { etag, generation, snapshot, published, is_published };
+    Ok(Verdict::Work(Box::new(Work { claim, base })))
 }
 
 /// Tells whether a snapshot says of the package what the request says. By ETags, since a name says

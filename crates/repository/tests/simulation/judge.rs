@@ -187,7 +187,10 @@ impl Judge {
             base_read: making.base_read,
             is_overtaken,
         };
-        let is_newer = |old: &Publication| old.last_modified < new.last_modified;
+        // What a publisher that was overtaken puts back for a moment, by an ETag that came again, has the
+        // time of that moment, and so may have what replaces it.
+        let is_newer =
+            |old: &Publication| old.is_overtaken || old.last_modified < new.last_modified;
         let is_judged = !self.is_meddled && !is_overtaken;
         if is_judged && !self.publication.as_ref().is_none_or(is_newer) {
             return Err(broken("Last-Modified of the index moves forward", ""));
