@@ -147,6 +147,26 @@ async fn a_storm_of_conflicts_passes() {
 }
 
 #[tokio::test]
+async fn a_package_whose_connection_breaks_is_read_on() {
+    let local_stack = LocalStack::start(short_waits()).unwrap();
+    let stack = deploy(&local_stack, "cut").await;
+    let path = vec!["cut/main".to_owned(), ".apk".to_owned()];
+    let cut = Fault { method: "GET", path, answer: FaultAnswer::Cut };
+    local_stack.emulator().inject(&[cut]).unwrap();
+    let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let mark = stack.requests().mark().unwrap();
+    let key = package.key("cut/main/x86_64");
+    assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
+    let requests = stack.requests().since(mark).unwrap();
+    let reads = requests.iter().filter(|request| {
+        request.by_function && request.method == "GET" && request.path.ends_with(".apk")
+    });
+    assert_eq!(reads.map(|request| request.status).collect::<Vec<_>>(), [200, 206]);
+    local_stack.emulator().inject(&[]).unwrap();
+    assert_listed(&stack, "cut").await;
+}
+
+#[tokio::test]
 async fn a_refused_package_is_refused_again_until_it_is_a_better_one() {
     let stack = LocalStack::shared().await.unwrap();
     let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();

@@ -62,6 +62,8 @@ pub enum FaultAnswer {
     Conflict,
     /// There is no answer, until the function runs out of time.
     Never,
+    /// The connection breaks in the middle of the object, unless only a part of it was asked for.
+    Cut,
 }
 
 /// A running emulator. It ends, and its functions end, when this is dropped or the process ends.
@@ -145,6 +147,7 @@ impl Emulator {
                 FaultAnswer::Throttled => (503, "SlowDown"),
                 FaultAnswer::Conflict => (409, "ConditionalRequestConflict"),
                 FaultAnswer::Never => (0, ""),
+                FaultAnswer::Cut => (200, ""),
             };
             json!({"method": fault.method, "path": fault.path, "status": status, "code": code})
         });

@@ -74,8 +74,10 @@ def noting(app, notes, latency, faults):
         if is_of_function_to_s3(note(scope)):
             await asyncio.sleep(latency)
             fault = fault_of(note(scope), faults)
-            if fault is not None:
+            if fault is not None and fault["status"] != 200:
                 return await fail(fault, receive, send_noting_status)
+            if fault is not None and not any(name == b"range" for name, _ in scope["headers"]):
+                return await app(scope, receive, cutting(send_noting_status))
 
         # Clients of AWS speak TLS, and the bucket policy asks for it; on loopback nobody listens. A test
         # that pretends to speak without TLS says so.
@@ -109,6 +111,19 @@ async def fail(fault, receive, send):
     headers = [(b"content-type", b"application/xml"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": fault["status"], "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def cutting(send):
+    """Breaks the connection in the middle of the answer's body."""
+
+    async def cut(message):
+        if message["type"] != "http.response.body":
+            return await send(message)
+        body = message.get("body", b"")
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        raise ConnectionResetError("injected")
+
+    return cut
 
 
 def decode_like_s3(scope):

@@ -1,8 +1,8 @@
 //! What the environment of a function says. `template.yaml` sets it.
 
-use std::env;
+use std::{env, str::FromStr};
 
-use alpinist_repository::{plus_copy::PlusCopies, trust::PackageSignatures};
+use alpinist_repository::{plus_copy::PlusCopies, policy::Policy};
 
 /// The keys that sign indexes. There are places for two, so that one can take the place of the other
 /// while clients know only one of them.
@@ -42,14 +42,17 @@ pub fn plus_copies() -> Result<PlusCopies, InvalidVariable> {
     Ok(if variable("PLUS_COPIES")? == "true" { PlusCopies::Kept } else { PlusCopies::None })
 }
 
-/// Tells from `PACKAGE_SIGNATURES` what is asked of the signatures of packages.
+/// Tells from `PACKAGE_SIGNATURES` and `MAX_PACKAGE_MIB` what is asked of packages.
 ///
 /// # Errors
 ///
 /// [`InvalidVariable`]
-pub fn package_signatures() -> Result<PackageSignatures, InvalidVariable> {
-    const NAME: &str = "PACKAGE_SIGNATURES";
-    variable(NAME)?.parse().map_err(|_| InvalidVariable { name: NAME })
+pub fn policy() -> Result<Policy, InvalidVariable> {
+    let mebibytes: u32 = parsed("MAX_PACKAGE_MIB")?;
+    Ok(Policy {
+        signatures: parsed("PACKAGE_SIGNATURES")?,
+        max_size: u64::from(mebibytes) * 1024 * 1024,
+    })
 }
 
 /// Tells from `PRIVATE_KEY_PARAMETER`, `KEY_NAME_PARAMETER` and `SIGNING_KEY` which keys sign.
@@ -66,6 +69,10 @@ pub fn signing_keys() -> Result<SigningKeys, InvalidVariable> {
         key_name: format!("{key_name}-2"),
     };
     Ok(SigningKeys { first: KeyParameters { private_key, key_name }, second, kms })
+}
+
+fn parsed<T: FromStr>(name: &'static str) -> Result<T, InvalidVariable> {
+    variable(name)?.parse().map_err(|_| InvalidVariable { name })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

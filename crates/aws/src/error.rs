@@ -31,6 +31,11 @@ pub(crate) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
+/// Tells whether S3 says that a precondition does not hold, or that a rival was faster.
+pub(crate) fn is_conflict(code: Option<&str>) -> bool {
+    matches!(code, Some("PreconditionFailed" | "ConditionalRequestConflict"))
+}
+
 fn cause<E>(error: &SdkError<E, HttpResponse>) -> Cause
 where
     E: Error + ProvideErrorMetadata + 'static,

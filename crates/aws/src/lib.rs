@@ -16,6 +16,7 @@ pub mod lambda;
 pub mod s3;
 
 mod error;
+mod s3_body;
 
 /// Returns a client of S3 for the credentials and the region of the environment.
 pub async fn s3_client() -> aws_sdk_s3::Client {

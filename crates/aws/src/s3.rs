@@ -6,12 +6,8 @@ use std::{
     time::Duration,
 };
 
-use alpinist_repository::{
-    failure::chain,
-    port::{
-        Attributes, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
-        Precondition, StoreError,
-    },
+use alpinist_repository::port::{
+    Attributes, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore, Precondition, StoreError,
 };
 use aws_sdk_s3::{
     Client,
@@ -23,14 +19,16 @@ use aws_sdk_s3::{
     operation::{
         get_object::GetObjectError, head_object::HeadObjectError, put_object::PutObjectError,
     },
-    primitives::{ByteStream, DateTime, DateTimeFormat as Format},
+    primitives::{DateTime, DateTimeFormat as Format},
     types::{EncodingType, MetadataDirective, TaggingDirective},
 };
-use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::error::store_error;
+use crate::{
+    error::{is_conflict, store_error},
+    s3_body::{S3Body, Source},
+};
 
 /// What stands for itself in the name of an object that is copied.
 const KEY_IN_HEADER: &AsciiSet =
@@ -50,22 +48,6 @@ impl S3Store {
     /// Makes a store of `bucket`.
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         Self { client, bucket: bucket.into() }
-    }
-}
-
-/// The content of an object in S3.
-#[derive(Debug)]
-pub struct S3Body {
-    key: String,
-    stream: ByteStream,
-}
-
-impl ObjectBody for S3Body {
-    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
-        self.stream.next().await.transpose().map_err(|error| StoreError::Unavailable {
-            key: self.key.clone(),
-            source: chain(&error).into(),
-        })
     }
 }
 
@@ -106,7 +88,14 @@ impl ObjectStore for S3Store {
             age: clock.since(found.last_modified),
             attributes: found.metadata.unwrap_or_default().into_iter().collect(),
         };
-        Ok(Some(Object { info, body: S3Body { key: key.to_owned(), stream: found.body } }))
+        let source = Source {
+            client: self.client.clone(),
+            bucket: self.bucket.clone(),
+            key: key.to_owned(),
+            etag: info.etag.clone(),
+            size: info.size,
+        };
+        Ok(Some(Object { info, body: S3Body::new(source, found.body) }))
     }
 
     async fn put(
@@ -285,9 +274,4 @@ fn put_error(key: &str, error: &SdkError<PutObjectError, HttpResponse>) -> Store
         return StoreError::Conflict { key: key.to_owned() };
     }
     store_error(key, error)
-}
-
-/// Tells whether S3 says that a precondition does not hold, or that a rival was faster.
-fn is_conflict(code: Option<&str>) -> bool {
-    matches!(code, Some("PreconditionFailed" | "ConditionalRequestConflict"))
 }

@@ -2,21 +2,30 @@
 
 #![cfg(test)]
 
+use std::io;
+
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::port::{
-    Attributes, ETag, NewObject, ObjectStore as _, Precondition, StoreError,
+    self, Attributes, ETag, NewObject, Object as Read, ObjectStore as _, Precondition, StoreError,
 };
 use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
     operation::{
-        delete_object::DeleteObjectOutput, head_object::HeadObjectOutput,
-        list_objects_v2::ListObjectsV2Output, put_object::PutObjectOutput,
+        delete_object::DeleteObjectOutput,
+        get_object::{GetObjectInput, GetObjectOutput},
+        head_object::HeadObjectOutput,
+        list_objects_v2::ListObjectsV2Output,
+        put_object::PutObjectOutput,
     },
-    primitives::SdkBody,
+    primitives::{ByteStream, SdkBody},
     types::{EncodingType, Object},
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use bytes::Bytes;
+use futures::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
 
 fn store(rules: &[&Rule]) -> S3Store {
     let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
@@ -144,4 +153,64 @@ async fn a_listing_has_all_pages_of_one_directory() {
     let listed = store(&[&first, &last]).list("p/", &[]).await.unwrap();
     let keys: Vec<_> = listed.iter().map(|object| object.key.as_str()).collect();
     assert_eq!(keys, ["p/a++ \u{1}", "p/b"]);
+}
+
+/// An answer whose connection breaks after `begin`.
+fn broken(begin: &'static str, size: i64) -> GetObjectOutput {
+    let cut = io::Error::from(io::ErrorKind::ConnectionReset);
+    let frames = stream::iter([Ok(Frame::data(Bytes::from(begin))), Err(cut)]);
+    let body = SdkBody::from_body_1_x(StreamBody::new(frames));
+    whole(size, ByteStream::new(body))
+}
+
+fn whole(size: i64, body: ByteStream) -> GetObjectOutput {
+    GetObjectOutput::builder().e_tag("\"1\"").content_length(size).body(body).build()
+}
+
+/// A request for what follows the first bytes of the object.
+fn from(begin: &'static str) -> impl Fn(&GetObjectInput) -> bool {
+    move |request| request.range() == Some(begin) && request.if_match() == Some("\"1\"")
+}
+
+async fn read(rules: &[&Rule]) -> Result<Vec<u8>, StoreError> {
+    let object = port::read(&store(rules), "k", 100).await?;
+    Ok(object.map(|Read { body, .. }| body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_content_is_read_on_where_its_connection_broke() {
+    let first = mock!(Client::get_object)
+        .match_requests(|request| request.range().is_none())
+        .then_output(|| broken("0123", 10));
+    let second =
+        mock!(Client::get_object).match_requests(from("bytes=4-")).then_output(|| broken("456", 6));
+    let third = mock!(Client::get_object)
+        .match_requests(from("bytes=7-"))
+        .then_output(|| whole(3, ByteStream::from_static(b"789")));
+    assert_eq!(read(&[&first, &second, &third]).await.unwrap(), b"0123456789");
+
+    for (status, code) in [(412, "PreconditionFailed"), (404, "NoSuchKey")] {
+        let replaced = mock!(Client::get_object)
+            .match_requests(from("bytes=4-"))
+            .then_http_response(move || answer(status, code));
+        let error = read(&[&first, &replaced]).await.unwrap_err();
+        assert!(matches!(error, StoreError::Conflict { .. }), "{code}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_always_breaks_is_given_up() {
+    let first = mock!(Client::get_object)
+        .match_requests(|request| request.range().is_none())
+        .then_output(|| broken("0123", 10));
+    let empty =
+        mock!(Client::get_object).match_requests(from("bytes=4-")).then_output(|| broken("", 6));
+    let error = read(&[&first, &empty]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert_eq!(empty.num_calls(), 5);
+
+    // All bytes are there, but something is wrong with them.
+    let wrong = mock!(Client::get_object).then_output(|| broken("0123", 4));
+    let error = read(&[&wrong]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
 }

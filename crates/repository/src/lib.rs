@@ -6,7 +6,7 @@
 //! | [`message`] | what travels between them through the state machine |
 //! | [`failure`] | what they tell the state machine when they can't go on |
 //! | [`refusal`] | why a package may not be listed, and what to do about it |
-//! | [`trust`] | whose packages are listed |
+//! | [`policy`], [`trust`] | what is asked of packages, and whose are listed |
 //! | [`finding`] | what a reindex finds |
 //! | [`location`] | the layout of the bucket |
 //! | [`snapshot`] | an index with the objects it was made from: what is staged and remembered |
@@ -41,6 +41,7 @@ pub mod location;
 pub mod memory;
 pub mod message;
 pub mod plus_copy;
+pub mod policy;
 pub mod port;
 pub mod refusal;
 pub mod snapshot;

@@ -16,6 +16,14 @@ pub enum Refusal {
     /// Its key is outside the bucket's layout.
     #[error(transparent)]
     Key(#[from] PackageKeyError),
+    /// It is larger than the operator wants packages to be.
+    #[error("it has {size} bytes, more than the {max} that a package may have here")]
+    Size {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit.
+        max: u64,
+    },
     /// The file is not a package that a client could install.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -61,6 +69,11 @@ impl Refusal {
             Self::Key(_) => {
                 "Upload it as <branch>/<repository>/<architecture>/<pkgname>-<pkgver>.apk, \
                              such as 3.22/main/x86_64/hello-1.0-r0.apk."
+                    .to_owned()
+            }
+            Self::Size { .. } => {
+                "Split it, or deploy the stack with a greater MaxPackageMiB, then start an execution for \
+                 the package."
                     .to_owned()
             }
             Self::FileName { expected, .. } => {

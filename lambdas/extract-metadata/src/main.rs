@@ -7,11 +7,11 @@ use lambda_runtime::{Error, tracing};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let signatures = config::package_signatures()?;
+    let policy = config::policy()?;
     let client = alpinist_aws::s3_client().await;
     lambda::run(async |target: Target| {
         let store = S3Store::new(client.clone(), &target.bucket);
-        step::extract(&store, signatures, target).await
+        step::extract(&store, policy, target).await
     })
     .await
 }

@@ -11,29 +11,40 @@ use crate::{
     location::{PackageKey, PackageKeyError, Subject},
     message::{Accepted, Extracted, Found, RefusalReport, Target},
     plus_copy,
+    policy::Policy,
     port::{self, Object, ObjectBody, ObjectStore, StoreError},
     refusal::Refusal,
-    trust::{self, PackageSignatures},
+    trust,
 };
 
+/// How often a package is read that somebody else keeps replacing.
+const ATTEMPTS: usize = 8;
+
 /// Reads the package as it is now, checks it and its signatures, and makes its index entry. That it is gone or may not be
-/// listed is no failure: its fragment and its entry will go, too.
+/// listed is no failure: its fragment and its entry will go, too. If it is replaced meanwhile, the new one is read.
 ///
 /// # Errors
 ///
-/// [`Failure::Store`], if it can't be read.
+/// [`Failure::Store`], if it can't be read; [`Failure::Contended`], if it is never the same for long enough.
 pub async fn extract<S: ObjectStore>(
     store: &S,
-    signatures: PackageSignatures,
+    policy: Policy,
     target: Target,
 ) -> Result<Extracted, Failure> {
-    let found = find(store, signatures, &target).await?;
-    Ok(Extracted { target, found })
+    for _ in 0..ATTEMPTS {
+        match find(store, policy, &target).await {
+            Err(Failure::Store(StoreError::Conflict { .. })) => {
+                info!(key = target.key, "package was replaced while it was read");
+            }
+            found => return Ok(Extracted { found: found?, target }),
+        }
+    }
+    Err(Failure::Contended { key: target.key })
 }
 
 async fn find<S: ObjectStore>(
     store: &S,
-    signatures: PackageSignatures,
+    policy: Policy,
     target: &Target,
 ) -> Result<Found, Failure> {
     if let Ok(Subject::Index(prefix)) = target.key.parse() {
@@ -55,12 +66,15 @@ async fn find<S: ObjectStore>(
     }
     let package = object.info.etag.clone();
     let read = match key {
+        Ok(_) if object.info.size > policy.max_size => {
+            Err(Refusal::Size { size: object.info.size, max: policy.max_size })
+        }
         Ok(key) => read_package(object).await?.map(|read| (key, read)).map_err(Refusal::from),
         Err(error) => Err(error.into()),
     };
     let outcome = match read {
         Ok((key, read)) => {
-            let judged = trust::judge(store, signatures, &read).await?;
+            let judged = trust::judge(store, policy.signatures, &read).await?;
             judged.and_then(|signed_by| Ok((make_entry(&key, read)?, signed_by)))
         }
         Err(refusal) => Err(refusal),

@@ -4,9 +4,9 @@ use alpinist_repository::{
     failure::{Failure, FailureKind},
     message::{Aggregated, Extracted, Found, RefusalReport, Staged, Target},
     plus_copy::PlusCopies,
+    policy::Policy,
     port::ObjectStore,
     step,
-    trust::PackageSignatures,
 };
 use rand_core::OsRng;
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,7 +47,7 @@ impl State {
     pub(crate) async fn run<S: ObjectStore>(self, store: &S, keys: &Keys) -> Result<Next, Failure> {
         match self {
             Self::Extract(target) => {
-                let extracted = step::extract(store, PackageSignatures::Verify, target).await?;
+                let extracted = step::extract(store, Policy::default(), target).await?;
                 Ok(match extracted.found {
                     Found::Indexed => Next::End(None),
                     _ => Next::Go(Self::Write(travelled(&extracted))),

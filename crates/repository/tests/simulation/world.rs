@@ -6,9 +6,9 @@ use alpinist_apk::entry::IndexEntry;
 use alpinist_repository::{
     memory::MemoryStore,
     message::Found,
+    policy::Policy,
     port::{ETag, ObjectStore as _},
     step,
-    trust::PackageSignatures,
 };
 use fastrand::Rng;
 use futures::FutureExt as _;
@@ -64,7 +64,7 @@ fn new_package(name: &str) -> Package {
         bucket.upload(&key, bytes.clone());
         let listed = now(bucket.head(&key));
         let etag = listed.unwrap().expect("it was uploaded").etag;
-        let extracted = now(step::extract(&bucket, PackageSignatures::Verify, target(&key)))
+        let extracted = now(step::extract(&bucket, Policy::default(), target(&key)))
             .expect("memory does not fail");
         let entry = match extracted.found {
             Found::Accepted(accepted) => Some(accepted.entry),

@@ -3,8 +3,8 @@
 use alpinist_repository::{
     memory::{MemoryStore, Request},
     plus_copy::PlusCopies,
+    policy::Policy,
     step,
-    trust::PackageSignatures,
 };
 
 use crate::support::{execute, key, listed, package, target};
@@ -105,8 +105,7 @@ async fn without_copies_none_is_made_and_a_stale_one_goes() {
     execute(&store, &key(NAME)).await.unwrap();
     upload(&store, "new");
     for _ in 0..2 {
-        let extracted =
-            step::extract(&store, PackageSignatures::Verify, target(&key(NAME))).await.unwrap();
+        let extracted = step::extract(&store, Policy::default(), target(&key(NAME))).await.unwrap();
         step::write_index(&store, PlusCopies::None, extracted).await.unwrap();
         assert_eq!(store.content(COPY), None);
     }

@@ -11,9 +11,9 @@ use alpinist_repository::{
     memory::{MemoryStore, Request},
     message::{Aggregated, Extracted, Found},
     plus_copy::PlusCopies,
+    policy::Policy,
     port::StoreError,
     step,
-    trust::PackageSignatures,
 };
 use futures::FutureExt as _;
 use rand_core::OsRng;
@@ -37,8 +37,7 @@ async fn a_lost_race_goes_back_to_aggregation_and_loses_nobody() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
-    let extracted =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, written.into()).await.unwrap();
     rival(&store, &key("b-1-r0"));
@@ -53,8 +52,7 @@ async fn a_lost_race_goes_back_to_aggregation_and_loses_nobody() {
 async fn a_change_that_a_rival_published_is_covered() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    let extracted =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     rival(&store, &key("b-1-r0"));
@@ -77,8 +75,7 @@ async fn the_first_index_does_not_cover_a_rebuild_that_began_before_it() {
         if matches!(request, Request::Put(key) if key.ends_with("snapshot.json.gz")) {
             // Listed already; and the event of b is lost.
             store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
-            let extracted =
-                now(step::extract(store, PackageSignatures::Verify, target(&key("b-1-r0"))));
+            let extracted = now(step::extract(store, Policy::default(), target(&key("b-1-r0"))));
             now(step::write_index(store, PlusCopies::Kept, extracted));
             let index = Extracted { target: target(INDEX), found: Found::Nothing };
             let written = now(step::write_index(store, PlusCopies::Kept, index));
@@ -109,8 +106,7 @@ async fn a_replaced_package_is_not_covered_by_an_index_that_knows_its_name() {
 async fn a_late_execution_does_not_overwrite_a_newer_fragment() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
-    let late =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let late = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
     rival(&store, &key("a-1-r0"));
     let fragment = store.content(&format!("{PREFIX}a-1-r0.index"));
@@ -204,8 +200,7 @@ fn once(
 async fn a_fragment_that_a_rival_wrote_meanwhile_is_not_overwritten() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
-    let late =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let late = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     once(
         &store,
         |request| matches!(request, Request::Put(_)),
@@ -227,8 +222,7 @@ async fn a_fragment_of_a_package_that_came_back_is_noticed_when_removed() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     execute(&store, &key("a-1-r0")).await.unwrap();
     store.remove(&key("a-1-r0"));
-    let gone =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let gone = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     once(
         &store,
         |request| matches!(request, Request::Delete(_)),
@@ -243,8 +237,7 @@ async fn a_fragment_of_a_package_that_came_back_is_noticed_when_removed() {
 #[tokio::test]
 async fn a_late_removal_leaves_the_fragment_of_a_package_that_is_there() {
     let store = MemoryStore::default();
-    let gone =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let gone = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     rival(&store, &key("a-1-r0"));
     step::write_index(&store, PlusCopies::Kept, gone).await.unwrap();
@@ -255,15 +248,13 @@ async fn a_late_removal_leaves_the_fragment_of_a_package_that_is_there() {
 async fn aggregation_notices_that_the_package_is_another_one() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
-    let extracted =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
     let failure = step::aggregate(&store, written.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 
-    let gone =
-        step::extract(&store, PackageSignatures::Verify, target(&key("b-1-r0"))).await.unwrap();
+    let gone = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, gone).await.unwrap();
     execute(&store, &key("a-1-r0")).await.unwrap();
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
@@ -286,8 +277,7 @@ async fn a_replaced_package_is_not_listed_with_the_fragment_of_the_old_one() {
 
 /// Brings an upload to where its index is staged, and returns what `publish` is asked then.
 async fn staged(store: &MemoryStore, stem: &str) -> Aggregated {
-    let extracted =
-        step::extract(store, PackageSignatures::Verify, target(&key(stem))).await.unwrap();
+    let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
     let mut request =
         Aggregated::from(step::write_index(store, PlusCopies::Kept, extracted).await.unwrap());
     for _ in 0..10 {
@@ -335,7 +325,7 @@ async fn whoever_overtakes_a_publisher_that_dies_mends_what_it_published() {
     let late = staged(&store, "b-1-r0").await;
     store.remove(&key("b-1-r0"));
     store.pass(Duration::from_mins(1));
-    let gone = now(step::extract(&store, PackageSignatures::Verify, target(&key("b-1-r0"))));
+    let gone = now(step::extract(&store, Policy::default(), target(&key("b-1-r0"))));
     let written = now(step::write_index(&store, PlusCopies::Kept, gone));
     let overtaking = Arc::new(Mutex::new(None));
     let slot = overtaking.clone();

@@ -3,9 +3,11 @@
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
+    message::Found,
     plus_copy::PlusCopies,
+    policy::Policy,
+    port::StoreError,
     step,
-    trust::PackageSignatures,
 };
 use rstest::rstest;
 
@@ -101,8 +103,7 @@ async fn a_refused_key_that_is_deleted_again_is_no_failure() {
 async fn a_late_refusal_does_no_harm_to_the_package_that_came_after() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), "broken");
-    let refused =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let refused = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     execute(&store, &key("a-1-r0")).await.unwrap();
 
@@ -123,11 +124,52 @@ async fn a_package_that_is_refused_now_loses_its_fragment() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     execute(&store, &key("a-1-r0")).await.unwrap();
-    let extracted =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let refused = refused_now(extracted);
     let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
     aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap_err();
     assert_eq!(listed(&store), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_package_that_is_larger_than_it_may_be_is_refused() {
+    let store = MemoryStore::default();
+    let package = package("a", "1-r0", "");
+    let size = package.len() as u64;
+    store.upload(&key("a-1-r0"), package);
+    let extract = async |max_size| {
+        let policy = Policy { max_size, ..Policy::default() };
+        step::extract(&store, policy, target(&key("a-1-r0"))).await.unwrap().found
+    };
+    assert!(matches!(extract(size).await, Found::Accepted(_)));
+    let Found::Refused(refusal) = extract(size - 1).await else { panic!("it was not refused") };
+    let cause = refusal.cause.replace(&size.to_string(), "SIZE");
+    insta::assert_snapshot!(cause.replace(&(size - 1).to_string(), "MAX"));
+}
+
+#[tokio::test]
+async fn a_package_that_is_replaced_while_it_is_read_is_read_again() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
+    let conflict = |key: &str| Err(StoreError::Conflict { key: key.to_owned() });
+    let mut reads = 0;
+    store.before_requests(move |store, request| match request {
+        Request::Get(key) if reads == 0 => {
+            reads += 1;
+            store.upload(key, package("a", "1-r0", "new"));
+            conflict(key)
+        }
+        _ => Ok(()),
+    });
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
+
+    store.before_requests(move |_, request| match request {
+        Request::Get(key) => conflict(key),
+        _ => Ok(()),
+    });
+    let failure = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await;
+    let report = failure.unwrap_err().report();
+    assert!(report.contains("keeps being changed by others"), "{report}");
 }

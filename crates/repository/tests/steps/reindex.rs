@@ -5,8 +5,8 @@ use alpinist_repository::{
     memory::MemoryStore,
     message::{Found, Reindex, Target},
     plus_copy::PlusCopies,
+    policy::Policy,
     step::{self, ReindexRequest, ReindexResponse, Report},
-    trust::PackageSignatures,
 };
 
 use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target};
@@ -23,7 +23,7 @@ async fn reindex(store: &MemoryStore, prefix: &str, only_stale: bool) -> Result<
         panic!("a survey is answered by the keys of indexes");
     };
     for key in store.keys().iter().filter(|key| key.starts_with(prefix) && key.ends_with(".apk")) {
-        let extracted = step::extract(store, PackageSignatures::Verify, target(key)).await?;
+        let extracted = step::extract(store, Policy::default(), target(key)).await?;
         if extracted.found != Found::Indexed {
             step::write_index(store, PlusCopies::Kept, extracted).await?;
         }

@@ -9,6 +9,7 @@ use alpinist_apk::{
 use alpinist_repository::{
     memory::{MemoryStore, Request},
     message::{Accepted, Found},
+    policy::Policy,
     step,
     trust::{PackageSignatures, SignedBy},
 };
@@ -51,10 +52,11 @@ fn signed(signers: &[(&str, &SigningKey)]) -> Vec<u8> {
 
 async fn extract(
     store: &MemoryStore,
-    policy: PackageSignatures,
+    signatures: PackageSignatures,
     package: Vec<u8>,
 ) -> Result<Option<SignedBy>, String> {
     store.upload(&key("a-1-r0"), package);
+    let policy = Policy { signatures, ..Policy::default() };
     match step::extract(store, policy, target(&key("a-1-r0"))).await.unwrap().found {
         Found::Accepted(accepted) => {
             let Accepted { signed_by, .. } = *accepted;

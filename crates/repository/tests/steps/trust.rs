@@ -7,9 +7,9 @@ use alpinist_repository::{
     failure::FailureKind,
     memory::MemoryStore,
     plus_copy::PlusCopies,
+    policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition},
     step,
-    trust::PackageSignatures,
 };
 use rand_core::OsRng;
 use rstest::rstest;
@@ -112,8 +112,7 @@ async fn a_lost_fragment_is_not_missed() {
 #[tokio::test]
 async fn a_package_that_is_refused_now_is_not_listed_from_memory() {
     let store = two_packages().await;
-    let extracted =
-        step::extract(&store, PackageSignatures::Verify, target(&key("b-1-r0"))).await.unwrap();
+    let extracted = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
     let refused = refused_now(extracted);
     store.remove(&format!("{PREFIX}b-1-r0.index"));
     let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
@@ -206,8 +205,7 @@ async fn an_unusable_key_publishes_nothing_and_is_not_shown() {
 async fn a_staged_index_that_is_gone_or_damaged_is_aggregated_again() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
-    let extracted =
-        step::extract(&store, PackageSignatures::Verify, target(&key("a-1-r0"))).await.unwrap();
+    let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, written.into()).await.unwrap();
     let staged = store.keys().into_iter().find(|key| key.contains("/published/")).unwrap();

@@ -1,0 +1,86 @@
+//! The content of an object in S3.
+
+use alpinist_repository::{
+    failure::chain,
+    port::{ETag, ObjectBody, StoreError},
+};
+use aws_sdk_s3::{
+    Client,
+    error::ProvideErrorMetadata as _,
+    primitives::{ByteStream, ByteStreamError},
+};
+use bytes::Bytes;
+use tracing::warn;
+
+use crate::error::{is_conflict, store_error};
+
+/// How often in a row a connection may break without having brought a byte. Requests are tried again by
+/// the SDK; this is for those that were answered.
+const MAX_BREAKS: u32 = 5;
+
+/// The content of an object in S3. Where a connection breaks, the next one goes on from there, provided that
+/// the object is still the same: a package of gigabytes need not arrive in one piece.
+#[derive(Debug)]
+pub struct S3Body {
+    source: Source,
+    stream: ByteStream,
+    /// How many bytes have arrived.
+    read: u64,
+    /// How many connections broke since the last byte.
+    breaks: u32,
+}
+
+/// Where a content comes from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) client: Client,
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    pub(crate) etag: ETag,
+    pub(crate) size: u64,
+}
+
+impl S3Body {
+    /// Reads on from a first answer, which is to have the whole object.
+    pub(crate) fn new(source: Source, stream: ByteStream) -> Self {
+        Self { source, stream, read: 0, breaks: 0 }
+    }
+
+    async fn resume(&mut self, error: ByteStreamError) -> Result<(), StoreError> {
+        let Source { client, bucket, key, etag, size } = &self.source;
+        self.breaks += 1;
+        // After the last byte, only a checksum can be wrong.
+        if self.breaks > MAX_BREAKS || self.read >= *size {
+            let source = chain(&error).into();
+            return Err(StoreError::Unavailable { key: key.clone(), source });
+        }
+        warn!(key, read = self.read, size, error = chain(&error), "connection broke");
+        let rest = format!("bytes={}-", self.read);
+        let request = client.get_object().bucket(bucket).key(key).range(rest).if_match(&etag.0);
+        let answer = request.send().await.map_err(|error| match error.code() {
+            Some("NoSuchKey") => StoreError::Conflict { key: key.clone() },
+            code if is_conflict(code) => StoreError::Conflict { key: key.clone() },
+            _ => store_error(key, &error),
+        })?;
+        self.stream = answer.body;
+        Ok(())
+    }
+}
+
+impl ObjectBody for S3Body {
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(piece)) => {
+                    if !piece.is_empty() {
+                        self.read += piece.len() as u64;
+                        self.breaks = 0;
+                    }
+                    return Ok(Some(piece));
+                }
+                Some(Err(error)) => self.resume(error).await?,
+                None => return Ok(None),
+            }
+        }
+    }
+}
