@@ -34,6 +34,10 @@ const MAX_INFLATED: usize = 256 * 1024 * 1024;
 /// with a time in seconds, so that it grows even if the snapshots are lost.
 pub type Generation = u64;
 
+/// The greatest generation that is believed. No snapshot of ours comes near it; a planted one must leave
+/// room to count on from.
+const MAX_GENERATION: Generation = Generation::MAX / 2;
+
 /// What is known of a snapshot without its records.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Header {
@@ -65,6 +69,9 @@ pub enum SnapshotError {
     /// It inflates to more than it can rightly have.
     #[error("it inflates to more than {MAX_INFLATED} bytes")]
     TooLarge,
+    /// Its generation is greater than any that was counted up to.
+    #[error("it has a generation above {MAX_GENERATION}")]
+    Generation,
     /// It can't be inflated.
     #[error("it can't be inflated")]
     Gzip(#[from] io::Error),
@@ -228,7 +235,11 @@ impl SnapshotReader {
 impl Lines {
     fn parse(&mut self, line: &[u8]) -> Result<(), SnapshotError> {
         if self.header.is_none() {
-            self.header = Some(serde_json::from_slice(line)?);
+            let header: Header = serde_json::from_slice(line)?;
+            if header.generation > MAX_GENERATION {
+                return Err(SnapshotError::Generation);
+            }
+            self.header = Some(header);
             return Ok(());
         }
         let record: Box<Record> = serde_json::from_slice(line)?;

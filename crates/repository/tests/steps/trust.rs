@@ -9,6 +9,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition},
+    snapshot::{Generation, Header, Snapshot},
     step,
 };
 use rand_core::OsRng;
@@ -158,6 +159,16 @@ async fn a_bad_snapshot_costs_time_and_no_package(#[case] content: Option<&'stat
         Some(content) => store.upload(SNAPSHOT, content),
         None => store.remove(SNAPSHOT),
     }
+    aggregate_anew(&store).await;
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_planted_snapshot_leaves_room_for_a_greater_generation() {
+    let store = two_packages().await;
+    let planted = Header { generation: Generation::MAX, digest: String::new(), packages: 0 };
+    store.upload(SNAPSHOT, Snapshot::default().to_bytes(&planted).unwrap());
+    store.pass(Duration::from_mins(1));
     aggregate_anew(&store).await;
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "new-1-r0"]);
 }
