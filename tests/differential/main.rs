@@ -4,7 +4,10 @@
 
 #![cfg(test)]
 
+mod loading;
 mod packages;
+#[path = "../fuzz/src/parts.rs"]
+pub mod parts;
 mod versions;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

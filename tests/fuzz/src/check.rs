@@ -1,0 +1,64 @@
+//! What must hold of all that is accepted.
+
+use alpinist_apk::{
+    checksum::PullChecksum,
+    entry::IndexEntry,
+    index::Index,
+    metadata::Metadata,
+    package::{Package, PackageError, PackageReader},
+};
+
+/// Reads a package in pieces whose sizes follow from `sizes`, and at once, which must come to the same.
+pub fn package(bytes: &[u8], sizes: [u8; 4]) -> Option<Package> {
+    let piecemeal = read(pieces(bytes, sizes));
+    let at_once = read([bytes].into_iter());
+    assert_eq!(piecemeal.as_ref().ok(), at_once.as_ref().ok());
+    at_once.ok()
+}
+
+fn read<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> Result<Package, PackageError> {
+    let mut reader = PackageReader::new();
+    pieces.try_for_each(|piece| reader.push(piece))?;
+    reader.finish()
+}
+
+/// Cuts `bytes` into 64 pieces of 1 to 8,129 bytes, and what is left: more would take most of the time.
+pub fn pieces(bytes: &[u8], sizes: [u8; 4]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    let sizes = sizes.map(|size| 1 + usize::from(size) * usize::from(size) / 8);
+    sizes.into_iter().cycle().take(64).chain([usize::MAX]).map_while(move |size| {
+        let (piece, after) = rest.split_at(size.min(rest.len()));
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// Makes the entry of a package, if it can have one; it must be parsed as it is printed.
+pub fn entry_of(package: Package) -> Option<IndexEntry> {
+    let Package { info, checksum, size, has_content, .. } = package;
+    entry_with(info.metadata, checksum, size, has_content)
+}
+
+/// Makes an entry of what a `.PKGINFO` says, if it can have one; it must be parsed as it is printed.
+pub fn entry_with(
+    metadata: Metadata,
+    checksum: PullChecksum,
+    size: u64,
+    has_content: bool,
+) -> Option<IndexEntry> {
+    let architecture = "x86_64".parse().ok()?;
+    let entry = IndexEntry::new(metadata, architecture, checksum, size, has_content).ok()?;
+    inverse(&entry);
+    Some(entry)
+}
+
+/// Printing and parsing an entry must be inverse, alone and amid others, and as JSON.
+pub fn inverse(entry: &IndexEntry) {
+    let text = entry.to_string();
+    assert_eq!(text.parse().as_ref(), Ok(entry));
+    assert!(text.ends_with("\n\n") && text.matches("\n\n").count() == 1, "{text:?}");
+    let both = Index::new([entry.clone(), entry.clone()]);
+    assert_eq!(both.to_string().parse().as_ref(), Ok(&both));
+    let json = serde_json::to_string(entry).expect("an entry is a JSON text");
+    assert_eq!(serde_json::from_str::<IndexEntry>(&json).expect("and is read from it"), *entry);
+}

@@ -1,0 +1,183 @@
+//! Packages and tars of arbitrary content in correct wrapping: a fuzzer hardly comes past the checksums
+//! of gzip, tar and `.PKGINFO` by itself.
+
+use std::io::Write as _;
+
+use arbitrary::{Arbitrary, Unstructured};
+use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest as _, Sha256};
+use tar::{EntryType, Header};
+
+const BLOCK: usize = 512;
+
+/// A package taken apart. All zeros make one without signatures and scripts whose `.PKGINFO` is `info`
+/// and a right `datahash`.
+#[derive(Arbitrary, Debug)]
+pub struct Parts<'a> {
+    level: u8,
+    signatures: Vec<Vec<SignatureEntry>>,
+    scripts: Vec<Script>,
+    files: Vec<File>,
+    ends: Ends,
+    patches: Vec<Patch>,
+    info: &'a [u8],
+}
+
+/// The length of a content: up to 16 KiB, mostly less.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Length(u8);
+
+impl Length {
+    fn of(self, byte: u8) -> Vec<u8> {
+        vec![byte; usize::from(self.0) * usize::from(self.0) / 4]
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+struct SignatureEntry {
+    algorithm: u8,
+    /// The last bit repeats a name.
+    signer: u8,
+    length: Length,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Script {
+    name: u8,
+    length: Length,
+}
+
+#[derive(Arbitrary, Debug)]
+struct File {
+    path: u8,
+    long: Option<u8>,
+    kind: u8,
+    length: Length,
+}
+
+/// How many zero blocks end each section; zero stands for what is right.
+#[derive(Arbitrary, Debug)]
+struct Ends {
+    signatures: u8,
+    control: u8,
+    data: u8,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Patch {
+    place: Place,
+    position: u16,
+    byte: u8,
+}
+
+/// Where a byte is patched: in a tar, whose headers are mended afterwards, or in the whole file.
+#[derive(Arbitrary, Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    Control,
+    Data,
+    Signatures,
+    File,
+}
+
+impl<'a> Parts<'a> {
+    /// Makes parts of a fuzzer's bytes, of which the last become the `.PKGINFO`.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        Self::arbitrary_take_rest(Unstructured::new(bytes)).ok()
+    }
+
+    /// Returns the package.
+    pub fn build(&self) -> Vec<u8> {
+        let mut package: Vec<u8> =
+            self.signatures.iter().flat_map(|entries| self.signatures(entries)).collect();
+        let data = self.data();
+        package.extend(self.control(&data));
+        package.extend(data);
+        self.patch(Place::File, &mut package);
+        package
+    }
+
+    fn signatures(&self, entries: &[SignatureEntry]) -> Vec<u8> {
+        let algorithms = ["RSA", "RSA256", "RSA512", "DSA", "EC"];
+        let mut tar = Vec::new();
+        for SignatureEntry { algorithm, signer, length } in entries {
+            let algorithm = algorithms[usize::from(*algorithm) % algorithms.len()];
+            let name = format!(".SIGN.{algorithm}.{}.rsa.pub", signer / 2);
+            tar.extend(entry(name.as_bytes(), b'0', &length.of(*signer)));
+        }
+        self.section(Place::Signatures, tar, usize::from(self.ends.signatures % 4))
+    }
+
+    fn control(&self, data: &[u8]) -> Vec<u8> {
+        let names = [".post-install", ".pre-install", ".trigger", ".dummy", ".INSTALL", ".PKGINFO"];
+        let hash: String = Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect();
+        let info = [format!("datahash = {hash}\n").as_bytes(), self.info].concat();
+        let mut tar = entry(b".PKGINFO", b'0', &info);
+        for Script { name, length } in &self.scripts {
+            let name = names[usize::from(*name) % names.len()];
+            tar.extend(entry(name.as_bytes(), b'0', &length.of(b'#')));
+        }
+        self.section(Place::Control, tar, usize::from(self.ends.control % 4))
+    }
+
+    fn data(&self) -> Vec<u8> {
+        let kinds = [b'0', b'5', b'2', b'1', b'x', b'L', b'g', b'K', 0, b'7'];
+        let mut tar = Vec::new();
+        for File { path, long, kind, length } in &self.files {
+            let path = match long {
+                Some(long) => [b"usr/", &*vec![*path; usize::from(*long)]].concat(),
+                None => format!("usr/share/{path}").into_bytes(),
+            };
+            let kind = kinds[usize::from(*kind) % kinds.len()];
+            tar.extend(entry(&path, kind, &length.of(*path.last().unwrap_or(&0))));
+        }
+        let zero_blocks = 2 + usize::from(self.ends.data % 4);
+        self.section(Place::Data, tar, zero_blocks)
+    }
+
+    fn section(&self, place: Place, mut tar: Vec<u8>, zero_blocks: usize) -> Vec<u8> {
+        tar.resize(tar.len() + zero_blocks * BLOCK, 0);
+        self.patch(place, &mut tar);
+        gzip(&mended(tar), u32::from(self.level % 10))
+    }
+
+    fn patch(&self, place: Place, bytes: &mut [u8]) {
+        for patch in self.patches.iter().filter(|patch| patch.place == place) {
+            if let Some(byte) = bytes.get_mut(usize::from(patch.position)) {
+                *byte = patch.byte;
+            }
+        }
+    }
+}
+
+/// Returns an entry of a tar whose path fits into a header, or is cut to what does.
+pub fn entry(path: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::new(kind));
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    for (place, byte) in header.as_old_mut().name.iter_mut().zip(path) {
+        *place = *byte;
+    }
+    header.set_cksum();
+    let mut entry = [header.as_bytes(), content].concat();
+    entry.resize(entry.len().next_multiple_of(BLOCK), 0);
+    entry
+}
+
+/// Returns a tar in which each header has the checksum of its bytes.
+pub fn mended(mut tar: Vec<u8>) -> Vec<u8> {
+    for block in tar.chunks_exact_mut(BLOCK) {
+        if block[257..].starts_with(b"ustar") {
+            let mut header = Header::from_byte_slice(block).clone();
+            header.set_cksum();
+            block.copy_from_slice(header.as_bytes());
+        }
+    }
+    tar
+}
+
+/// Compresses `content` into one gzip stream.
+pub fn gzip(content: &[u8], level: u32) -> Vec<u8> {
+    let mut writer = GzEncoder::new(Vec::new(), Compression::new(level));
+    writer.write_all(content).and_then(|()| writer.finish()).unwrap_or_default()
+}

@@ -1,0 +1,89 @@
+//! A snapshot and a fragment that somebody planted in the bucket. The first byte says whether the snapshot
+//! comes as it is or is to be compressed.
+
+#![no_main]
+
+use std::{sync::LazyLock, time::Duration};
+
+use alpinist_apk::{
+    archive::{IndexArchive, write_signed, write_unsigned},
+    signature::SignatureName,
+};
+use alpinist_fuzz::{
+    check,
+    parts::{Parts, gzip},
+};
+use alpinist_repository::{
+    location::RepositoryPrefix,
+    memory::MemoryStore,
+    message::{Aggregated, Target, Written},
+    snapshot::{Header, Snapshot, SnapshotError, SnapshotReader},
+    step,
+};
+use arbitrary::{Arbitrary, Unstructured};
+use futures::executor::block_on;
+use libfuzzer_sys::fuzz_target;
+
+/// So long is a snapshot taken to be on its way to be signed, and more.
+const LONG_ENOUGH: Duration = Duration::from_mins(1);
+
+/// A package, which is made once.
+static PACKAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let info = b"\0\0\0\0\0\0\0\0pkgname = a\npkgver = 1\narch = x86_64\n";
+    Parts::read(info).map(|parts| parts.build()).unwrap_or_default()
+});
+
+#[derive(Arbitrary, Debug)]
+struct Planted<'a> {
+    is_compressed: bool,
+    sizes: [u8; 4],
+    fragment: Option<&'a [u8]>,
+    snapshot: &'a [u8],
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(planted) = Planted::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
+    let Planted { is_compressed, sizes, fragment, snapshot } = planted;
+    let stored = if is_compressed { snapshot.to_vec() } else { gzip(snapshot, 1) };
+    if let Ok((header, snapshot)) = read(check::pieces(&stored, sizes)) {
+        let bytes = snapshot.to_bytes(&header).expect("memory takes it");
+        assert_eq!(read([&*bytes].into_iter()).expect("ours is read"), (header, snapshot));
+    }
+    aggregate(stored, fragment);
+});
+
+fn read<'a>(
+    mut pieces: impl Iterator<Item = &'a [u8]>,
+) -> Result<(Header, Snapshot), Option<SnapshotError>> {
+    let mut reader = SnapshotReader::default();
+    pieces.try_for_each(|piece| reader.push(piece))?;
+    reader.finish()?;
+    let header = reader.header().cloned().ok_or(None)?;
+    Ok((header, reader.into_snapshot()))
+}
+
+/// Whatever is planted, the index is made.
+fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
+    let prefix: RepositoryPrefix = "3.22/main/x86_64/".parse().expect("a prefix");
+    let store = MemoryStore::default();
+    store.upload(&prefix.package_key("a-1"), PACKAGE.clone());
+    if let Some(fragment) = fragment {
+        store.upload(&prefix.fragment_key("a-1"), fragment.to_vec());
+    }
+    store.upload(&prefix.snapshot_key(), snapshot);
+    store.pass(LONG_ENOUGH);
+    let target = Target { bucket: "packages".to_owned(), key: prefix.index_key(), reindex: None };
+    let written = Written { target, fragment: None, changed: true, refusal: None, signed_by: None };
+    let aggregated = block_on(step::aggregate(&store, Aggregated::from(written)));
+    if aggregated.expect("the index is made").staged.is_some() {
+        let bytes = store.content(&prefix.snapshot_key()).expect("it is staged");
+        let (header, snapshot) = read([&*bytes].into_iter()).expect("ours is read");
+        assert_eq!((header.digest, header.packages), (snapshot.digest(&prefix), snapshot.len()));
+        let index = snapshot.into_index();
+        let unsigned = write_unsigned(&prefix.description(), &index).expect("memory takes it");
+        let name = SignatureName::parse(b".SIGN.RSA.fuzz.rsa.pub");
+        let signature = (name.expect("a name"), vec![1; 256].into());
+        let signed = write_signed(&[signature], &unsigned).expect("memory takes it");
+        assert_eq!(IndexArchive::read(&signed).expect("a client reads it").index, index);
+    }
+}
