@@ -4,6 +4,7 @@
 
 #![cfg(test)]
 
+mod containers;
 mod loading;
 mod packages;
 #[path = "../fuzz/src/parts.rs"]

@@ -199,33 +199,58 @@ fn documented() -> Vec<String> {
     rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect()
 }
 
-#[test]
-fn packages_are_indexed_as_apk_does_or_refused_for_a_documented_reason() {
-    let apk = Tools::install().unwrap().apk();
-    let documented = documented();
-    let seen = RefCell::new(BTreeMap::<String, usize>::new());
-    let note = |what: &str| *seen.borrow_mut().entry(what.to_owned()).or_default() += 1;
-    let case = (info(), prop::sample::select(vec![0, 1, 6, 9]), 0..3_usize);
-    let outcome = runner(2000).run(&case, |(info, level, signatures)| {
-        let bytes = package(&info, level, signatures);
-        match (ours(&bytes), of_apk(&apk, &bytes)) {
+/// Compares our entries with those of apk, and counts what came of it.
+pub(crate) struct Comparison {
+    apk: Apk,
+    documented: Vec<String>,
+    seen: RefCell<BTreeMap<String, usize>>,
+}
+
+impl Comparison {
+    /// Compares with the real apk, and with the documented differences.
+    pub(crate) fn new() -> Self {
+        let apk = Tools::install().unwrap().apk();
+        Self { apk, documented: documented(), seen: RefCell::default() }
+    }
+
+    /// Fails unless both have the same entry, or both refuse, or we do for a documented reason.
+    pub(crate) fn compare(&self, bytes: &[u8]) -> Result<(), TestCaseError> {
+        match (ours(bytes), of_apk(&self.apk, bytes)) {
             (Ok(ours), theirs) => {
-                note("accepted by both");
+                self.note("accepted by both");
                 // A client takes an installed size of 0 as "nothing to download".
                 let theirs = theirs.map(|entry| entry.replace("\nI:0\n", "\nI:1\n"));
-                prop_assert_eq!(Some(ours.to_string()), theirs, "{}", info);
+                prop_assert_eq!(Some(ours.to_string()), theirs);
             }
-            (Err(_), None) => note("refused by both"),
+            (Err(_), None) => self.note("refused by both"),
             (Err(error), Some(_)) => {
-                let reason = documented.iter().find(|reason| error.contains(*reason));
-                prop_assert!(reason.is_some(), "undocumented: {error}\n{info}");
-                note(reason.map_or("", String::as_str));
+                let reason = self.documented.iter().find(|reason| error.contains(*reason));
+                prop_assert!(reason.is_some(), "undocumented: {error}");
+                self.note(reason.map_or("", String::as_str));
             }
         }
         Ok(())
+    }
+
+    fn note(&self, what: &str) {
+        *self.seen.borrow_mut().entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Fails unless enough packages were accepted by both, and enough refused.
+    pub(crate) fn assert_telling(&self) {
+        let seen = self.seen.borrow();
+        let is_seen = |what: &str| seen.get(what).is_some_and(|count| *count > 20);
+        assert!(is_seen("accepted by both") && is_seen("refused by both"), "{seen:#?}");
+    }
+}
+
+#[test]
+fn packages_are_indexed_as_apk_does_or_refused_for_a_documented_reason() {
+    let comparison = Comparison::new();
+    let case = (info(), prop::sample::select(vec![0, 1, 6, 9]), 0..3_usize);
+    let outcome = runner(2000).run(&case, |(info, level, signatures)| {
+        comparison.compare(&package(&info, level, signatures))
     });
     outcome.unwrap();
-    let seen = seen.into_inner();
-    let is_seen = |what: &str| seen.get(what).is_some_and(|count| *count > 20);
-    assert!(is_seen("accepted by both") && is_seen("refused by both"), "{seen:#?}");
+    comparison.assert_telling();
 }

@@ -64,7 +64,7 @@ pub enum TarError {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) path: Vec<u8>,
-    /// Whether apk takes it for a regular file, which it does not for the NUL of old tars.
+    /// Whether apk takes it for a regular file.
     pub(crate) is_file: bool,
     pub(crate) body: Vec<u8>,
 }
@@ -219,6 +219,12 @@ impl Scanner {
         if self.scan.count > self.max_entries {
             return Err(TarError::Entries { max: self.max_entries });
         }
+        let kind = header.as_old().linkflag;
+        // apk passes over kinds that it does not know, and gives their long name to the entry after them.
+        if !matches!(kind, [b'0'..=b'7']) {
+            self.state = skip(size + padding(size));
+            return Ok(());
+        }
         let path = self.long_path.take().unwrap_or_else(|| header_path(block));
         if is_unusable(&path) {
             return Err(TarError::Path { path: Excerpt::of(&path) });
@@ -227,7 +233,7 @@ impl Scanner {
             self.state = skip(size + padding(size));
             return Ok(());
         }
-        let is_file = matches!(header.as_old().linkflag, [b'0' | b'7']);
+        let is_file = matches!(kind, [b'0' | b'7']);
         self.collect(Purpose::Entry { path, is_file }, size)
     }
 

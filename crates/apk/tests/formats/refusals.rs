@@ -162,6 +162,9 @@ fn half(mut gzip: Vec<u8>) -> Vec<u8> {
 #[case::path_with_a_nul(
     new().after_info([pax("path", ".PKGINFO\0"), file(".other", "pkgname = other\n")].concat())
 )]
+#[case::info_renamed_across_an_unknown_kind(
+    new().before_info([pax("path", ".other"), patched(file(".x", ""), 156, b"Z")].concat())
+)]
 fn a_control_section_that_apk_refuses_or_reads_otherwise_is_refused(
     #[context] context: Context,
     #[case] parts: Parts,
