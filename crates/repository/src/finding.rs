@@ -8,7 +8,7 @@ use crate::{
     failure::Failure,
     location::{PackageKey, RepositoryPrefix, reindex_prefix},
     message::{RefusalReport, Target},
-    port::{self, Attributes, NewObject, ObjectStore, Precondition, StoreError},
+    port::{self, Attributes, ETag, NewObject, ObjectStore, Precondition, StoreError},
 };
 
 /// The most bytes of a finding: that of a repository of 100,000 packages has some ten million.
@@ -80,6 +80,20 @@ pub(crate) async fn refused<S: ObjectStore>(store: &S, run: &str) -> Result<Vec<
     Ok(refused)
 }
 
+/// Tells whether this run refused the version `package` of the object at `key`.
+pub(crate) async fn is_refused<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    key: &str,
+    package: &ETag,
+) -> Result<bool, Failure> {
+    let key = finding_key(&refused_prefix(run), key);
+    let Some(object) = port::read(store, &key, MAX_LENGTH).await? else { return Ok(false) };
+    let refused: Refused = serde_json::from_slice(&object.body)
+        .map_err(|source| Failure::Finding { key, source })?;
+    Ok(refused.report.package == *package)
+}
+
 /// Notes what became of the packages of a repository prefix.
 pub(crate) async fn note_repository<S: ObjectStore>(
     store: &S,
@@ -106,14 +120,18 @@ fn repositories_prefix(run: &str) -> String {
     format!("{}repositories/", reindex_prefix(run))
 }
 
-/// Writes a finding about what has the name `about`, which can be anything and of any length.
+/// Returns the key of the finding about what has the name `about`, which can be anything and of any length.
+fn finding_key(above: &str, about: &str) -> String {
+    format!("{above}{}", hex::encode(Sha256::digest(about)))
+}
+
 async fn put_json<S: ObjectStore>(
     store: &S,
     above: &str,
     about: &str,
     finding: &impl Serialize,
 ) -> Result<(), Failure> {
-    let key = format!("{above}{}", hex::encode(Sha256::digest(about)));
+    let key = finding_key(above, about);
     let bytes = serde_json::to_vec(finding)
         .map_err(|source| Failure::Finding { key: key.clone(), source })?;
     Ok(put(store, &key, bytes).await?)

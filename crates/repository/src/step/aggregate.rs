@@ -114,14 +114,19 @@ async fn make<S: ObjectStore>(
         Box::new(Record { package, fragment, since: generation, entry })
     });
     let before = remembered.len();
+    // Only a run that looks at packages says anything of them.
+    let reindex = written.target.reindex.as_ref();
+    let looking = reindex.filter(|reindex| !reindex.sign);
+    if let Some(Reindex { run, .. }) = looking {
+        forget_refused(store, run, &listing, &mut remembered).await?;
+    }
     let snapshot = collect(store, prefix, &listing, &mut remembered, own, generation).await?;
     let is_same = remembered.is_empty() && snapshot.len() == before;
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
-    let reindex = written.target.reindex.as_ref();
     let is_to_be_signed = reindex.is_some_and(|reindex| reindex.sign);
     let next = Next { etag, generation, published, is_fence, is_published, is_to_be_signed };
     let made = next.put(store, prefix, &snapshot).await?;
-    if let Some(Reindex { run, sign: false, .. }) = reindex {
+    if let Some(Reindex { run, .. }) = looking {
         let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
         finding::note_repository(store, run, prefix, &found).await?;
     }
@@ -184,6 +189,38 @@ impl Next {
 fn staged(snapshot: ETag, published: Option<ObjectInfo>) -> Staged {
     let is_too_soon = published.as_ref().is_some_and(|index| index.age.is_zero());
     Staged { snapshot, replaces: published.map(|index| index.etag), is_too_soon }
+}
+
+/// Forgets the packages that a reindex refused although they are still the ones that were listed: a setting has
+/// become stricter, or a key is not trusted any more. Their fragments are gone, and nothing else would
+/// tell them from packages whose fragments were lost.
+async fn forget_refused<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    listing: &Listing,
+    remembered: &mut Snapshot,
+) -> Result<(), Failure> {
+    let doubtful: Vec<_> = listing
+        .packages
+        .iter()
+        .filter(|(stem, _)| !listing.fragments.contains_key(*stem))
+        .filter(|(stem, package)| {
+            remembered.record(stem).is_some_and(|known| known.package == package.etag)
+        })
+        .collect();
+    let refused: Vec<_> = stream::iter(doubtful)
+        .map(async |(stem, package)| {
+            let is_refused = finding::is_refused(store, run, &package.key, &package.etag).await?;
+            Ok::<_, Failure>(is_refused.then_some(stem))
+        })
+        .buffer_unordered(PARALLEL_READS)
+        .try_filter_map(async |stem| Ok(stem))
+        .try_collect()
+        .await?;
+    for stem in refused {
+        remembered.forget(stem);
+    }
+    Ok(())
 }
 
 /// Tells what became of each package, for a reindex, and removes the fragments of packages that are

@@ -13,8 +13,17 @@ use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, 
 
 const RUN: &str = "run";
 
-/// Does what the second state machine does.
 async fn reindex(store: &MemoryStore, prefix: &str, only_stale: bool) -> Result<Report, Failure> {
+    reindex_under(store, prefix, only_stale, PackageSignatures::Verify).await
+}
+
+/// Does what the second state machine does.
+async fn reindex_under(
+    store: &MemoryStore,
+    prefix: &str,
+    only_stale: bool,
+    signatures: PackageSignatures,
+) -> Result<Report, Failure> {
     let reindex = Reindex { run: RUN.to_owned(), only_stale, sign: false };
     let target = |key: &str| Target { reindex: Some(reindex.clone()), ..target(key) };
     let bucket = target("").bucket;
@@ -23,7 +32,8 @@ async fn reindex(store: &MemoryStore, prefix: &str, only_stale: bool) -> Result<
         panic!("a survey is answered by the keys of indexes");
     };
     for key in store.keys().iter().filter(|key| key.starts_with(prefix) && key.ends_with(".apk")) {
-        let extracted = step::extract(store, Policy::default(), target(key)).await?;
+        let policy = Policy { signatures, ..Policy::default() };
+        let extracted = step::extract(store, policy, target(key)).await?;
         if extracted.found != Found::Indexed {
             step::write_index(store, PlusCopies::Kept, extracted).await?;
         }
@@ -99,6 +109,22 @@ async fn a_search_for_what_is_stale_reads_no_other_package() {
     let report = reindex(&store, "", true).await.unwrap();
     assert_eq!((report.unchanged, report.indexed), (vec![key("a-1-r0")], vec![key("b-1-r0")]));
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
+}
+
+#[tokio::test]
+async fn what_a_reindex_refuses_under_a_stricter_setting_is_not_listed_from_memory() {
+    let store = MemoryStore::default();
+    for name in ["a", "b"] {
+        store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", ""));
+        execute(&store, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    store.remove(&format!("{PREFIX}b-1-r0.index"));
+    let require = PackageSignatures::Require;
+    let report = reindex_under(&store, "", false, require).await.unwrap();
+    assert_eq!(listed(&store), Vec::<String>::new());
+    let refused: Vec<_> = report.refused.into_iter().map(|refused| refused.key).collect();
+    assert_eq!(refused, [key("a-1-r0"), key("b-1-r0")]);
+    assert_eq!((report.unchanged, report.failed), (Vec::new(), Vec::new()));
 }
 
 /// Writes what the original project writes: fragments without attributes, next to their packages.
