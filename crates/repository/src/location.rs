@@ -21,6 +21,10 @@ use crate::snapshot::Generation;
 /// The file name of an index in its repository prefix, as clients ask for it.
 const INDEX: &str = "APKINDEX.tar.gz";
 
+/// The most bytes of a `<name>-<version>`: a name has 128 at most, and a version 64. The keys that are
+/// made of a longer one could exceed the 1024 bytes that S3 takes.
+const MAX_STEM: usize = 128 + 1 + 64;
+
 /// `<branch>/<repository>/<architecture>/`: what one index covers.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct RepositoryPrefix {
@@ -144,6 +148,9 @@ pub enum PackageKeyError {
     /// The file name has a space.
     #[error("its key has a space, which no name of a package has")]
     Space,
+    /// The file name is longer than that of any package.
+    #[error("its file name is longer than that of any package, {MAX_STEM} bytes without .apk")]
+    Length,
     /// The third part is `noarch`, for which no client asks.
     #[error("no client looks into a directory `noarch`")]
     Noarch,
@@ -184,6 +191,9 @@ impl FromStr for PackageKey {
         let stem = stem.ok_or(PackageKeyError::Layout)?.to_owned();
         if stem.contains(' ') {
             return Err(PackageKeyError::Space);
+        }
+        if stem.len() > MAX_STEM {
+            return Err(PackageKeyError::Length);
         }
         let prefix = RepositoryPrefix::of_parts(branch, repository, architecture)?;
         Ok(Self { prefix, stem })

@@ -42,6 +42,25 @@ async fn a_package_is_refused_in_words_that_help(#[case] key: &str, #[case] byte
     assert_eq!(store.keys(), [key], "a refusal leaves no object behind");
 }
 
+#[tokio::test]
+async fn no_key_of_a_package_makes_one_that_s3_does_not_take() {
+    let store = MemoryStore::default();
+    let longest = key(&"a".repeat(1024 - PREFIX.len() - ".apk".len()));
+    store.upload(&longest, package("a", "1-r0", ""));
+    store.before_requests(|_, request| {
+        use Request::{Copy, Delete, Get, Head, List, Put};
+        let (Head(key) | Get(key) | Put(key) | Delete(key) | Copy(key) | List(key)) = request;
+        assert!(key.len() <= 1024, "{request:?}");
+        Ok(())
+    });
+    let failure = execute(&store, &longest).await.unwrap_err();
+    assert!(failure.is(FailureKind::PackageRefused), "{failure:?}");
+    let name = format!("{}-{}", "a".repeat(128), "1".repeat(64));
+    store.upload(&key(&name), package(&"a".repeat(128), &"1".repeat(64), ""));
+    execute(&store, &key(&name)).await.unwrap();
+    assert_eq!(listed(&store), [name]);
+}
+
 fn cut_off() -> Vec<u8> {
     let mut bytes = package("a", "1-r0", "");
     bytes.truncate(bytes.len() - 1);
