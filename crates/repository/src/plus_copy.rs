@@ -29,6 +29,16 @@ pub(crate) fn is_copy(object: &ObjectInfo) -> bool {
     object.attributes.contains_key(COPY_OF)
 }
 
+/// Tells whether a package of the version `package` has its copy, or needs none.
+pub(crate) async fn is_there<S: ObjectStore>(
+    store: &S,
+    key: &PackageKey,
+    package: &ETag,
+) -> Result<bool, StoreError> {
+    let Some(copy_key) = key.plus_copy_key() else { return Ok(true) };
+    Ok(store.head(&copy_key).await?.is_some_and(|copy| is_of(&copy, package)))
+}
+
 /// Makes the copy of a package one of the version `package`.
 ///
 /// # Errors

@@ -92,7 +92,8 @@ async fn find<S: ObjectStore>(
     })
 }
 
-/// Tells whether a reindex that passes over such packages finds a fragment of the package as it is.
+/// Tells whether a reindex that passes over such packages finds a fragment of the package as it is, and its
+/// copy. Without copies, packages with a `+` are looked at each time.
 async fn is_indexed<S: ObjectStore>(store: &S, target: &Target) -> Result<bool, Failure> {
     let passes_over = target.reindex.as_ref().is_some_and(|reindex| reindex.only_stale);
     let Some(key) = target.key.parse::<PackageKey>().ok().filter(|_| passes_over) else {
@@ -110,7 +111,8 @@ async fn is_indexed<S: ObjectStore>(store: &S, target: &Target) -> Result<bool, 
         size: package.size,
         is_newer: package.age < fragment.info.age,
     };
-    Ok(fragment::entry(fragment, key.prefix(), &seen).is_ok())
+    let is_described = fragment::entry(fragment, key.prefix(), &seen).is_ok();
+    Ok(is_described && plus_copy::is_there(store, &key, &package.etag).await?)
 }
 
 /// Reads a package piece by piece, and no further than to the first fault.

@@ -7,6 +7,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     step::{self, ReindexRequest, ReindexResponse, Report},
+    trust::PackageSignatures,
 };
 
 use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target};
@@ -41,7 +42,11 @@ async fn reindex_under(
     for index in indexes {
         execute_target(store, &Keys::good(), target(&index)).await.unwrap();
     }
-    let request = ReindexRequest::Report { bucket, run: RUN.to_owned(), unpublished: Vec::new() };
+    let request = ReindexRequest::Report {
+        bucket,
+        run: RUN.to_owned(),
+        unpublished: Vec::new(),
+    };
     let outcome = step::reindex(store, request).await;
     let report = store.content(&format!(".alpinist/reindex/{RUN}/report.json")).unwrap();
     let report: Report = serde_json::from_slice(&report).unwrap();
@@ -125,6 +130,22 @@ async fn what_a_reindex_refuses_under_a_stricter_setting_is_not_listed_from_memo
     let refused: Vec<_> = report.refused.into_iter().map(|refused| refused.key).collect();
     assert_eq!(refused, [key("a-1-r0"), key("b-1-r0")]);
     assert_eq!((report.unchanged, report.failed), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_search_for_what_is_stale_finds_a_copy_that_is_missing() {
+    const NAME: &str = "libstdc++-13-r0";
+    const COPY: &str = "3.22/main/x86_64/libstdc  -13-r0.apk";
+    let by_us = MemoryStore::default();
+    let store = MemoryStore::default();
+    for store in [&by_us, &store] {
+        store.upload(&key(NAME), package("libstdc++", "13-r0", ""));
+    }
+    execute(&by_us, &key(NAME)).await.unwrap();
+    upload_like_the_original(&store, NAME, &by_us);
+    reindex(&store, "", true).await.unwrap();
+    assert_eq!(store.content(COPY), store.content(&key(NAME)));
+    assert_eq!(reindex(&store, "", true).await.unwrap().unchanged, [key(NAME)]);
 }
 
 /// Writes what the original project writes: fragments without attributes, next to their packages.
