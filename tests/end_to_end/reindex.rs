@@ -1,6 +1,8 @@
 //! Adopting a bucket, and repairing one.
 
-use alpinist_tests::{EmulatorOptions, Execution, KeyPair, LocalStack, PackageSpec, Stack, Tools};
+use alpinist_tests::{
+    EmulatorOptions, Execution, Fault, FaultAnswer, KeyPair, LocalStack, PackageSpec, Stack, Tools,
+};
 use serde_json::{Value, json};
 
 use crate::{packages::apkindex, repository::assert_succeeded};
@@ -43,7 +45,7 @@ async fn a_bucket_of_5000_packages_is_adopted_in_one_run() {
     assert_eq!(report["refused"][0]["key"], format!("{PREFIX}/garbage-1.0-r0.apk"));
     assert_eq!(report["refused"][0]["error"], "Alpinist.PackageRefused");
     assert_eq!(count(&report, "refused"), 1);
-    for nothing in ["unchanged", "removed", "failed", "unpublished"] {
+    for nothing in ["unchanged", "removed", "changed", "failed", "unpublished"] {
         assert_eq!(count(&report, nothing), 0, "{nothing}");
     }
     let client = stack.client("3.22/main", "x86_64").await.unwrap();
@@ -116,6 +118,29 @@ async fn a_bucket_of_the_original_project_is_adopted_without_uploading_again() {
     assert_eq!(checked["indexed"], json!([right.key(PREFIX)]), "its fragment now names its ETag");
     assert_eq!(checked["unchanged"], json!([wrong.key(PREFIX)]));
     assert_eq!(stack.get(&format!("{PREFIX}/APKINDEX.tar.gz")).await.unwrap(), index);
+}
+
+#[tokio::test]
+async fn a_listed_package_that_could_not_be_read_is_reported() {
+    let short_waits = EmulatorOptions { wait_percentage: Some(5), ..EmulatorOptions::default() };
+    let local_stack = LocalStack::start(short_waits).unwrap();
+    let stack = local_stack.deploy_as("unread", &[]).unwrap();
+    let key_pair = KeyPair::generate("new@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let tools = Tools::install().unwrap();
+    let [read, unread] =
+        ["read", "unread"].map(|name| PackageSpec::new(name, "1.0").build(&tools).unwrap());
+    for package in [&read, &unread] {
+        assert_succeeded(&stack.upload(&package.key(PREFIX), package.bytes.clone()).await.unwrap());
+    }
+    let path = vec!["unread-1.0".to_owned(), ".apk".to_owned()];
+    let fault = Fault { method: "GET", path, answer: FaultAnswer::Conflict };
+    local_stack.emulator().inject(&[fault]).unwrap();
+    let reindex = stack.reindex(&json!({})).await.unwrap();
+    assert_eq!(reindex.error.as_deref(), Some("Alpinist.Incomplete"), "{reindex:?}");
+    let report = report(&stack, &reindex).await;
+    assert_eq!(report["unchanged"], json!([read.key(PREFIX)]));
+    assert_eq!(report["failed"], json!([unread.key(PREFIX)]));
 }
 
 #[tokio::test]

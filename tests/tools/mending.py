@@ -5,7 +5,7 @@ import json
 import threading
 
 from ministack.core import iam_actions
-from ministack.services import lambda_svc
+from ministack.services import lambda_svc, s3
 from ministack.services import stepfunctions as sf
 
 PROCESSES_PER_FUNCTION = 8
@@ -54,7 +54,7 @@ class Selector(dict):
 
 
 def evaluate_jsonata_in_distributed_maps():
-    """The emulator takes their expressions for plain text, and ignores their Output."""
+    """The emulator takes their expressions for plain text, and ignores their Output and ResultWriter."""
     resolve, run = sf._resolve_params_obj, sf._run_distributed_map
 
     def resolve_selector(template, data, context=None):
@@ -66,7 +66,7 @@ def evaluate_jsonata_in_distributed_maps():
         if sf._state_query_language(state, context) != "JSONata":
             return run(state, map_input, effective, iterator, execution, context)
         plain = {name: value for name, value in state.items() if name not in ("Output", "Items")}
-        for field in ("MaxConcurrency", "ToleratedFailurePercentage", "ItemReader"):
+        for field in ("MaxConcurrency", "ToleratedFailurePercentage", "ItemReader", "ResultWriter"):
             if field in plain:
                 plain[field] = sf._apply_jsonata_template(plain[field], map_input, context)
         if "Items" in state:
@@ -74,10 +74,33 @@ def evaluate_jsonata_in_distributed_maps():
         if "ItemSelector" in plain:
             plain["ItemSelector"] = Selector(plain["ItemSelector"], map_input)
         result, following = run(plain, map_input, effective, iterator, execution, context)
+        if "ResultWriter" in plain:
+            result = write_results(plain["ResultWriter"]["Arguments"], execution["executionArn"])
         output = sf._apply_jsonata_output(state, map_input, context, result=result, default=result)
         return output, following
 
     sf._resolve_params_obj, sf._run_distributed_map = resolve_selector, run_map
+
+
+def write_results(where, execution_arn):
+    """Writes what became of the executions of a distributed map: here of those that failed."""
+    runs = [run for run in list(sf._map_runs.values()) if run["executionArn"] == execution_arn]
+    map_run = runs[-1]["mapRunArn"]
+    children = [child for child in list(sf._executions.values()) if child.get("mapRunArn") == map_run]
+    names = {"ExecutionArn": "executionArn", "Input": "input", "Name": "name", "Status": "status", "Error": "error"}
+    failed = [
+        {name: child.get(ours) for name, ours in names.items()} for child in children if child["status"] == "FAILED"
+    ]
+    bucket, prefix = where["Bucket"], f"{where['Prefix']}/{map_run.rsplit(':', 1)[-1]}"
+    files = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
+    if failed:
+        body = json.dumps(failed).encode()
+        s3._put_object(bucket, f"{prefix}/FAILED_0.json", body, {})
+        files["FAILED"].append({"Key": f"{prefix}/FAILED_0.json", "Size": len(body)})
+    manifest = {"DestinationBucket": bucket, "MapRunArn": map_run, "ResultFiles": files}
+    s3._put_object(bucket, f"{prefix}/manifest.json", json.dumps(manifest).encode(), {})
+    details = {"Bucket": bucket, "Key": f"{prefix}/manifest.json"}
+    return {"MapRunArn": map_run, "ResultWriterDetails": details}
 
 
 def offer_redrive():

@@ -1,5 +1,7 @@
 //! What a reindex finds: small objects that the steps leave behind, and that its report gathers.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
@@ -80,6 +82,63 @@ pub(crate) async fn refused<S: ObjectStore>(store: &S, run: &str) -> Result<Vec<
     Ok(refused)
 }
 
+/// What a distributed map writes of the executions that it started: `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Manifest {
+    result_files: ResultFiles,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+struct ResultFiles {
+    /// The files that name executions that failed or ran out of time.
+    #[serde(default)]
+    failed: Vec<ResultFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ResultFile {
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FailedExecution {
+    /// JSON in a text.
+    input: String,
+}
+
+/// Returns the keys of the objects whose executions failed in a distributed map, of which the object
+/// `manifest` tells.
+pub(crate) async fn failed<S: ObjectStore>(
+    store: &S,
+    manifest: &str,
+) -> Result<BTreeSet<String>, Failure> {
+    let Manifest { result_files } = read_json(store, manifest).await?;
+    let mut keys = BTreeSet::new();
+    for ResultFile { key } in result_files.failed {
+        let executions: Vec<FailedExecution> = read_json(store, &key).await?;
+        for FailedExecution { input } in executions {
+            let target: Target = serde_json::from_str(&input)
+                .map_err(|source| Failure::Finding { key: key.clone(), source })?;
+            keys.insert(target.key);
+        }
+    }
+    Ok(keys)
+}
+
+/// Reads an object that the reindex itself has written; without it, nothing is known.
+async fn read_json<S: ObjectStore, T: DeserializeOwned>(
+    store: &S,
+    key: &str,
+) -> Result<T, Failure> {
+    let object = port::read(store, key, MAX_LENGTH).await?;
+    let body = object.map(|object| object.body).unwrap_or_default();
+    serde_json::from_slice(&body).map_err(|source| Failure::Finding { key: key.to_owned(), source })
+}
+
 /// Tells whether this run refused the version `package` of the object at `key`.
 pub(crate) async fn is_refused<S: ObjectStore>(
     store: &S,
@@ -89,8 +148,8 @@ pub(crate) async fn is_refused<S: ObjectStore>(
 ) -> Result<bool, Failure> {
     let key = finding_key(&refused_prefix(run), key);
     let Some(object) = port::read(store, &key, MAX_LENGTH).await? else { return Ok(false) };
-    let refused: Refused = serde_json::from_slice(&object.body)
-        .map_err(|source| Failure::Finding { key, source })?;
+    let refused: Refused =
+        serde_json::from_slice(&object.body).map_err(|source| Failure::Finding { key, source })?;
     Ok(refused.report.package == *package)
 }
 

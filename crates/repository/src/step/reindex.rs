@@ -35,6 +35,9 @@ pub enum ReindexRequest {
         run: String,
         /// The keys of indexes that could not be published.
         unpublished: Vec<String>,
+        /// The key of what the distributed map says of its executions, if there was one.
+        #[serde(default)]
+        manifest: Option<String>,
     },
 }
 
@@ -86,7 +89,9 @@ pub struct Report {
     pub refused: Vec<Refused>,
     /// Gone, although they were listed or had a fragment.
     pub removed: Vec<String>,
-    /// There, neither listed nor refused: something else failed.
+    /// There, but not listed yet: uploaded or replaced while the run went on. An execution of its own sees to each.
+    pub changed: Vec<String>,
+    /// Neither indexed nor refused, because something else failed: they are not listed, or are as before.
     pub failed: Vec<String>,
     /// The keys of indexes that could not be published.
     pub unpublished: Vec<String>,
@@ -105,7 +110,13 @@ pub async fn reindex<S: ObjectStore>(
 ) -> Result<ReindexResponse, Failure> {
     match request {
         ReindexRequest::Survey { prefix, .. } => survey(store, prefix).await,
-        ReindexRequest::Report { run, unpublished, .. } => report(store, &run, unpublished).await,
+        ReindexRequest::Report { run, unpublished, manifest, .. } => {
+            let failed = match manifest {
+                Some(manifest) => Some(finding::failed(store, &manifest).await?),
+                None => None,
+            };
+            report(store, &run, unpublished, failed).await
+        }
     }
 }
 
@@ -136,19 +147,25 @@ async fn report<S: ObjectStore>(
     store: &S,
     run: &str,
     unpublished: Vec<String>,
+    failed: Option<BTreeSet<String>>,
 ) -> Result<ReindexResponse, Failure> {
     let mut report = Report { unpublished, ..Report::default() };
     report.refused = finding::refused(store, run).await?;
     let refused: BTreeSet<_> = report.refused.iter().map(|refused| refused.key.clone()).collect();
+    let is_told = failed.is_some();
+    let failed = failed.unwrap_or_default();
     for found in finding::repositories(store, run).await? {
         report.indexed.extend(found.indexed);
-        report.unchanged.extend(found.unchanged);
+        report.unchanged.extend(found.unchanged.into_iter().filter(|key| !failed.contains(key)));
         report.removed.extend(found.removed);
-        report.failed.extend(found.unlisted.into_iter().filter(|key| !refused.contains(key)));
+        let known = |key: &String| refused.contains(key) || failed.contains(key);
+        let unlisted = found.unlisted.into_iter().filter(|key| !known(key));
+        // Whatever was looked at and neither failed nor was refused got a fragment.
+        if is_told { &mut report.changed } else { &mut report.failed }.extend(unlisted);
     }
-    for keys in
-        [&mut report.indexed, &mut report.unchanged, &mut report.removed, &mut report.failed]
-    {
+    report.failed.extend(failed);
+    let Report { indexed, unchanged, removed, changed, failed, .. } = &mut report;
+    for keys in [indexed, unchanged, removed, changed, failed] {
         keys.sort_unstable();
     }
     let key = format!("{}report.json", reindex_prefix(run));

@@ -9,6 +9,7 @@ use alpinist_repository::{
     step::{self, ReindexRequest, ReindexResponse, Report},
     trust::PackageSignatures,
 };
+use serde_json::json;
 
 use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target};
 
@@ -46,6 +47,7 @@ async fn reindex_under(
         bucket,
         run: RUN.to_owned(),
         unpublished: Vec::new(),
+        manifest: None,
     };
     let outcome = step::reindex(store, request).await;
     let report = store.content(&format!(".alpinist/reindex/{RUN}/report.json")).unwrap();
@@ -132,6 +134,62 @@ async fn what_a_reindex_refuses_under_a_stricter_setting_is_not_listed_from_memo
     assert_eq!((report.unchanged, report.failed), (Vec::new(), Vec::new()));
 }
 
+/// Makes the index, then reports of a run whose executions for the packages `failed` did.
+async fn report_with(store: &MemoryStore, failed: &[&str]) -> (Result<(), Failure>, Report) {
+    let reindex = Some(Reindex { run: RUN.to_owned(), only_stale: false, sign: false });
+    let reindexed = Target { reindex, ..target(INDEX) };
+    execute_target(store, &Keys::good(), reindexed).await.unwrap();
+    // As a distributed map writes them.
+    let manifest = format!(".alpinist/reindex/{RUN}/executions/1/manifest.json");
+    let results = format!(".alpinist/reindex/{RUN}/executions/1/FAILED_0.json");
+    let executions: Vec<_> = failed
+        .iter()
+        .map(|stem| {
+            let input = json!({"bucket": "bucket", "key": key(stem), "reindex": {"run": RUN}});
+            json!({"ExecutionArn": "arn", "Input": input.to_string(), "Status": "TIMED_OUT"})
+        })
+        .collect();
+    let files = if failed.is_empty() { json!([]) } else { json!([{"Key": results, "Size": 1}]) };
+    let files = json!({"FAILED": files, "PENDING": [], "SUCCEEDED": []});
+    let about = json!({"DestinationBucket": "bucket", "MapRunArn": "arn", "ResultFiles": files});
+    store.upload(&results, json!(executions).to_string());
+    store.upload(&manifest, about.to_string());
+    let request = ReindexRequest::Report {
+        bucket: "bucket".to_owned(),
+        run: RUN.to_owned(),
+        unpublished: Vec::new(),
+        manifest: Some(manifest),
+    };
+    let outcome = step::reindex(store, request).await.map(|_| ());
+    let report = store.content(&format!(".alpinist/reindex/{RUN}/report.json")).unwrap();
+    (outcome, serde_json::from_slice(&report).unwrap())
+}
+
+#[tokio::test]
+async fn a_package_whose_execution_failed_is_not_reported_as_unchanged() {
+    let store = MemoryStore::default();
+    for name in ["looked-at", "failed"] {
+        store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", ""));
+        execute(&store, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    let (outcome, report) = report_with(&store, &["failed-1-r0"]).await;
+    assert_eq!(outcome.unwrap_err().kind(), FailureKind::Incomplete);
+    assert_eq!(report.unchanged, [key("looked-at-1-r0")]);
+    assert_eq!(report.failed, [key("failed-1-r0")]);
+}
+
+#[tokio::test]
+async fn what_is_uploaded_during_a_run_is_no_failure_of_it() {
+    let store = MemoryStore::default();
+    store.upload(&key("late-1-r0"), package("late", "1-r0", ""));
+    let (outcome, report) = report_with(&store, &[]).await;
+    outcome.unwrap();
+    assert_eq!(report.failed, Vec::<String>::new());
+    let (outcome, report) = report_with(&store, &["late-1-r0"]).await;
+    assert_eq!(outcome.unwrap_err().kind(), FailureKind::Incomplete);
+    assert_eq!(report.failed, [key("late-1-r0")]);
+}
+
 #[tokio::test]
 async fn a_search_for_what_is_stale_finds_a_copy_that_is_missing() {
     const NAME: &str = "libstdc++-13-r0";
@@ -193,6 +251,7 @@ async fn what_is_left_undone_is_reported_as_a_failure() {
         bucket: "bucket".to_owned(),
         run: RUN.to_owned(),
         unpublished: vec![index.clone()],
+        manifest: None,
     };
     let failure = step::reindex(&store, request).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Incomplete);
