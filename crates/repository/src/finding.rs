@@ -42,13 +42,14 @@ pub struct Repository {
     pub unlisted: Vec<String>,
 }
 
-/// Notes that this run wrote the fragment of a package.
+/// Notes that this run wrote the fragment of a package, under the fragment's file name: a version may end
+/// in `.apk`, and the bucket would tell of a new package.
 pub(crate) async fn note_indexed<S: ObjectStore>(
     store: &S,
     run: &str,
     key: &PackageKey,
 ) -> Result<(), StoreError> {
-    let name = format!("{}{}", key.prefix().indexed_prefix(run), key.stem());
+    let name = format!("{}{}.index", key.prefix().indexed_prefix(run), key.stem());
     put(store, &name, Vec::new()).await
 }
 
@@ -60,7 +61,8 @@ pub(crate) async fn indexed<S: ObjectStore>(
 ) -> Result<Vec<String>, StoreError> {
     let above = prefix.indexed_prefix(run);
     let listed = store.list(&above, &[]).await?;
-    let names = listed.iter().filter_map(|object| object.key.strip_prefix(&above));
+    let names =
+        listed.iter().filter_map(|object| object.key.strip_prefix(&above)?.strip_suffix(".index"));
     Ok(names.map(str::to_owned).collect())
 }
 

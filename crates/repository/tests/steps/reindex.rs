@@ -2,7 +2,7 @@
 
 use alpinist_repository::{
     failure::{Failure, FailureKind},
-    memory::MemoryStore,
+    memory::{MemoryStore, Request},
     message::{Found, Reindex, Target},
     plus_copy::PlusCopies,
     policy::Policy,
@@ -188,6 +188,18 @@ async fn what_is_uploaded_during_a_run_is_no_failure_of_it() {
     let (outcome, report) = report_with(&store, &["late-1-r0"]).await;
     assert_eq!(outcome.unwrap_err().kind(), FailureKind::Incomplete);
     assert_eq!(report.failed, [key("late-1-r0")]);
+}
+
+#[tokio::test]
+async fn no_note_looks_like_a_package() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1.apk"), package("a", "1.apk", ""));
+    store.before_requests(|_, request| {
+        let is_event = |key: &str| key.starts_with(".alpinist/") && key.ends_with(".apk");
+        assert!(!matches!(request, Request::Put(key) if is_event(key)), "{request:?}");
+        Ok(())
+    });
+    assert_eq!(reindex(&store, "", false).await.unwrap().indexed, [key("a-1.apk")]);
 }
 
 #[tokio::test]
