@@ -47,7 +47,7 @@ pub async fn aggregate<S: ObjectStore>(
     let Ok(subject) = request.written.target.key.parse::<Subject>() else {
         return Ok(request.written.into());
     };
-    let (generation, overtook) = match look(store, &subject, &request).await? {
+    let (generation, overtook) = match look(store, &subject, &request).await.map_err(contended)? {
         Verdict::Covered => {
             info!(key = %subject, "published index covers the change already");
             return Ok(request.written.into());
@@ -79,6 +79,14 @@ pub async fn aggregate<S: ObjectStore>(
     info!(key = %subject, since, times, overtook, "another execution is at work");
     let waiting = Some(Waiting { since, times: times + 1, overtook });
     Ok(Aggregated { written: request.written, staged: None, waiting })
+}
+
+/// Lets the step be tried again if what it reads was replaced while a connection broke.
+fn contended(failure: Failure) -> Failure {
+    match failure {
+        Failure::Store(StoreError::Conflict { key }) => Failure::Contended { key },
+        failure => failure,
+    }
 }
 
 /// What came of a listing.

@@ -434,3 +434,20 @@ async fn a_deletion_that_finds_nothing_to_publish_looks_again_if_somebody_publis
     execute(&store, &key("gone-1-r0")).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0"]);
 }
+
+#[tokio::test]
+async fn a_snapshot_that_is_replaced_while_it_is_read_is_looked_at_again() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    // What a reader is told whose connection broke.
+    store.before_requests(|_, request| match request {
+        Request::Get(key) if key.ends_with("snapshot.json.gz") => {
+            Err(StoreError::Conflict { key: key.to_owned() })
+        }
+        _ => Ok(()),
+    });
+    let failure = step::aggregate(&store, written.into()).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Unavailable);
+}
