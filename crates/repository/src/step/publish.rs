@@ -101,6 +101,7 @@ async fn publish_key<S: ObjectStore>(store: &S, signer: &Signer) -> Result<(), F
     let pem = signer.public.to_pem();
     let pem = pem.map_err(|source| Failure::PublicKey { key_name: key_name.clone(), source })?;
     let present = port::read(store, &key_name, MAX_KEY_LENGTH).await?;
+    let still = Precondition::still(present.as_ref().map(|object| object.info.etag.clone()));
     let present = present.map(|object| String::from_utf8_lossy(&object.body).into_owned());
     match present.map(|pem| VerifyingKey::from_pem(&pem)) {
         Some(Ok(present)) if present == signer.public => return Ok(()),
@@ -112,7 +113,7 @@ async fn publish_key<S: ObjectStore>(store: &S, signer: &Signer) -> Result<(), F
         content_type: "application/x-pem-file",
         attributes: Attributes::new(),
     };
-    store.put(&key_name, object, Precondition::None).await?;
+    store.put(&key_name, object, still).await?;
     info!(key_name, "public key published");
     Ok(())
 }

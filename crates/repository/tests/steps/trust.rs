@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alpinist_repository::{
     failure::FailureKind,
-    memory::MemoryStore,
+    memory::{MemoryStore, Request},
     plus_copy::PlusCopies,
     policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition},
@@ -243,4 +243,25 @@ async fn another_key_under_the_same_name_is_not_replaced() {
     store.upload(KEY_NAME, "garbage");
     execute(&store, &key("c-1-r0")).await.unwrap();
     assert_eq!(store.content(KEY_NAME), key_of_clients);
+}
+
+#[tokio::test]
+async fn a_key_that_another_execution_publishes_meanwhile_is_not_replaced() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    let rival = store.duplicate();
+    let other = Keys { private_key: Some(private_key()), ..Keys::good() };
+    execute_with(&rival, &other, &key("a-1-r0")).await.unwrap();
+    let key_of_clients = rival.content(KEY_NAME).unwrap();
+    let published = key_of_clients.clone();
+    store.before_requests(move |store, request| {
+        if request == Request::Put(KEY_NAME) {
+            store.upload(KEY_NAME, published.clone());
+        }
+        Ok(())
+    });
+    let failure = execute(&store, &key("a-1-r0")).await.unwrap_err();
+    assert!(failure.is(FailureKind::Misconfigured), "{failure:?}");
+    assert_eq!(store.content(KEY_NAME).unwrap(), key_of_clients);
+    assert_eq!(store.content(INDEX), None);
 }
