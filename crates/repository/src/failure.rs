@@ -207,6 +207,10 @@ impl Failure {
             Self::Incomplete { .. } => FailureKind::Incomplete,
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
+            // Making it again would make the same.
+            Self::StagedDamaged { source: SnapshotError::TooLarge, .. } => {
+                FailureKind::Misconfigured
+            }
             Self::StagedDamaged { .. } => FailureKind::Conflict,
             Self::Key(KeyStoreError::Store(error)) | Self::Store(error) => store_kind(error),
             Self::Key(_)
@@ -233,6 +237,12 @@ impl Failure {
         match self {
             Self::InvalidInput | Self::NothingStaged { .. } => {
                 r#"Start another execution with {"bucket": …, "key": …}."#.to_owned()
+            }
+            Self::StagedDamaged { source: SnapshotError::TooLarge, .. }
+            | Self::SelfCheck { source: Some(ArchiveError::Length), .. } => {
+                "The old index stays. Delete packages of this directory, or move some to another \
+                 repository, then redrive this execution."
+                    .to_owned()
             }
             Self::Superseded { .. } | Self::StagedDamaged { .. } => GOES_ON.to_owned(),
             Self::Key(KeyStoreError::Missing { private_key: Some(private_key), key_name, .. }) => {

@@ -1,17 +1,22 @@
 //! What is not believed: fragments, snapshots and indexes that somebody else may have written, and
 //! keys that can't sign.
 
-use std::time::Duration;
+use std::{
+    io::{self, Read as _},
+    time::Duration,
+};
 
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
+    message::Staged,
     plus_copy::PlusCopies,
     policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition},
     snapshot::{Generation, Header, Snapshot},
     step,
 };
+use flate2::{Compression, write::GzEncoder};
 use rand_core::OsRng;
 use rstest::rstest;
 
@@ -226,6 +231,23 @@ async fn a_staged_index_that_is_gone_or_damaged_is_aggregated_again() {
         assert_eq!(outcome.unwrap_err().kind(), FailureKind::Conflict);
         assert_eq!(store.content(INDEX), None);
     }
+}
+
+#[tokio::test]
+async fn an_index_that_has_become_too_large_ends_the_execution() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let mut aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let mut large = GzEncoder::new(Vec::new(), Compression::fast());
+    io::copy(&mut io::repeat(b' ').take(257 * 1024 * 1024), &mut large).unwrap();
+    store.upload(SNAPSHOT, large.finish().unwrap());
+    let snapshot = store.head(SNAPSHOT).await.unwrap().unwrap().etag;
+    aggregated.staged = aggregated.staged.map(|staged| Staged { snapshot, ..staged });
+    let failure = step::publish(&store, &Keys::good(), &mut OsRng, aggregated).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Misconfigured);
+    assert!(failure.report().contains("another repository"), "{}", failure.report());
 }
 
 #[tokio::test]
