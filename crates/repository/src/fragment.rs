@@ -3,7 +3,6 @@
 //! The content is the entry as text. Attributes say which package it describes.
 
 use alpinist_apk::entry::{EntryError, IndexEntry};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     location::RepositoryPrefix,
@@ -16,23 +15,19 @@ pub(crate) const MAX_LENGTH: u64 = 128 * 1024;
 
 /// The ETag of the package that a fragment describes.
 const PACKAGE_ETAG: &str = "package-etag";
-/// The SHA-256 of a fragment's content: an ETag need not tell whether two are equal.
-const ENTRY_SHA256: &str = "entry-sha256";
 
 /// Returns the fragment of an accepted package.
 pub(crate) fn new(accepted: &Accepted) -> NewObject {
-    let text = accepted.entry.to_string();
-    let attributes = Attributes::from([
-        (PACKAGE_ETAG.to_owned(), accepted.package.0.clone()),
-        (ENTRY_SHA256.to_owned(), sha256(&text)),
-    ]);
-    NewObject { bytes: text.into_bytes(), content_type: "text/plain; charset=utf-8", attributes }
+    let attributes = Attributes::from([(PACKAGE_ETAG.to_owned(), accepted.package.0.clone())]);
+    let bytes = accepted.entry.to_string().into_bytes();
+    NewObject { bytes, content_type: "text/plain; charset=utf-8", attributes }
 }
 
-/// Tells whether `fragment` is what [`new`] makes of the accepted package.
-pub(crate) fn is_current(fragment: &ObjectInfo, accepted: &Accepted) -> bool {
-    describes(fragment, &accepted.package)
-        && fragment.attributes.get(ENTRY_SHA256) == Some(&sha256(&accepted.entry.to_string()))
+/// Tells whether `fragment` is what [`new`] makes of the accepted package. Its attributes alone would not
+/// tell: whoever plants a fragment can copy them.
+pub(crate) fn is_current(fragment: &Object<Vec<u8>>, accepted: &Accepted) -> bool {
+    describes(&fragment.info, &accepted.package)
+        && fragment.body == accepted.entry.to_string().into_bytes()
 }
 
 /// Tells whether `fragment` says that it describes the package with the ETag `package`.
@@ -88,8 +83,4 @@ pub(crate) fn entry(
         return Err(FragmentError::Foreign);
     }
     Ok(entry)
-}
-
-fn sha256(text: &str) -> String {
-    hex::encode(Sha256::digest(text))
 }

@@ -8,7 +8,7 @@ use crate::{
     failure::chain,
     location::RepositoryPrefix,
     port::{ETag, Object, ObjectBody, ObjectStore, StoreError},
-    snapshot::{self, Generation, Header, Snapshot, SnapshotReader},
+    snapshot::{self, Generation, Header, Snapshot, SnapshotError, SnapshotReader},
 };
 
 /// How many records are read at first: those that changed last.
@@ -55,15 +55,12 @@ impl<B: ObjectBody> Remembered<B> {
         while !is_enough(&self.reader) {
             let Some(body) = &mut self.rest else { return Ok(()) };
             let piece = body.next().await?;
+            self.read += piece.as_ref().map_or(0, |piece| piece.len() as u64);
             let outcome = match &piece {
+                _ if self.read > snapshot::MAX_STORED => Err(SnapshotError::TooLarge),
                 Some(piece) => self.reader.push(piece),
                 None => self.reader.finish(),
             };
-            self.read += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-            if self.read > snapshot::MAX_STORED {
-                let (key, size, max) = (self.key.clone(), self.read, snapshot::MAX_STORED);
-                return Err(StoreError::TooLarge { key, size, max });
-            }
             if let Err(error) = &outcome {
                 let key = &self.key;
                 warn!(key, error = chain(error), "snapshot is damaged; fragments are read again");

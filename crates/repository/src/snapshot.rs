@@ -15,7 +15,7 @@ use std::{
     mem,
 };
 
-use alpinist_apk::{entry::IndexEntry, index::Index};
+use alpinist_apk::{entry::IndexEntry, index::Index, value::Architecture};
 use flate2::{
     Compression,
     write::{GzDecoder, GzEncoder},
@@ -29,14 +29,15 @@ use crate::{location::RepositoryPrefix, port::ETag};
 pub const MAX_STORED: u64 = 64 * 1024 * 1024;
 /// The most bytes that a snapshot may inflate to.
 const MAX_INFLATED: usize = 256 * 1024 * 1024;
+/// The most bytes of a line. An entry has fewer than 96 KiB, and escapes may double it.
+const MAX_LINE: usize = 256 * 1024;
+/// The greatest generation that is believed: the states carry no greater one without loss, since their
+/// numbers are those of JSONata. No snapshot of ours comes near it.
+const MAX_GENERATION: Generation = 1 << 53;
 
 /// How many snapshots of a repository prefix there were, more or less: it grows with each. It begins
 /// with a time in seconds, so that it grows even if the snapshots are lost.
 pub type Generation = u64;
-
-/// The greatest generation that is believed. No snapshot of ours comes near it; a planted one must leave
-/// room to count on from.
-const MAX_GENERATION: Generation = Generation::MAX / 2;
 
 /// What is known of a snapshot without its records.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -62,13 +63,24 @@ pub struct Record {
     pub entry: IndexEntry,
 }
 
+impl Record {
+    /// Tells whether both say the same of the same objects, whatever generation had them first.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.package, &self.fragment, &self.entry)
+            == (&other.package, &other.fragment, &other.entry)
+    }
+}
+
 /// Why bytes are not a snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// It inflates to more than it can rightly have.
-    #[error("it inflates to more than {MAX_INFLATED} bytes")]
+    /// It has more bytes, as it is stored or inflated, than it can rightly have.
+    #[error("it has more than {MAX_STORED} bytes, or inflates to more than {MAX_INFLATED}")]
     TooLarge,
+    /// A line has more bytes than it can rightly have.
+    #[error("it has a line of more than {MAX_LINE} bytes")]
+    Line,
     /// Its generation is greater than any that was counted up to.
     #[error("it has a generation above {MAX_GENERATION}")]
     Generation,
@@ -107,6 +119,18 @@ impl Snapshot {
         }
         self.records.insert(known.0, known.1);
         None
+    }
+
+    /// Takes out the record that [is the same](Record::is_same) as `other`.
+    pub fn take_same(&mut self, other: &Record) -> Option<Box<Record>> {
+        let stem = other.entry.file_stem();
+        self.record(&stem).filter(|known| known.is_same(other))?;
+        self.records.remove(&stem)
+    }
+
+    /// Drops the records of packages for another architecture than that of their directory.
+    pub fn forget_others(&mut self, architecture: &Architecture) {
+        self.records.retain(|_, record| record.entry.metadata.architecture == *architecture);
     }
 
     /// Drops the record of the package `stem`, if there is one.
@@ -258,7 +282,7 @@ impl Lines {
             let line = mem::replace(&mut self.rest, piece.to_owned());
             self.parse(&line)?;
         }
-        Ok(())
+        if self.rest.len() > MAX_LINE { Err(SnapshotError::Line) } else { Ok(()) }
     }
 }
 

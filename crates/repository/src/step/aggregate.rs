@@ -1,11 +1,15 @@
 use std::collections::{BTreeSet, HashSet};
 
+use alpinist_apk::{
+    archive::{self, IndexArchive},
+    entry::IndexEntry,
+};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{info, warn};
 
 use crate::{
     claim::Claim,
-    failure::Failure,
+    failure::{Failure, chain},
     finding::{self, Repository},
     fragment::{self, PackageSeen},
     listing::Listing,
@@ -112,6 +116,7 @@ async fn make<S: ObjectStore>(
     if let Some(stem) = subject.stem().filter(|_| is_gone) {
         remembered.forget(stem);
     }
+    remembered.forget_others(prefix.architecture());
     let listing = Listing::read(store, prefix, &remembered).await?;
     check(&listing, subject, written)?;
     let generation = match generation {
@@ -128,11 +133,21 @@ async fn make<S: ObjectStore>(
     if let Some(Reindex { run, .. }) = looking {
         forget_refused(store, run, &listing, &mut remembered).await?;
     }
-    let snapshot = collect(store, prefix, &listing, &mut remembered, own, generation).await?;
+    let is_to_be_signed = reindex.is_some_and(|reindex| reindex.sign);
+    let is_to_be_read = looking.is_some();
+    let sources = Sources { store, prefix, listing: &listing, generation, is_to_be_read };
+    let snapshot = sources.collect(&mut remembered, own).await?;
     let is_same = remembered.is_empty() && snapshot.len() == before;
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
-    let is_to_be_signed = reindex.is_some_and(|reindex| reindex.sign);
-    let next = Next { etag, generation, published, is_fence, is_published, is_to_be_signed };
+    let next = Next {
+        etag,
+        generation,
+        published,
+        is_fence,
+        is_published,
+        is_to_be_signed,
+        is_to_be_read,
+    };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = looking {
         let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
@@ -152,6 +167,8 @@ struct Next {
     is_published: bool,
     /// Whether the published index is to be signed again even if it is right.
     is_to_be_signed: bool,
+    /// Whether the published index is to be read, and not just its attributes.
+    is_to_be_read: bool,
 }
 
 impl Next {
@@ -162,12 +179,15 @@ impl Next {
         snapshot: &Snapshot,
     ) -> Result<Made, Failure> {
         let digest = snapshot.digest(prefix);
-        let is_right = match &self.published {
+        let mut is_right = match &self.published {
             Some(published) => {
                 !self.is_to_be_signed && published.attributes.get(DIGEST) == Some(&digest)
             }
             None => snapshot.is_empty(),
         };
+        if is_right && self.is_to_be_read && self.published.is_some() {
+            is_right = lists(store, prefix, snapshot).await?;
+        }
         if is_right && !self.is_fence {
             return Ok(Made::Nothing);
         }
@@ -192,6 +212,34 @@ impl Next {
         }
         Ok(Made::Snapshot((!is_still_right).then(|| staged(etag, present))))
     }
+}
+
+/// Reads the published index, and tells whether it has the entries of the snapshot and is signed. By whom
+/// is for whoever has the keys to tell.
+async fn lists<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    snapshot: &Snapshot,
+) -> Result<bool, Failure> {
+    let key = prefix.index_key();
+    let index = match port::read(store, &key, archive::MAX_LENGTH).await {
+        Ok(Some(index)) => index.body,
+        Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let entries = match IndexArchive::read(&index) {
+        Ok(archive) if archive.description == prefix.description() => archive.index,
+        Ok(_) => return Ok(false),
+        Err(error) => {
+            warn!(key, error = chain(&error), "published index is damaged and is made again");
+            return Ok(false);
+        }
+    };
+    let entries = entries.entries();
+    let is_known = |entry: &IndexEntry| {
+        snapshot.record(&entry.file_stem()).is_some_and(|record| record.entry == *entry)
+    };
+    Ok(entries.len() == snapshot.len() && entries.iter().all(is_known))
 }
 
 fn staged(snapshot: ETag, published: Option<ObjectInfo>) -> Staged {
@@ -285,85 +333,101 @@ fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), 
     if unchanged { Ok(()) } else { Err(Failure::Superseded { key: subject.to_string() }) }
 }
 
-/// Collects the records of all packages that have a fragment or are remembered, reading the fragments
-/// that changed. Takes out of `remembered` what still holds, so that what is left there is over.
-///
-/// What is remembered of a package that is still the same holds even if its fragment is lost or
-/// garbled: an entry follows from the package alone.
-async fn collect<S: ObjectStore>(
-    store: &S,
-    prefix: &RepositoryPrefix,
-    listing: &Listing,
-    remembered: &mut Snapshot,
-    own: Option<Box<Record>>,
+/// What the records of a new snapshot are made from.
+struct Sources<'a, S> {
+    store: &'a S,
+    prefix: &'a RepositoryPrefix,
+    listing: &'a Listing,
     generation: Generation,
-) -> Result<Snapshot, Failure> {
-    let mut own = own.map(|own| (own.entry.file_stem(), own));
-    let mut records = Vec::with_capacity(listing.packages.len());
-    let mut changed = Vec::new();
-    for (stem, package) in &listing.packages {
-        let fragment = listing.fragments.get(stem);
-        let known = remembered.record(stem).filter(|known| known.package == package.etag);
-        let holds =
-            known.is_some_and(|known| fragment.is_none_or(|there| there.etag == known.fragment));
-        if holds {
-            records.extend(remembered.take(stem, &package.etag));
-        } else if let Some((_, own)) = own.take_if(|(own, _)| own == stem) {
-            records.push(own);
-        } else if let Some(fragment) = fragment {
-            changed.push((stem, package, fragment));
-        } else {
-            warn!(key = package.key, "package has no fragment and is not listed");
-        }
-    }
-    info!(changed = changed.len(), packages = listing.packages.len(), "fragments compared");
-    let read: Vec<_> = stream::iter(changed)
-        .map(async |(stem, package, fragment)| {
-            let record = read_record(store, prefix, package, fragment, generation).await?;
-            Ok::<_, Failure>((stem, package, record))
-        })
-        .buffer_unordered(PARALLEL_READS)
-        .try_collect()
-        .await?;
-    for (stem, package, record) in read {
-        records.extend(record.or_else(|| remembered.take(stem, &package.etag)));
-    }
-    Ok(Snapshot::new(records))
+    /// Whether each fragment is to be read, even if it is remembered.
+    is_to_be_read: bool,
 }
 
-/// Reads a fragment. One that can't be listed is passed over and harms no other.
-async fn read_record<S: ObjectStore>(
-    store: &S,
-    prefix: &RepositoryPrefix,
-    package: &Listed,
-    written: &Listed,
-    since: Generation,
-) -> Result<Option<Box<Record>>, Failure> {
-    let key = &written.key;
-    let object = match port::read(store, key, fragment::MAX_LENGTH).await {
-        Ok(Some(object)) => object,
-        Ok(None) => return Ok(None),
-        Err(error @ StoreError::TooLarge { .. }) => {
-            warn!(key, %error, "fragment passed over");
-            return Ok(None);
+impl<S: ObjectStore> Sources<'_, S> {
+    /// Collects the records of all packages that have a fragment or are remembered, reading the fragments
+    /// that changed. Takes out of `remembered` what still holds, so that what is left there is over.
+    ///
+    /// What is remembered of a package that is still the same holds even if its fragment is lost or
+    /// garbled: an entry follows from the package alone. The `own` record was made from the package just
+    /// now, so it prevails.
+    async fn collect(
+        &self,
+        remembered: &mut Snapshot,
+        own: Option<Box<Record>>,
+    ) -> Result<Snapshot, Failure> {
+        let mut own = own.map(|own| (own.entry.file_stem(), own));
+        let mut records = Vec::with_capacity(self.listing.packages.len());
+        let mut changed = Vec::new();
+        for (stem, package) in &self.listing.packages {
+            let fragment = self.listing.fragments.get(stem);
+            if let Some((_, own)) = own.take_if(|(own, _)| own == stem) {
+                records.push(remembered.take_same(&own).unwrap_or(own));
+            } else if self.holds(remembered.record(stem), package, fragment) {
+                records.extend(remembered.take(stem, &package.etag));
+            } else if let Some(fragment) = fragment {
+                changed.push((stem, package, fragment));
+            } else {
+                warn!(key = package.key, "package has no fragment and is not listed");
+            }
         }
-        Err(error) => return Err(error.into()),
-    };
-    let fragment = object.info.etag.clone();
-    let seen = PackageSeen {
-        key: &package.key,
-        etag: &package.etag,
-        size: package.size,
-        is_newer: package.last_modified > written.last_modified,
-    };
-    match fragment::entry(object, prefix, &seen) {
-        Ok(entry) => {
-            let package = package.etag.clone();
-            Ok(Some(Box::new(Record { package, fragment, since, entry })))
+        let (read, packages) = (changed.len(), self.listing.packages.len());
+        info!(changed = read, packages, "fragments compared");
+        let read: Vec<_> = stream::iter(changed)
+            .map(async |(stem, package, fragment)| {
+                Ok::<_, Failure>((stem, package, self.read(package, fragment).await?))
+            })
+            .buffer_unordered(PARALLEL_READS)
+            .try_collect()
+            .await?;
+        for (stem, package, record) in read {
+            records.extend(match record {
+                Some(record) => Some(remembered.take_same(&record).unwrap_or(record)),
+                None => remembered.take(stem, &package.etag),
+            });
         }
-        Err(error) => {
-            warn!(key, %error, "fragment passed over");
-            Ok(None)
+        Ok(Snapshot::new(records))
+    }
+
+    /// Tells whether what is known of a package can be taken over without a look at its fragment.
+    fn holds(&self, known: Option<&Record>, package: &Listed, fragment: Option<&Listed>) -> bool {
+        known.is_some_and(|known| {
+            known.package == package.etag
+                && fragment.is_none_or(|there| !self.is_to_be_read && there.etag == known.fragment)
+        })
+    }
+
+    /// Reads a fragment. One that can't be listed is passed over and harms no other.
+    async fn read(
+        &self,
+        package: &Listed,
+        written: &Listed,
+    ) -> Result<Option<Box<Record>>, Failure> {
+        let key = &written.key;
+        let object = match port::read(self.store, key, fragment::MAX_LENGTH).await {
+            Ok(Some(object)) => object,
+            Ok(None) => return Ok(None),
+            Err(error @ StoreError::TooLarge { .. }) => {
+                warn!(key, %error, "fragment passed over");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let fragment = object.info.etag.clone();
+        let seen = PackageSeen {
+            key: &package.key,
+            etag: &package.etag,
+            size: package.size,
+            is_newer: package.last_modified > written.last_modified,
+        };
+        match fragment::entry(object, self.prefix, &seen) {
+            Ok(entry) => {
+                let (package, since) = (package.etag.clone(), self.generation);
+                Ok(Some(Box::new(Record { package, fragment, since, entry })))
+            }
+            Err(error) => {
+                warn!(key, %error, "fragment passed over");
+                Ok(None)
+            }
         }
     }
 }

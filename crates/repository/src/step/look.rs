@@ -124,13 +124,14 @@ pub(super) async fn look<S: ObjectStore>(
 }
 
 /// Tells whether a snapshot says of the package what the request says. By ETags, since a name says
-/// nothing of the content.
+/// nothing of the content; and by the entry, since somebody may have forged it.
 fn agrees(snapshot: &Snapshot, subject: &Subject, written: &Written) -> bool {
     let Some(stem) = subject.stem() else { return false };
     match (&written.fragment, snapshot.record(stem)) {
         (None, None) => true,
         (Some(written), Some(record)) => {
-            record.package == written.package && record.fragment == written.fragment
+            (&record.package, &record.fragment, &record.entry)
+                == (&written.package, &written.fragment, &written.entry)
         }
         _ => false,
     }

@@ -6,7 +6,7 @@ use crate::{
     location::PackageKey,
     message::{Accepted, Extracted, Found, RefusalReport, Reindex, Written, WrittenFragment},
     plus_copy::{self, PlusCopies},
-    port::{ObjectInfo, ObjectStore, Precondition, StoreError},
+    port::{self, ETag, ObjectInfo, ObjectStore, Precondition, StoreError},
 };
 
 /// How often a fragment is tried that somebody else keeps changing.
@@ -97,14 +97,13 @@ async fn write<S: ObjectStore>(
     let fragment_key = key.fragment_key();
     let object = fragment::new(accepted);
     let outcome = match store.put(&fragment_key, object.clone(), Precondition::Absent).await {
-        Err(StoreError::Conflict { .. }) => match store.head(&fragment_key).await? {
-            Some(present) if fragment::is_current(&present, accepted) => (present.etag, false),
-            Some(present) => {
+        Err(StoreError::Conflict { .. }) => match present(store, &fragment_key, accepted).await? {
+            Present::Current(etag) => (etag, false),
+            Present::Other(etag) => {
                 check(store, key, accepted).await?;
-                let still = Precondition::Unchanged(present.etag);
+                let still = Precondition::Unchanged(etag);
                 (store.put(&fragment_key, object, still).await?, true)
             }
-            None => return Err(StoreError::Conflict { key: fragment_key }.into()),
         },
         outcome => (outcome?, true),
     };
@@ -119,6 +118,33 @@ async fn write<S: ObjectStore>(
     }
     let Accepted { package, entry, .. } = accepted.clone();
     Ok((WrittenFragment { package, fragment, entry }, changed))
+}
+
+/// The version of the fragment that is there.
+enum Present {
+    /// It is what we would write.
+    Current(ETag),
+    /// It is not, or is far too long.
+    Other(ETag),
+}
+
+/// Compares the fragment that is there with that of the accepted package.
+async fn present<S: ObjectStore>(
+    store: &S,
+    key: &str,
+    accepted: &Accepted,
+) -> Result<Present, StoreError> {
+    let gone = || StoreError::Conflict { key: key.to_owned() };
+    match port::read(store, key, fragment::MAX_LENGTH).await {
+        Ok(Some(there)) if fragment::is_current(&there, accepted) => {
+            Ok(Present::Current(there.info.etag))
+        }
+        Ok(there) => Ok(Present::Other(there.ok_or_else(gone)?.info.etag)),
+        Err(StoreError::TooLarge { .. }) => {
+            Ok(Present::Other(store.head(key).await?.ok_or_else(gone)?.etag))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Checks that the package is still the accepted one.

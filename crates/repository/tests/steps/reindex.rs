@@ -15,7 +15,11 @@ use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, 
 
 const RUN: &str = "run";
 
-async fn reindex(store: &MemoryStore, prefix: &str, only_stale: bool) -> Result<Report, Failure> {
+pub(crate) async fn reindex(
+    store: &MemoryStore,
+    prefix: &str,
+    only_stale: bool,
+) -> Result<Report, Failure> {
     reindex_under(store, prefix, only_stale, PackageSignatures::Verify).await
 }
 

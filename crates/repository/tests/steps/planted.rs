@@ -1,0 +1,340 @@
+//! Objects that somebody planted: fragments, snapshots, claims and indexes. None of them stops a
+//! publication, and a reindex puts right whatever they have published.
+
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
+
+use alpinist_apk::{
+    archive::{self, IndexArchive},
+    index::Index,
+    key::SigningKey,
+};
+use alpinist_repository::{
+    memory::MemoryStore,
+    message::{Reindex, Target},
+    port::{NewObject, ObjectStore as _, Precondition},
+    snapshot::{MAX_STORED, Snapshot, SnapshotReader},
+};
+use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use rand_core::OsRng;
+use rstest::rstest;
+
+use crate::{
+    reindex::reindex,
+    support::{
+        INDEX, KEY_NAME, Keys, execute, execute_target, key, listed, package, private_key, target,
+    },
+};
+
+const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
+const FRAGMENT: &str = "3.22/main/x86_64/b-1-r0.index";
+
+/// A bucket in which the packages `a` and `b` are listed, and its index.
+async fn two_packages() -> (MemoryStore, Bytes) {
+    let store = MemoryStore::default();
+    for name in ["a", "b"] {
+        let key = key(&format!("{name}-1-r0"));
+        store.upload(&key, package(name, "1-r0", name));
+        execute(&store, &key).await.unwrap();
+    }
+    store.pass(Duration::from_mins(5));
+    let index = store.content(INDEX).unwrap();
+    (store, index)
+}
+
+/// Overwrites an object, and leaves its attributes.
+async fn plant(store: &MemoryStore, key: &str, bytes: Vec<u8>) {
+    let attributes = store.head(key).await.unwrap().unwrap().attributes;
+    let object = NewObject { bytes, content_type: "text/plain", attributes };
+    store.put(key, object, Precondition::None).await.unwrap();
+    store.pass(Duration::from_mins(5));
+}
+
+/// Lets another package come and go, so that the index is made anew twice.
+async fn come_and_go(store: &MemoryStore) {
+    let key = key("new-1-r0");
+    store.upload(&key, package("new", "1-r0", ""));
+    execute(store, &key).await.unwrap();
+    assert_eq!(listed(store).last().unwrap(), "new-1-r0");
+    store.remove(&key);
+    execute(store, &key).await.unwrap();
+}
+
+fn gzip(content: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content.as_ref()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[rstest]
+#[case::empty(|_: &str| Vec::new())]
+#[case::zeros(|_: &str| vec![0; 1000])]
+#[case::not_utf8(|own: &str| [own.as_bytes(), b"\xff"].concat())]
+#[case::huge(|own: &str| own.repeat(100_000).into_bytes())]
+#[case::second_entry(|own: &str| format!("{own}{}", own.replace("P:b", "P:evil")).into_bytes())]
+#[case::second_name(|own: &str| own.replace("P:b\n", "P:b\nP:evil\n").into_bytes())]
+#[case::carriage_return(|own: &str| own.replace("T:Test", "T:Test\rP:evil").into_bytes())]
+#[case::escape_sequence(|own: &str| own.replace("T:Test", "T:\x1b[2J").into_bytes())]
+#[case::of_another_package(|own: &str| own.replace("P:b", "P:a").into_bytes())]
+#[case::of_another_directory(|own: &str| own.replace("A:x86_64", "A:armv7").into_bytes())]
+#[case::with_a_name_that_climbs(|own: &str| own.replace("P:b", "P:../b").into_bytes())]
+#[case::with_another_checksum(|own: &str| own.replace("C:Q1", "C:Q1AAAA").replace("=\nP:", "\nP:").into_bytes())]
+#[case::with_the_checksum_of_another(|own: &str| {
+    format!("C:Q1{}=\n{}", "A".repeat(27), own.split_once('\n').unwrap().1).into_bytes()
+})]
+#[tokio::test]
+async fn a_fragment_with_the_attributes_of_ours_is_made_again(
+    #[case] planted: fn(&str) -> Vec<u8>,
+    #[values("its execution", "a reindex")] by: &str,
+    #[values("remembered", "forgotten", "believed")] snapshot: &str,
+) {
+    let (store, index) = two_packages().await;
+    let own = store.content(FRAGMENT).unwrap();
+    plant(&store, FRAGMENT, planted(str::from_utf8(&own).unwrap())).await;
+    match snapshot {
+        "forgotten" => store.remove(SNAPSHOT),
+        "believed" => come_and_go(&store).await,
+        _ => {}
+    }
+    mend(&store, by).await;
+    assert_eq!(store.content(FRAGMENT).unwrap(), own);
+    assert_eq!(store.content(INDEX).unwrap(), index);
+}
+
+/// Lets the package `b` be looked at again, or all packages.
+async fn mend(store: &MemoryStore, by: &str) {
+    match by {
+        "its execution" => execute(store, &key("b-1-r0")).await.unwrap(),
+        _ => drop(reindex(store, "", false).await.unwrap()),
+    }
+}
+
+/// Reads the snapshot as lines of JSON.
+fn lines_of(stored: &[u8]) -> Vec<String> {
+    let mut text = String::new();
+    GzDecoder::new(stored).read_to_string(&mut text).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Writes a snapshot after a change of its lines of JSON: the header, and the records of `b` and `a`.
+fn with_lines(stored: &[u8], change: impl FnOnce(&mut Vec<String>)) -> Vec<u8> {
+    let mut lines = lines_of(stored);
+    assert!(lines[0].contains("digest") && lines[1].contains("P:b") && lines[2].contains("P:a"));
+    change(&mut lines);
+    gzip(lines.join("\n") + "\n")
+}
+
+fn with_generation(stored: &[u8], generation: &str) -> Vec<u8> {
+    with_lines(stored, |lines| {
+        let (_, rest) = lines[0].split_once(',').unwrap();
+        lines[0] = format!("{{\"generation\":{generation},{rest}");
+    })
+}
+
+fn with_record(stored: &[u8], from: &str, to: &str) -> Vec<u8> {
+    with_lines(stored, |lines| {
+        assert!(lines[1].contains(from), "{}", lines[1]);
+        lines[1] = lines[1].replace(from, to);
+    })
+}
+
+#[rstest]
+#[case::empty(|_: &[u8]| Vec::new())]
+#[case::text(|_: &[u8]| b"{}".to_vec())]
+#[case::gzip_of_nothing(|_: &[u8]| gzip(""))]
+#[case::gzip_of_another_json(|_: &[u8]| gzip("[]\n"))]
+#[case::cut_off(|own: &[u8]| own[..own.len() - 9].to_vec())]
+#[case::wrong_crc(|own: &[u8]| own.iter().enumerate().map(|(n, b)| b ^ u8::from(n + 8 == own.len())).collect())]
+#[case::with_garbage_after_it(|own: &[u8]| [own, b"garbage"].concat())]
+#[case::twice(|own: &[u8]| own.repeat(2))]
+#[case::without_an_end_of_line(|own: &[u8]| gzip(lines_of(own).join("\n")))]
+#[case::only_a_header(|own: &[u8]| with_lines(own, |lines| lines.truncate(1)))]
+#[case::only_records(|own: &[u8]| with_lines(own, |lines| drop(lines.remove(0))))]
+#[case::two_headers(|own: &[u8]| with_lines(own, |lines| lines.insert(1, lines[0].clone())))]
+#[case::the_greatest_generation(|own: &[u8]| with_generation(own, "18446744073709551615"))]
+#[case::nearly_the_greatest_generation(|own: &[u8]| with_generation(own, "18446744073709551614"))]
+#[case::generation_beyond_64_bits(|own: &[u8]| with_generation(own, "18446744073709551616"))]
+#[case::negative_generation(|own: &[u8]| with_generation(own, "-1"))]
+#[case::no_generation(|own: &[u8]| with_generation(own, "0"))]
+#[case::another_digest(|own: &[u8]| with_lines(own, |lines| {
+    lines[0] = lines[0].replacen(r#""digest":""#, r#""digest":"0"#, 1);
+}))]
+#[case::other_packages(|own: &[u8]| with_record(own, "P:b", "P:evil"))]
+#[case::another_directory(|own: &[u8]| with_record(own, "A:x86_64", "A:armv7"))]
+#[case::newline_in_a_description(|own: &[u8]| with_record(own, "T:Test", r"T:Test\nP:evil"))]
+#[case::entry_in_a_description(|own: &[u8]| with_record(own, "T:Test", r"T:Test\n\nC:Q1"))]
+#[case::control_character_in_a_description(|own: &[u8]| with_record(own, "T:Test", r"T:\u001b[2J"))]
+#[case::nul_in_a_name(|own: &[u8]| with_record(own, "P:b", r"P:b\u0000"))]
+#[case::half_of_a_character_in_a_description(|own: &[u8]| with_record(own, "T:Test", r"T:\ud800"))]
+#[case::long_line(|own: &[u8]| with_record(own, "T:Test", &format!("T:{}", "x".repeat(200_000))))]
+#[case::larger_than_can_be(|own: &[u8]| {
+    let record = with_record(own, "P:b", "P:c");
+    let mut lines = lines_of(&record);
+    lines.extend(vec![lines[1].clone(); 200_000]);
+    let mut stored = GzEncoder::new(Vec::new(), Compression::none());
+    stored.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+    let stored = stored.finish().unwrap();
+    assert!(stored.len() as u64 > MAX_STORED);
+    stored
+})]
+#[tokio::test]
+async fn a_snapshot_that_we_cannot_have_written_costs_time_and_nothing_else(
+    #[case] planted: fn(&[u8]) -> Vec<u8>,
+) {
+    let (store, index) = two_packages().await;
+    let own = store.content(SNAPSHOT).unwrap();
+    plant(&store, SNAPSHOT, planted(&own)).await;
+    let others = store.duplicate();
+    for _ in 0..3 {
+        come_and_go(&store).await;
+        assert_eq!(store.content(INDEX).unwrap(), index);
+    }
+    reindex(&others, "", false).await.unwrap();
+    assert_eq!(others.content(INDEX).unwrap(), index);
+}
+
+/// A snapshot of what is there with an entry that is not the package's, in every other respect in order.
+fn forged(stored: &[u8]) -> Vec<u8> {
+    let mut reader = SnapshotReader::default();
+    reader.push(stored).unwrap();
+    reader.finish().unwrap();
+    let (header, snapshot) = (reader.header().unwrap().clone(), reader.into_snapshot());
+    let records = ["a-1-r0", "b-1-r0"].map(|stem| {
+        let mut record = Box::new(snapshot.record(stem).unwrap().clone());
+        record.entry.metadata.description = "Forged".parse().unwrap();
+        record
+    });
+    Snapshot::new(records).to_bytes(&header).unwrap()
+}
+
+#[rstest]
+#[case::unpublished(false)]
+#[case::published(true)]
+#[tokio::test]
+async fn entries_that_somebody_put_into_the_snapshot_do_not_outlive_a_look_at_their_packages(
+    #[case] is_published: bool,
+) {
+    let (store, index) = two_packages().await;
+    plant(&store, SNAPSHOT, forged(&store.content(SNAPSHOT).unwrap())).await;
+    if is_published {
+        come_and_go(&store).await;
+        assert_ne!(
+            store.content(INDEX).unwrap(),
+            index,
+            "whoever may write it says what is listed"
+        );
+    }
+    let others = store.duplicate();
+    for name in ["a", "b"] {
+        execute(&store, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    come_and_go(&store).await;
+    assert_eq!(store.content(INDEX).unwrap(), index);
+    reindex(&others, "", false).await.unwrap();
+    come_and_go(&others).await;
+    assert_eq!(others.content(INDEX).unwrap(), index);
+}
+
+#[tokio::test]
+async fn claims_that_nobody_holds_stop_no_publication() {
+    let (store, index) = two_packages().await;
+    let (prefix, last) = store
+        .keys()
+        .iter()
+        .rev()
+        .find_map(|key| {
+            let (prefix, generation) = key.strip_prefix(".alpinist/claims/")?.rsplit_once('/')?;
+            Some((prefix.to_owned(), generation.parse::<u64>().unwrap()))
+        })
+        .unwrap();
+    for generation in 0..100 {
+        store.upload(&format!(".alpinist/claims/{prefix}/{}", last + generation), "\0");
+    }
+    store.pass(Duration::from_mins(2));
+    come_and_go(&store).await;
+    assert_eq!(store.content(INDEX).unwrap(), index);
+}
+
+/// Signs an index of both packages with a key that no client has, under the name of ours.
+fn signed_by_another(own: &[u8]) -> Vec<u8> {
+    let unsigned = IndexArchive::read(own).unwrap().unsigned;
+    let key = SigningKey::from_pem(&private_key()).unwrap();
+    let signatures = key.sign_index(&KEY_NAME.parse().unwrap(), unsigned, &mut OsRng).unwrap();
+    archive::write_signed(&signatures, unsigned).unwrap()
+}
+
+/// Replaces the index of both packages by one without any, and leaves the signature.
+fn without_packages(own: &[u8]) -> Vec<u8> {
+    let signed = IndexArchive::read(own).unwrap().unsigned.len();
+    let other = archive::write_unsigned("3.22/main", &Index::default()).unwrap();
+    [&own[..own.len() - signed], &other].concat()
+}
+
+#[rstest]
+#[case::empty(|_: &[u8]| Vec::new())]
+#[case::text(|_: &[u8]| b"overwritten".to_vec())]
+#[case::bomb(|_: &[u8]| gzip(vec![0; 200 * 1024 * 1024]))]
+#[case::cut_off(|own: &[u8]| own[..own.len() - 1].to_vec())]
+#[case::padded(|own: &[u8]| [own, &[0; 512]].concat())]
+#[case::unsigned(|own: &[u8]| IndexArchive::read(own).unwrap().unsigned.to_vec())]
+#[case::without_packages(without_packages)]
+#[case::signed_by_another(signed_by_another)]
+#[tokio::test]
+async fn an_index_that_somebody_overwrote_is_made_again(#[case] planted: fn(&[u8]) -> Vec<u8>) {
+    let (store, index) = two_packages().await;
+    store.upload(INDEX, planted(&index));
+    store.pass(Duration::from_mins(5));
+    let others = store.duplicate();
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(store.content(INDEX).unwrap(), index);
+    reindex(&others, "", false).await.unwrap();
+    assert_eq!(others.content(INDEX).unwrap(), index);
+
+    plant(&store, INDEX, planted(&index)).await;
+    let others = store.duplicate();
+    come_and_go(&store).await;
+    assert_eq!(store.content(INDEX).unwrap(), index, "the attributes of ours do not save it");
+    sign_again(&others).await;
+    assert_eq!(others.content(INDEX).unwrap(), index);
+}
+
+#[rstest]
+#[case::text(|_: &[u8]| b"overwritten".to_vec())]
+#[case::bomb(|_: &[u8]| gzip(vec![0; 200 * 1024 * 1024]))]
+#[case::without_packages(without_packages)]
+#[tokio::test]
+async fn a_reindex_reads_the_index_itself(#[case] planted: fn(&[u8]) -> Vec<u8>) {
+    let (store, index) = two_packages().await;
+    plant(&store, INDEX, planted(&index)).await;
+    reindex(&store, "", false).await.unwrap();
+    assert_eq!(store.content(INDEX).unwrap(), index);
+}
+
+#[tokio::test]
+async fn an_old_index_of_ours_that_somebody_restored_is_replaced() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let old = store.content(INDEX).unwrap();
+    let attributes = store.head(INDEX).await.unwrap().unwrap().attributes;
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    let index = store.content(INDEX).unwrap();
+
+    let bytes = old.to_vec();
+    let restored = NewObject { bytes, content_type: "application/gzip", attributes };
+    store.put(INDEX, restored, Precondition::None).await.unwrap();
+    store.pass(Duration::from_mins(5));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(store.content(INDEX).unwrap(), index);
+}
+
+/// Lets each index be signed again, as for the sake of other keys.
+async fn sign_again(store: &MemoryStore) {
+    let reindex = Reindex { run: "signing".to_owned(), only_stale: false, sign: true };
+    let target = Target { reindex: Some(reindex), ..target(INDEX) };
+    execute_target(store, &Keys::good(), target).await.unwrap();
+}
