@@ -91,7 +91,7 @@ fn the_errors_in_the_definition_are_those_of_the_code() {
         .collect();
     assert!(handled.is_subset(&known), "{handled:?}");
     let ends_the_execution =
-        ["InvalidInput", "PackageRefused", "Misconfigured", "AccessDenied", "Incomplete"];
+        ["InvalidInput", "PackageRefused", "Misconfigured", "AccessDenied", "Incomplete", "Bug"];
     let ends_the_execution = ends_the_execution.map(|name| format!("Alpinist.{name}"));
     let unhandled: BTreeSet<_> = known.difference(&handled).cloned().collect();
     assert_eq!(unhandled, BTreeSet::from(ends_the_execution));

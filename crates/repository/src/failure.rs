@@ -5,6 +5,7 @@ use std::error::Error;
 use alpinist_apk::{archive::ArchiveError, key::KeyError, value::InvalidValue};
 
 use crate::{
+    bug::{self, Bug},
     port::{KeyStoreError, StoreError},
     snapshot::SnapshotError,
 };
@@ -28,13 +29,15 @@ pub enum FailureKind {
     AccessDenied,
     /// A reindex has left something undone.
     Incomplete,
+    /// A function panicked. Trying again can't help; a report can.
+    Bug,
     /// A service throttled, failed or was out of reach: try again.
     Unavailable,
 }
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InvalidInput,
         Self::PackageRefused,
         Self::Superseded,
@@ -42,6 +45,7 @@ impl FailureKind {
         Self::Misconfigured,
         Self::AccessDenied,
         Self::Incomplete,
+        Self::Bug,
         Self::Unavailable,
     ];
 
@@ -55,6 +59,7 @@ impl FailureKind {
             Self::Misconfigured => "Alpinist.Misconfigured",
             Self::AccessDenied => "Alpinist.AccessDenied",
             Self::Incomplete => "Alpinist.Incomplete",
+            Self::Bug => "Alpinist.Bug",
             Self::Unavailable => "Alpinist.Unavailable",
         }
     }
@@ -192,6 +197,14 @@ pub enum Failure {
         /// How many indexes are not published.
         unpublished: usize,
     },
+    /// The function panicked.
+    #[error("the step for {subject} came to no end")]
+    Bug {
+        /// The object or the prefix that it was at.
+        subject: String,
+        /// How.
+        source: Bug,
+    },
     /// The store did not do what it was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -205,6 +218,7 @@ impl Failure {
                 FailureKind::InvalidInput
             }
             Self::Incomplete { .. } => FailureKind::Incomplete,
+            Self::Bug { .. } => FailureKind::Bug,
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
             // Making it again would make the same.
@@ -280,6 +294,7 @@ impl Failure {
             Self::PublicKey { .. } | Self::SelfCheck { .. } | Self::Archive { .. } => {
                 "The old index stays. This is a fault of Alpinist: please report it.".to_owned()
             }
+            Self::Bug { .. } => bug::REMEDY.to_owned(),
             Self::Contended { .. } => REDRIVE.to_owned(),
             Self::Finding { key, .. } => format!("Delete {key}, then start the reindex again."),
             Self::TooManyIndexes { .. } => {

@@ -5,6 +5,7 @@
 //! | [`step`] | the four steps, one after the other: extract, write, aggregate, publish |
 //! | [`message`] | what travels between them through the state machine |
 //! | [`failure`] | what they tell the state machine when they can't go on |
+//! | [`bug`] | panics, which are failures or refusals like any |
 //! | [`refusal`] | why a package may not be listed, and what to do about it |
 //! | [`policy`], [`trust`] | what is asked of packages, and whose are listed |
 //! | [`finding`] | what a reindex finds |
@@ -34,6 +35,7 @@
 //! can't be running any more, looks again, and mends that. Only if that one dies as well, the older index
 //! stays until the next aggregation, or the next reindex.
 
+pub mod bug;
 pub mod failure;
 pub mod finding;
 pub mod location;

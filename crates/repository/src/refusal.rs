@@ -7,7 +7,10 @@ use alpinist_apk::{
     value::{Architecture, Excerpt},
 };
 
-use crate::location::PackageKeyError;
+use crate::{
+    bug::{self, Bug},
+    location::PackageKeyError,
+};
 
 /// Why a package is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -60,6 +63,9 @@ pub enum Refusal {
     /// Its entry would harm the index.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// Nobody knows whether it is in order, since the function panics over it.
+    #[error(transparent)]
+    Bug(#[from] Bug),
 }
 
 impl Refusal {
@@ -92,6 +98,7 @@ impl Refusal {
                     .to_owned()
             }
             Self::Entry(_) => "Shorten its description or its lists of dependencies.".to_owned(),
+            Self::Bug(_) => bug::REMEDY.to_owned(),
             Self::Package(error) => package_remedy(error).to_owned(),
         }
     }

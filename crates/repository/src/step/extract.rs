@@ -6,6 +6,7 @@ use alpinist_apk::{
 use tracing::{info, warn};
 
 use crate::{
+    bug,
     failure::Failure,
     fragment::{self, PackageSeen},
     location::{PackageKey, PackageKeyError, Subject},
@@ -14,7 +15,7 @@ use crate::{
     policy::Policy,
     port::{self, Object, ObjectBody, ObjectStore, StoreError},
     refusal::Refusal,
-    trust,
+    trust::{self, SignedBy},
 };
 
 /// How often a package is read that somebody else keeps replacing.
@@ -65,19 +66,9 @@ async fn find<S: ObjectStore>(
         return Ok(Found::Nothing);
     }
     let package = object.info.etag.clone();
-    let read = match key {
-        Ok(_) if object.info.size > policy.max_size => {
-            Err(Refusal::Size { size: object.info.size, max: policy.max_size })
-        }
-        Ok(key) => read_package(object).await?.map(|read| (key, read)).map_err(Refusal::from),
+    let outcome = match key {
+        Ok(key) => bug::caught(examine(store, policy, &key, object)).await.unwrap_or_else(|bug| Ok(Err(bug.into())))?,
         Err(error) => Err(error.into()),
-    };
-    let outcome = match read {
-        Ok((key, read)) => {
-            let judged = trust::judge(store, policy.signatures, &read).await?;
-            judged.and_then(|signed_by| Ok((make_entry(&key, read)?, signed_by)))
-        }
-        Err(refusal) => Err(refusal),
     };
     Ok(match outcome {
         Ok((entry, signed_by)) => {
@@ -90,6 +81,27 @@ async fn find<S: ObjectStore>(
             Found::Refused(report)
         }
     })
+}
+
+/// What is listed of a package, and who signed it.
+type Examined = (IndexEntry, Option<SignedBy>);
+
+/// Reads and judges a package. It decides alone what comes of that, even a panic.
+async fn examine<S: ObjectStore>(
+    store: &S,
+    policy: Policy,
+    key: &PackageKey,
+    object: Object<S::Body>,
+) -> Result<Result<Examined, Refusal>, Failure> {
+    if object.info.size > policy.max_size {
+        return Ok(Err(Refusal::Size { size: object.info.size, max: policy.max_size }));
+    }
+    let package = match read_package(object).await? {
+        Ok(package) => package,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let judged = trust::judge(store, policy.signatures, &package).await?;
+    Ok(judged.and_then(|signed_by| Ok((make_entry(key, package)?, signed_by))))
 }
 
 /// Tells whether a reindex that passes over such packages finds a fragment of the package as it is, and its

@@ -1,6 +1,7 @@
 //! The door: what is refused, in which words, and that nothing of it is ever listed.
 
 use alpinist_repository::{
+    bug,
     failure::FailureKind,
     memory::{MemoryStore, Request},
     message::Found,
@@ -13,7 +14,7 @@ use rstest::rstest;
 
 use crate::support::{
     INDEX, Keys, PREFIX, aggregate_and_publish, execute, key, listed, package, package_of,
-    refused_now, target,
+    refused_now, signed_package, target,
 };
 
 #[rstest]
@@ -110,6 +111,30 @@ async fn a_refused_package_leaves_the_index_untouched() {
     store.upload(&key("b-1-r0"), "broken");
     execute(&store, &key("b-1-r0")).await.unwrap_err();
     assert_eq!(store.content(INDEX), index);
+}
+
+#[tokio::test]
+async fn a_package_over_which_we_panic_is_refused_with_the_wish_for_a_report() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    store.before_requests(|_, request| match request {
+        Request::Get(key) if key.starts_with(".alpinist/trusted-keys/") => panic!("planted"),
+        _ => Ok(()),
+    });
+    store.upload(&key("a-1-r0"), signed_package("a", "1-r0", "signed"));
+    let failure = execute(&store, &key("a-1-r0")).await.unwrap_err();
+    assert!(failure.is(FailureKind::PackageRefused), "{failure:?}");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        failure.cause,
+        format!(
+            "{} was refused: Alpinist {version} panicked: planted. {}",
+            key("a-1-r0"),
+            bug::REMEDY
+        )
+    );
+    assert_eq!(listed(&store), [""; 0]);
 }
 
 #[tokio::test]
