@@ -52,13 +52,16 @@ pub fn entry_with(
     Some(entry)
 }
 
-/// Printing and parsing an entry must be inverse, alone and amid others, and as JSON.
+/// Printing and parsing an entry must be inverse, alone and amid others, and as JSON; and it must fit into
+/// a client's buffers and into the 256 KiB of a message between steps.
 pub fn inverse(entry: &IndexEntry) {
     let text = entry.to_string();
+    assert!(text.len() <= 96 * 1024, "an entry of {} bytes", text.len());
     assert_eq!(text.parse().as_ref(), Ok(entry));
     assert!(text.ends_with("\n\n") && text.matches("\n\n").count() == 1, "{text:?}");
     let both = Index::new([entry.clone(), entry.clone()]);
     assert_eq!(both.to_string().parse().as_ref(), Ok(&both));
     let json = serde_json::to_string(entry).expect("an entry is a JSON text");
+    assert!(json.len() <= 200 * 1024, "a message of {} bytes", json.len());
     assert_eq!(serde_json::from_str::<IndexEntry>(&json).expect("and is read from it"), *entry);
 }

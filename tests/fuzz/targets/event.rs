@@ -15,8 +15,8 @@ use alpinist_repository::{
     memory::MemoryStore,
     message::{Aggregated, Extracted, Published, Target, Written},
     plus_copy::PlusCopies,
+    policy::Policy,
     step::{self, ReindexRequest, ReindexResponse},
-    trust::PackageSignatures,
 };
 use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
@@ -70,7 +70,7 @@ fn extract(target: Target) {
     if let Ok(subject) = target.key.parse::<Subject>() {
         assert_eq!(subject.to_string(), target.key);
     }
-    let extracted = block_on(step::extract(&bucket(), PackageSignatures::Verify, target));
+    let extracted = block_on(step::extract(&bucket(), Policy::default(), target));
     let extracted = extracted.expect("a bucket in memory has no failures");
     assert_eq!(passed::<_, Extracted>(&extracted), extracted);
     assert_eq!(passed::<_, Target>(&extracted), extracted.target);
