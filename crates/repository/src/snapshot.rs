@@ -32,7 +32,7 @@ const MAX_INFLATED: usize = 256 * 1024 * 1024;
 /// The most bytes of a line. An entry has fewer than 96 KiB, and escapes may double it.
 const MAX_LINE: usize = 256 * 1024;
 /// The greatest generation that is believed: the states carry no greater one without loss, since their
-/// numbers are those of JSONata. No snapshot of ours comes near it.
+/// numbers are those of `JSONata`. No snapshot of ours comes near it.
 const MAX_GENERATION: Generation = 1 << 53;
 
 /// How many snapshots of a repository prefix there were, more or less: it grows with each. It begins

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 
+use alpinist_apk::checksum::DataHash;
 use arbitrary::{Arbitrary, Unstructured};
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
@@ -109,7 +110,7 @@ impl<'a> Parts<'a> {
 
     fn control(&self, data: &[u8]) -> Vec<u8> {
         let names = [".post-install", ".pre-install", ".trigger", ".dummy", ".INSTALL", ".PKGINFO"];
-        let hash: String = Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = DataHash::new(Sha256::digest(data).into());
         let info = [format!("datahash = {hash}\n").as_bytes(), self.info].concat();
         let mut tar = entry(b".PKGINFO", b'0', &info);
         for Script { name, length } in &self.scripts {

@@ -133,21 +133,13 @@ async fn make<S: ObjectStore>(
     if let Some(Reindex { run, .. }) = looking {
         forget_refused(store, run, &listing, &mut remembered).await?;
     }
-    let is_to_be_signed = reindex.is_some_and(|reindex| reindex.sign);
     let is_to_be_read = looking.is_some();
     let sources = Sources { store, prefix, listing: &listing, generation, is_to_be_read };
     let snapshot = sources.collect(&mut remembered, own).await?;
     let is_same = remembered.is_empty() && snapshot.len() == before;
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
-    let next = Next {
-        etag,
-        generation,
-        published,
-        is_fence,
-        is_published,
-        is_to_be_signed,
-        is_to_be_read,
-    };
+    let proof = Proof::asked_by(reindex);
+    let next = Next { etag, generation, published, proof, is_fence, is_published };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = looking {
         let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
@@ -161,14 +153,32 @@ struct Next {
     etag: Option<ETag>,
     generation: Generation,
     published: Option<ObjectInfo>,
+    proof: Proof,
     /// Whether the snapshot is to be replaced even if the published index is right.
     is_fence: bool,
     /// Whether what is to be replaced was published.
     is_published: bool,
-    /// Whether the published index is to be signed again even if it is right.
-    is_to_be_signed: bool,
-    /// Whether the published index is to be read, and not just its attributes.
-    is_to_be_read: bool,
+}
+
+/// What proves that the published index is right.
+#[derive(Clone, Copy)]
+enum Proof {
+    /// Its attributes.
+    Attributes,
+    /// Its entries, which are read.
+    Entries,
+    /// Nothing: it is to be signed again.
+    None,
+}
+
+impl Proof {
+    fn asked_by(reindex: Option<&Reindex>) -> Self {
+        match reindex {
+            None => Self::Attributes,
+            Some(Reindex { sign: false, .. }) => Self::Entries,
+            Some(Reindex { sign: true, .. }) => Self::None,
+        }
+    }
 }
 
 impl Next {
@@ -179,15 +189,15 @@ impl Next {
         snapshot: &Snapshot,
     ) -> Result<Made, Failure> {
         let digest = snapshot.digest(prefix);
-        let mut is_right = match &self.published {
-            Some(published) => {
-                !self.is_to_be_signed && published.attributes.get(DIGEST) == Some(&digest)
+        let is_right = match (&self.published, self.proof) {
+            (None, _) => snapshot.is_empty(),
+            (Some(_), Proof::None) => false,
+            (Some(published), proof) => {
+                published.attributes.get(DIGEST) == Some(&digest)
+                    && (matches!(proof, Proof::Attributes)
+                        || lists(store, prefix, snapshot).await?)
             }
-            None => snapshot.is_empty(),
         };
-        if is_right && self.is_to_be_read && self.published.is_some() {
-            is_right = lists(store, prefix, snapshot).await?;
-        }
         if is_right && !self.is_fence {
             return Ok(Made::Nothing);
         }

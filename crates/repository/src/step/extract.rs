@@ -67,7 +67,7 @@ async fn find<S: ObjectStore>(
     }
     let package = object.info.etag.clone();
     let outcome = match key {
-        Ok(key) => bug::caught(examine(store, policy, &key, object))
+        Ok(key) => bug::caught(Box::pin(examine(store, policy, &key, object)))
             .await
             .unwrap_or_else(|bug| Ok(Err(bug.into())))?,
         Err(error) => Err(error.into()),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
-use alpinist_apk::archive::IndexArchive;
+use alpinist_apk::{archive::IndexArchive, entry::IndexEntry};
 use alpinist_repository::{failure::FailureKind, memory::MemoryStore, message::RefusalReport};
 use insta::assert_snapshot;
 
@@ -111,7 +111,7 @@ async fn assert_refused(store: &Pieces, key: &str, name: &str) -> u64 {
 
     let index = store.bucket.content(INDEX).unwrap();
     let index = IndexArchive::read(&index).unwrap().index;
-    let listed: Vec<_> = index.entries().iter().map(|entry| entry.file_stem()).collect();
+    let listed: Vec<_> = index.entries().iter().map(IndexEntry::file_stem).collect();
     assert_eq!(listed, ["good-1-r0"], "{name}");
     store.taken()
 }

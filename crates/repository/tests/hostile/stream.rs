@@ -85,5 +85,5 @@ fn bomb(header: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
     };
     let begin = flushed(&patched(header, 124, b"77777777777\0"));
     let header_of_gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03";
-    ([header_of_gzip, &*begin].concat(), flushed(&[0; 1024 * 1024]))
+    ([header_of_gzip, &*begin].concat(), flushed(&vec![0; 1024 * 1024]))
 }
