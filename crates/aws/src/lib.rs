@@ -7,13 +7,28 @@
 //! | [`keys`] | [`keys::AwsKeyStore`], the signing keys in SSM and KMS |
 //! | [`lambda`] | [`lambda::run`]: requests in, responses and diagnostics out |
 //! | [`config`] | what the environment says |
+//!
+//! For the operator's command:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`session`] | [`session::Session`]: credentials, a region, and where AWS is |
+//! | [`stacks`] | what a deployed stack says of itself |
+//! | [`executions`] | executions of the state machines |
+//! | [`parameters`] | parameters in SSM, one by one |
+//! | [`upload`] | uploads of files of any size |
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 pub mod config;
+pub mod executions;
 pub mod keys;
 pub mod lambda;
+pub mod parameters;
 pub mod s3;
+pub mod session;
+pub mod stacks;
+pub mod upload;
 
 mod error;
 mod s3_body;

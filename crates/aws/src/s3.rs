@@ -40,8 +40,8 @@ const PARALLEL_LISTINGS: usize = 32;
 /// A bucket in S3.
 #[derive(Clone, Debug)]
 pub struct S3Store {
-    client: Client,
-    bucket: String,
+    pub(crate) client: Client,
+    pub(crate) bucket: String,
 }
 
 impl S3Store {
@@ -257,7 +257,7 @@ fn decode(key: &str) -> String {
     percent_decode_str(&key).decode_utf8_lossy().into_owned()
 }
 
-fn etag(key: &str, etag: Option<String>) -> Result<ETag, StoreError> {
+pub(crate) fn etag(key: &str, etag: Option<String>) -> Result<ETag, StoreError> {
     etag.map(ETag).ok_or_else(|| StoreError::Unavailable {
         key: key.to_owned(),
         source: "the answer has no ETag".into(),

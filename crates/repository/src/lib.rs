@@ -9,6 +9,7 @@
 //! | [`refusal`] | why a package may not be listed, and what to do about it |
 //! | [`policy`], [`trust`] | what is asked of packages, and whose are listed |
 //! | [`finding`] | what a reindex finds |
+//! | [`survey`], [`verify`] | what repositories there are, and whether what is published is what is there |
 //! | [`location`] | the layout of the bucket |
 //! | [`snapshot`] | an index with the objects it was made from: what is staged and remembered |
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
@@ -48,7 +49,9 @@ pub mod port;
 pub mod refusal;
 pub mod snapshot;
 pub mod step;
+pub mod survey;
 pub mod trust;
+pub mod verify;
 
 mod claim;
 mod fragment;

@@ -85,6 +85,7 @@ pub(crate) async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Resul
     Ok(())
 }
 
-fn is_of(copy: &ObjectInfo, package: &ETag) -> bool {
+/// Tells whether an object is the copy of a package of the version `package`.
+pub(crate) fn is_of(copy: &ObjectInfo, package: &ETag) -> bool {
     copy.attributes.get(COPY_OF) == Some(&package.0)
 }

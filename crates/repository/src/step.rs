@@ -16,7 +16,7 @@ mod write_index;
 
 pub use self::{
     aggregate::aggregate,
-    extract::extract,
+    extract::{extract, make_entry},
     publish::publish,
     reindex::{ReindexRequest, ReindexResponse, Report, Summary, reindex},
     write_index::write_index,

@@ -1,7 +1,7 @@
 use alpinist_apk::{
     entry::IndexEntry,
     package::{Package, PackageError, PackageReader},
-    value::Excerpt,
+    value::{Architecture, Excerpt},
 };
 use tracing::{info, warn};
 
@@ -103,7 +103,8 @@ async fn examine<S: ObjectStore>(
         Err(error) => return Ok(Err(error.into())),
     };
     let judged = trust::judge(store, policy.signatures, &package).await?;
-    Ok(judged.and_then(|signed_by| Ok((make_entry(key, package)?, signed_by))))
+    let architecture = key.prefix().architecture();
+    Ok(judged.and_then(|signed_by| Ok((make_entry(architecture, key.stem(), package)?, signed_by))))
 }
 
 /// Tells whether a reindex that passes over such packages finds a fragment of the package as it is, and its
@@ -142,17 +143,26 @@ async fn read_package<B: ObjectBody>(
     Ok(reader.finish())
 }
 
-fn make_entry(key: &PackageKey, package: Package) -> Result<IndexEntry, Refusal> {
+/// Makes the index entry of a package in a directory of `architecture`, under the file name `<stem>.apk`.
+///
+/// # Errors
+///
+/// [`Refusal`], if the package does not belong there under that name, or if its entry would harm an index.
+pub fn make_entry(
+    architecture: &Architecture,
+    stem: &str,
+    package: Package,
+) -> Result<IndexEntry, Refusal> {
     let Package { info, checksum, size, has_content, .. } = package;
-    let directory = key.prefix().architecture().clone();
+    let directory = architecture.clone();
     let architecture = &info.metadata.architecture;
     if *architecture != directory && !architecture.is_noarch() {
         return Err(Refusal::Architecture { package: architecture.clone(), directory });
     }
     let entry = IndexEntry::new(info.metadata, directory, checksum, size, has_content)?;
     let expected = entry.file_stem();
-    if key.stem() != expected {
-        return Err(Refusal::FileName { found: Excerpt::of(key.stem().as_bytes()), expected });
+    if stem != expected {
+        return Err(Refusal::FileName { found: Excerpt::of(stem.as_bytes()), expected });
     }
     Ok(entry)
 }

@@ -11,6 +11,7 @@ use crate::{
     finding::{self, Refused},
     location::{RepositoryPrefix, reindex_prefix},
     port::{Attributes, NewObject, ObjectStore, Precondition},
+    survey,
 };
 
 /// How many indexes one reindex makes at most: their keys travel in one message of 256 KiB.
@@ -124,18 +125,8 @@ async fn survey<S: ObjectStore>(store: &S, prefix: String) -> Result<ReindexResp
     if !prefix.is_empty() && !prefix.ends_with('/') {
         return Err(Failure::InvalidInput);
     }
-    let depth = prefix.matches('/').count();
-    let mut directories = vec![prefix];
-    for _ in depth..3 {
-        let mut below = Vec::new();
-        // What begins with a dot is no branch but ours.
-        for directory in directories.iter().filter(|directory| !directory.starts_with('.')) {
-            below.extend(store.directories(directory).await?);
-        }
-        directories = below;
-    }
-    let prefixes = directories.iter().filter_map(|directory| directory.parse().ok());
-    let indexes: Vec<_> = prefixes.map(|prefix: RepositoryPrefix| prefix.index_key()).collect();
+    let prefixes = survey::repositories(store, &prefix).await?;
+    let indexes: Vec<_> = prefixes.iter().map(RepositoryPrefix::index_key).collect();
     info!(indexes = indexes.len(), "bucket surveyed");
     match indexes.len() {
         found if found > MAX_INDEXES => Err(Failure::TooManyIndexes { found, max: MAX_INDEXES }),

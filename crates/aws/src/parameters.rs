@@ -1,0 +1,85 @@
+//! Parameters, one by one, for whoever keeps the keys.
+
+use alpinist_repository::port::StoreError;
+use aws_sdk_ssm::{Client, error::ProvideErrorMetadata as _, types::ParameterType};
+use zeroize::Zeroizing;
+
+use crate::error::store_error;
+
+/// The parameters of SSM.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    client: Client,
+}
+
+/// How a parameter is kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ParameterKind {
+    /// As it is (`String`).
+    Text,
+    /// Encrypted (`SecureString`).
+    Secret,
+}
+
+impl Parameters {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Returns the value of a parameter, or `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Denied`], [`StoreError::Unavailable`].
+    pub async fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, StoreError> {
+        let found = self.client.get_parameter().name(name).with_decryption(true).send().await;
+        match found {
+            Ok(found) => {
+                Ok(found.parameter.and_then(|parameter| parameter.value).map(Zeroizing::new))
+            }
+            Err(error) if error.code() == Some("ParameterNotFound") => Ok(None),
+            Err(error) => Err(store_error(&of(name), &error)),
+        }
+    }
+
+    /// Makes a parameter that was not there before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`], if there is one; [`StoreError::Denied`], [`StoreError::Unavailable`].
+    pub async fn create(
+        &self,
+        name: &str,
+        value: &str,
+        kind: ParameterKind,
+    ) -> Result<(), StoreError> {
+        let kind = match kind {
+            ParameterKind::Text => ParameterType::String,
+            ParameterKind::Secret => ParameterType::SecureString,
+        };
+        match self.client.put_parameter().name(name).value(value).r#type(kind).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("ParameterAlreadyExists") => {
+                Err(StoreError::Conflict { key: of(name) })
+            }
+            Err(error) => Err(store_error(&of(name), &error)),
+        }
+    }
+
+    /// Deletes a parameter. That it is gone already is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Denied`], [`StoreError::Unavailable`].
+    pub async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        match self.client.delete_parameter().name(name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("ParameterNotFound") => Ok(()),
+            Err(error) => Err(store_error(&of(name), &error)),
+        }
+    }
+}
+
+fn of(name: &str) -> String {
+    format!("the parameter {name}")
+}

@@ -1,0 +1,63 @@
+//! Somebody who runs a command: credentials, a region, and where AWS is.
+
+use aws_config::{Region, SdkConfig};
+
+use crate::{executions::Executions, parameters::Parameters, s3::S3Store, stacks::Stacks};
+
+/// What of a session is not to be taken from the environment and the configuration of the AWS CLI.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// The profile in `~/.aws`.
+    pub profile: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// The address of all services, for an emulated AWS.
+    pub endpoint_url: Option<String>,
+}
+
+/// Credentials, a region, and where AWS is.
+#[derive(Clone, Debug)]
+pub struct Session {
+    config: SdkConfig,
+}
+
+impl Session {
+    /// Opens a session. That makes no request yet.
+    pub async fn open(options: SessionOptions) -> Self {
+        let SessionOptions { profile, region, endpoint_url } = options;
+        let mut loader = aws_config::from_env();
+        if let Some(profile) = profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = region {
+            loader = loader.region(Region::new(region));
+        }
+        if let Some(endpoint_url) = endpoint_url {
+            loader = loader.endpoint_url(endpoint_url);
+        }
+        Self { config: loader.load().await }
+    }
+
+    /// Returns a bucket. Where another address than that of AWS is set, its name goes into the path, since
+    /// no name service knows it.
+    pub fn bucket(&self, name: impl Into<String>) -> S3Store {
+        let path_style = self.config.endpoint_url().is_some();
+        let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(path_style);
+        S3Store::new(aws_sdk_s3::Client::from_conf(config.build()), name)
+    }
+
+    /// Returns the executions of Step Functions.
+    pub fn executions(&self) -> Executions {
+        Executions::new(aws_sdk_sfn::Client::new(&self.config))
+    }
+
+    /// Returns the stacks of CloudFormation.
+    pub fn stacks(&self) -> Stacks {
+        Stacks::new(aws_sdk_cloudformation::Client::new(&self.config))
+    }
+
+    /// Returns the parameters of SSM.
+    pub fn parameters(&self) -> Parameters {
+        Parameters::new(aws_sdk_ssm::Client::new(&self.config))
+    }
+}

@@ -1,0 +1,158 @@
+//! Uploads of files of any size.
+
+use std::{
+    io::{self, SeekFrom},
+    path::Path,
+};
+
+use alpinist_repository::port::{ETag, StoreError};
+use aws_sdk_s3::{
+    operation::create_multipart_upload::CreateMultipartUploadOutput,
+    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
+};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::{
+    fs::{self, File},
+    io::{AsyncReadExt as _, AsyncSeekExt as _},
+};
+
+use crate::{
+    error::store_error,
+    s3::{S3Store, etag},
+};
+
+/// The bytes of a part of an upload: one of 5 GiB, the most that a package may have, has 640 of them, and S3
+/// takes 10,000.
+const PART: u64 = 8 * 1024 * 1024;
+
+/// How many parts of a file travel at once.
+const PARALLEL_PARTS: usize = 4;
+
+/// Why a file was not uploaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// The file can't be read.
+    #[error("the file can't be read")]
+    File(#[from] io::Error),
+    /// S3 did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The media type of packages.
+const CONTENT_TYPE: &str = "application/vnd.alpine.apk";
+
+impl S3Store {
+    /// Uploads the `size` bytes of a file: at once, or in parts if it is large. S3 checks the CRC-32 of
+    /// what arrives. Calls `sent` with the number of bytes after each piece.
+    ///
+    /// # Errors
+    ///
+    /// [`UploadError`]. Parts that were uploaded are given up.
+    pub async fn upload(
+        &self,
+        key: &str,
+        file: &Path,
+        size: u64,
+        sent: impl Fn(u64),
+    ) -> Result<ETag, UploadError> {
+        if size <= PART {
+            let written = self
+                .client
+                .put_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .content_type(CONTENT_TYPE)
+                .checksum_algorithm(ChecksumAlgorithm::Crc32)
+                .body(fs::read(file).await?.into())
+                .send()
+                .await
+                .map_err(|error| store_error(key, &error))?;
+            sent(size);
+            return Ok(etag(key, written.e_tag)?);
+        }
+        let upload = self.begin(key).await?;
+        let id = upload.upload_id().unwrap_or_default();
+        match self.upload_parts(key, id, (file, size), sent).await {
+            Ok(parts) => Ok(self.complete(key, id, parts).await?),
+            Err(error) => {
+                let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
+                // What went wrong before is what there is to tell.
+                let _ = abort.key(key).upload_id(id).send().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self, key: &str) -> Result<CreateMultipartUploadOutput, StoreError> {
+        self.client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type(CONTENT_TYPE)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .send()
+            .await
+            .map_err(|error| store_error(key, &error))
+    }
+
+    async fn upload_parts(
+        &self,
+        key: &str,
+        upload: &str,
+        (file, size): (&Path, u64),
+        sent: impl Fn(u64),
+    ) -> Result<Vec<CompletedPart>, UploadError> {
+        let sent = &sent;
+        let parts = (0..size.div_ceil(PART)).map(async |index| {
+            let bytes = read_part(file, index * PART).await?;
+            let length = bytes.len() as u64;
+            let part = self.upload_part(key, upload, index, bytes).await?;
+            sent(length);
+            Ok(part)
+        });
+        stream::iter(parts).buffered(PARALLEL_PARTS).try_collect().await
+    }
+
+    async fn upload_part(
+        &self,
+        key: &str,
+        upload: &str,
+        index: u64,
+        bytes: Bytes,
+    ) -> Result<CompletedPart, StoreError> {
+        let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
+        let request = self.client.upload_part().bucket(&self.bucket).key(key).upload_id(upload);
+        let request = request.part_number(number).checksum_algorithm(ChecksumAlgorithm::Crc32);
+        let part = request.body(bytes.into()).send().await;
+        let part = part.map_err(|error| store_error(key, &error))?;
+        Ok(CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(part.e_tag)
+            .set_checksum_crc32(part.checksum_crc32)
+            .build())
+    }
+
+    async fn complete(
+        &self,
+        key: &str,
+        upload: &str,
+        parts: Vec<CompletedPart>,
+    ) -> Result<ETag, StoreError> {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(key);
+        let done = request.upload_id(upload).multipart_upload(parts).send().await;
+        let done = done.map_err(|error| store_error(key, &error))?;
+        etag(key, done.e_tag)
+    }
+}
+
+async fn read_part(file: &Path, begin: u64) -> io::Result<Bytes> {
+    let mut file = File::open(file).await?;
+    file.seek(SeekFrom::Start(begin)).await?;
+    let mut bytes = Vec::new();
+    file.take(PART).read_to_end(&mut bytes).await?;
+    Ok(bytes.into())
+}

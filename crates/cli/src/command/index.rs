@@ -1,0 +1,195 @@
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use alpinist_apk::{
+    archive::{self, IndexArchive},
+    entry::IndexEntry,
+    index::Index as PackageIndex,
+    key::{KeyName, SigningKey},
+    package::{Package, PackageError},
+    value::Architecture,
+};
+use alpinist_repository::{failure::chain, refusal::Refusal, step};
+use clap::Args;
+use rand_core::OsRng;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    error::Error,
+    output::{Answer, BAD, GOOD, Output, Report},
+    package_file,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  # Index the packages in a directory, and publish it with any web server.
+  alpinist index packages/x86_64 --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub
+
+  # In CI: does every package obey the rules? The index goes nowhere.
+  alpinist index packages/x86_64 --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub --out /dev/null
+
+  # Packages for any architecture alone do not say which one the index is for.
+  alpinist index fonts --arch aarch64 --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub";
+
+/// Make the signed index of a directory of packages, without AWS
+///
+/// Reads each `.apk` of the directory on all cores, refuses what the repository would refuse, and writes
+/// `APKINDEX.tar.gz`. The same packages and the same key give the same bytes. If a package is refused,
+/// nothing is written and the exit status is 1.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Index {
+    /// The directory; what is below its directories is not looked at
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// The private key: RSA, in PEM form
+    #[arg(long, value_name = "PEM")]
+    key: PathBuf,
+    /// What the public key is called in /etc/apk/keys of the clients
+    #[arg(long, value_name = "NAME")]
+    key_name: KeyName,
+    /// The architecture of the clients, if it is not that of the packages
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<Architecture>,
+    /// Where the index goes, if not into the directory
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Leave out what is refused, instead of failing
+    #[arg(long)]
+    skip_refused: bool,
+}
+
+/// What became of the packages.
+#[derive(Debug, Serialize)]
+struct Indexed {
+    /// Where the index is, if it was written.
+    index: Option<PathBuf>,
+    architecture: Architecture,
+    packages: usize,
+    refused: Vec<Refused>,
+}
+
+/// A package that may not be listed.
+#[derive(Debug, Serialize)]
+struct Refused {
+    file: PathBuf,
+    reason: String,
+    remedy: String,
+}
+
+impl Index {
+    pub(crate) fn run(self, output: Output) -> Result<Answer, Error> {
+        let key = self.read_key()?;
+        let packages = read_all(&package_file::list(&self.directory)?)?;
+        let architecture = match &self.arch {
+            Some(architecture) => architecture.clone(),
+            None => common_architecture(&packages)?,
+        };
+        let (entries, refused) = judge_all(packages, &architecture);
+        let is_complete = refused.is_empty() || self.skip_refused;
+        let packages = entries.len();
+        let index = if is_complete { Some(self.write(&key, entries)?) } else { None };
+        output.print(&Indexed { index, architecture, packages, refused })?;
+        Ok(if is_complete { Answer::Yes } else { Answer::No })
+    }
+
+    fn read_key(&self) -> Result<SigningKey, Error> {
+        let path = &self.key;
+        let pem =
+            fs::read_to_string(path).map(Zeroizing::new).map_err(Error::file("read", path))?;
+        SigningKey::from_pem(&pem)
+            .map_err(|source| Error::PrivateKey { path: path.clone(), source })
+    }
+
+    fn write(&self, key: &SigningKey, entries: Vec<IndexEntry>) -> Result<PathBuf, Error> {
+        let signed = sign(key, &self.key_name, &PackageIndex::new(entries))?;
+        let path = self.out.clone().unwrap_or_else(|| self.directory.join("APKINDEX.tar.gz"));
+        replace(&path, &signed)?;
+        Ok(path)
+    }
+}
+
+type Read = (PathBuf, Result<Package, PackageError>);
+
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
+    paths.par_iter().map(|path| Ok((path.clone(), package_file::read(path)?))).collect()
+}
+
+/// Returns the architecture for which packages were built that can't be for any.
+fn common_architecture(packages: &[Read]) -> Result<Architecture, Error> {
+    let read = packages.iter().filter_map(|(_, read)| read.as_ref().ok());
+    let found: BTreeSet<_> = read.map(|package| &package.info.metadata.architecture).collect();
+    let own: Vec<_> = found.iter().filter(|architecture| !architecture.is_noarch()).collect();
+    match *own {
+        [architecture] => Ok((*architecture).clone()),
+        [] => Err(Error::Architecture { found: "no package has one of its own".to_owned() }),
+        _ => {
+            let names: Vec<_> = own.iter().map(|architecture| architecture.as_str()).collect();
+            Err(Error::Architecture { found: format!("packages are for {}", names.join(" and ")) })
+        }
+    }
+}
+
+fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntry>, Vec<Refused>) {
+    let (mut entries, mut refused) = (Vec::new(), Vec::new());
+    for (file, read) in packages {
+        let stem = package_file::stem(&file);
+        let judged = read
+            .map_err(Refusal::from)
+            .and_then(|package| step::make_entry(architecture, &stem, package));
+        match judged {
+            Ok(entry) => entries.push(entry),
+            Err(refusal) => {
+                refused.push(Refused { file, reason: chain(&refusal), remedy: refusal.remedy() })
+            }
+        }
+    }
+    (entries, refused)
+}
+
+/// Makes the index as it is published, and looks at it as a client will.
+fn sign(key: &SigningKey, name: &KeyName, index: &PackageIndex) -> Result<Vec<u8>, Error> {
+    let unsigned = archive::write_unsigned("", index).map_err(Error::Index)?;
+    let signatures = key.sign_index(name, &unsigned, &mut OsRng).map_err(Error::NewKey)?;
+    let signed = archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
+    let read = IndexArchive::read(&signed).map_err(Error::Index)?;
+    if read.index != *index || !read.is_signed_by(name, &key.verifying_key()) {
+        return Err(Error::SelfCheck);
+    }
+    Ok(signed)
+}
+
+/// Replaces a file at once, so that who reads it meanwhile gets the old or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let is_special = fs::metadata(path).is_ok_and(|present| !present.is_file());
+    if is_special {
+        return fs::write(path, bytes).map_err(Error::file("write", path));
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    fs::write(&new, bytes).map_err(Error::file("write", &new))?;
+    fs::rename(&new, path).map_err(Error::file("write", path))
+}
+
+impl Report for Indexed {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for Refused { file, reason, remedy } in &self.refused {
+            writeln!(out, "{BAD}refused{BAD:#} {}: {reason}. {remedy}", file.display())?;
+        }
+        let Self { architecture, packages, .. } = self;
+        match &self.index {
+            Some(index) => writeln!(
+                out,
+                "{GOOD}written{GOOD:#} {}: {packages} packages for {architecture}",
+                index.display()
+            ),
+            None => writeln!(out, "{BAD}not written{BAD:#}: --skip-refused leaves these out"),
+        }
+    }
+}

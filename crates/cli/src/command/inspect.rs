@@ -1,0 +1,240 @@
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use alpinist_apk::{
+    entry::IndexEntry,
+    key::{KeyName, VerifyingKey},
+    package::Package,
+    signature::PackageSignature,
+    value::{Architecture, Excerpt},
+};
+use alpinist_repository::{failure::chain, refusal::Refusal, step};
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    error::Error,
+    output::{Answer, BAD, GOOD, HEADING, Output, Report},
+    package_file,
+    sections::{self, Section},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alpinist inspect hello-1.0-r0.apk
+
+  # Check its signatures with the keys that this machine trusts.
+  alpinist inspect hello-1.0-r0.apk --keys-dir /etc/apk/keys
+
+  # In a script: the checksum that the index would have.
+  alpinist inspect hello-1.0-r0.apk --json | jq -r .entry | sed -n s/^C://p";
+
+/// Show what a package is, and each rule that it breaks
+///
+/// Shows its sections, its signatures and who made them, its `.PKGINFO`, and the entry that it would get in an
+/// index. The exit status is 1 if it breaks a rule, so that it would not be listed.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Inspect {
+    /// The package
+    file: PathBuf,
+    /// The architecture of the directory that it is for, if it is not its own
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<Architecture>,
+    /// A directory of public keys to check signatures with
+    #[arg(long, value_name = "DIR")]
+    keys_dir: Option<PathBuf>,
+}
+
+/// What a package is.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    file: PathBuf,
+    size: u64,
+    sections: Vec<Section>,
+    signatures: Vec<SignatureSeen>,
+    #[serde(rename = "pkginfo")]
+    info: Option<String>,
+    entry: Option<IndexEntry>,
+    broken_rules: Vec<BrokenRule>,
+}
+
+/// A signature, and what is known of it.
+#[derive(Debug, Serialize)]
+struct SignatureSeen {
+    algorithm: &'static str,
+    key_name: KeyName,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// The key is there, and made it.
+    Right,
+    /// The key is there, and did not make it.
+    Wrong,
+    /// There is no key of this name.
+    Unknown,
+}
+
+#[derive(Debug, Serialize)]
+struct BrokenRule {
+    rule: String,
+    remedy: String,
+}
+
+impl From<&Refusal> for BrokenRule {
+    fn from(refusal: &Refusal) -> Self {
+        Self { rule: chain(refusal), remedy: refusal.remedy() }
+    }
+}
+
+type Keys = BTreeMap<String, VerifyingKey>;
+
+impl Inspect {
+    pub(crate) fn run(self, output: Output) -> Result<Answer, Error> {
+        let keys = self.keys_dir.as_deref().map(read_keys).transpose()?.unwrap_or_default();
+        let sections::Sections { sections, info } = sections::look(&self.file)?;
+        let metadata = fs::metadata(&self.file).map_err(Error::file("look at", &self.file))?;
+        let (signatures, entry, broken_rules) = match package_file::read(&self.file)? {
+            Err(error) => (Vec::new(), None, vec![(&Refusal::from(error)).into()]),
+            Ok(package) => self.judge(package, &keys),
+        };
+        let answer = if broken_rules.is_empty() { Answer::Yes } else { Answer::No };
+        let size = metadata.len();
+        let file = self.file;
+        output.print(&Inspected { file, size, sections, signatures, info, entry, broken_rules })?;
+        Ok(answer)
+    }
+
+    fn judge(
+        &self,
+        package: Package,
+        keys: &Keys,
+    ) -> (Vec<SignatureSeen>, Option<IndexEntry>, Vec<BrokenRule>) {
+        let signatures: Vec<_> =
+            package.signatures.iter().map(|signature| check(signature, keys)).collect();
+        let mut broken = Vec::new();
+        // The first whose key is known decides, as for `apk add FILE`.
+        if let Some(first) = signatures.iter().find(|seen| seen.verdict != Verdict::Unknown)
+            && first.verdict == Verdict::Wrong
+        {
+            let key_name = first.key_name.clone();
+            broken.push((&Refusal::Signature { key_name }).into());
+        }
+        let own = &package.info.metadata.architecture;
+        let directory = self.arch.as_ref().unwrap_or(own).clone();
+        let stem = package_file::stem(&self.file);
+        let entry = judge_each_rule(&package, &directory, &stem, &mut broken);
+        (signatures, entry, broken)
+    }
+}
+
+/// Makes the entry of a package, and notes each rule that it breaks, where the steps stop at the first.
+fn judge_each_rule(
+    package: &Package,
+    directory: &Architecture,
+    stem: &str,
+    broken: &mut Vec<BrokenRule>,
+) -> Option<IndexEntry> {
+    let metadata = &package.info.metadata;
+    let right_stem = format!("{}-{}", metadata.name, metadata.version);
+    let made = step::make_entry(&metadata.architecture, &right_stem, package.clone());
+    let placed = step::make_entry(directory, &right_stem, package.clone());
+    if let Err(refusal) = &made {
+        broken.push(refusal.into());
+    }
+    if let Err(refusal @ Refusal::Architecture { .. }) = &placed {
+        broken.push(refusal.into());
+    }
+    if stem != right_stem {
+        let found = Excerpt::of(stem.as_bytes());
+        broken.push((&Refusal::FileName { found, expected: right_stem }).into());
+    }
+    placed.or(made).ok()
+}
+
+fn check(signature: &PackageSignature, keys: &Keys) -> SignatureSeen {
+    let key_name = signature.name.key_name.clone();
+    let verdict = match keys.get(key_name.as_str()) {
+        None => Verdict::Unknown,
+        Some(key) if signature.is_by(key) => Verdict::Right,
+        Some(_) => Verdict::Wrong,
+    };
+    SignatureSeen { algorithm: signature.name.algorithm.name(), key_name, verdict }
+}
+
+/// Reads the public keys of a directory, by their names; other files are passed over, as apk does.
+fn read_keys(directory: &Path) -> Result<Keys, Error> {
+    let mut keys = Keys::new();
+    for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {
+        let path = entry.map_err(Error::file("list", directory))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !path.is_file() || name.parse::<KeyName>().is_err() {
+            continue;
+        }
+        let pem = fs::read(&path).map_err(Error::file("read", &path))?;
+        if let Ok(key) = VerifyingKey::from_pem(&String::from_utf8_lossy(&pem)) {
+            keys.insert(name, key);
+        }
+    }
+    Ok(keys)
+}
+
+impl Report for Inspected {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{HEADING}{}{HEADING:#}: {} bytes", self.file.display(), self.size)?;
+        writeln!(out, "\n{HEADING}sections{HEADING:#}")?;
+        for section in &self.sections {
+            section.write_text(out)?;
+        }
+        writeln!(out, "\n{HEADING}signatures{HEADING:#}")?;
+        for signature in &self.signatures {
+            signature.write_text(out)?;
+        }
+        let entry = self.entry.as_ref().map(ToString::to_string);
+        for (heading, text) in [(".PKGINFO", &self.info), ("index entry", &entry)] {
+            writeln!(out, "\n{HEADING}{heading}{HEADING:#}")?;
+            for line in text.iter().flat_map(|text| text.trim_end().lines()) {
+                writeln!(out, "  {line}")?;
+            }
+        }
+        writeln!(out, "\n{HEADING}rules that it breaks{HEADING:#}")?;
+        if self.broken_rules.is_empty() {
+            return writeln!(out, "  {GOOD}none{GOOD:#}");
+        }
+        for BrokenRule { rule, remedy } in &self.broken_rules {
+            writeln!(out, "  {BAD}{rule}.{BAD:#} {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Section {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let name = match self.kind {
+            sections::Kind::Signatures => "signatures",
+            sections::Kind::Control => "control",
+            sections::Kind::Data => "data",
+        };
+        let Self { size, inflated, entries, .. } = self;
+        let line = format!("  {name:<10} {size:>10} bytes, inflated {inflated:>10}  ");
+        writeln!(out, "{}", format!("{line}{}", entries.join(" ")).trim_end())
+    }
+}
+
+impl SignatureSeen {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        write!(out, "  {:<6} by {}: ", self.algorithm, self.key_name)?;
+        match self.verdict {
+            Verdict::Right => writeln!(out, "{GOOD}right{GOOD:#}"),
+            Verdict::Wrong => writeln!(out, "{BAD}wrong{BAD:#}"),
+            Verdict::Unknown => writeln!(out, "not checked, there is no key of this name"),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use alpinist_apk::key::{KeyName, SigningKey};
+use alpinist_aws::{
+    executions::{Execution, Status},
+    parameters::{ParameterKind, Parameters},
+};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    command::reindex,
+    context::{Context, Place},
+    error::Error,
+    output::{Answer, BAD, GOOD, Output, Report},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alpinist key put --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub --stack alpinist
+
+  # Change the key: both sign, until every client has the new public key.
+  alpinist key rotate --key new.rsa --key-name ops@example.com-6a0b9c8d.rsa.pub
+  alpinist setup 3.22/main
+  alpinist key drop ops@example.com-5f3c2a1b.rsa.pub";
+
+/// Store the key that signs, change it, or drop it
+///
+/// There are places for two keys in SSM, and while both are filled, both sign. So a client needs one of them.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Store the first key
+    #[command(after_help = "\
+Examples:
+  alpinist key put --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub --stack alpinist")]
+    Put(Put),
+    /// Store a second key, and sign all indexes again with both
+    #[command(after_help = "\
+Examples:
+  alpinist key rotate --key new.rsa --key-name ops@example.com-6a0b9c8d.rsa.pub --stack alpinist")]
+    Rotate(Put),
+    /// Drop one of two keys
+    ///
+    /// What it has signed stays valid for whoever trusts it; `alpinist reindex --sign` takes its signatures off.
+    #[command(after_help = "\
+Examples:
+  alpinist key drop ops@example.com-5f3c2a1b.rsa.pub --stack alpinist")]
+    Drop(Drop),
+}
+
+#[derive(Args, Debug)]
+struct Put {
+    /// The private key: RSA, in PEM form
+    #[arg(long, value_name = "PEM")]
+    key: PathBuf,
+    /// What the public key is called in /etc/apk/keys of the clients
+    #[arg(long, value_name = "NAME")]
+    key_name: KeyName,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args, Debug)]
+struct Drop {
+    /// The key name
+    name: KeyName,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// The keys that sign from now on.
+#[derive(Debug, Serialize)]
+struct Keys {
+    signing: Vec<String>,
+    /// How the reindex ended that signed everything again, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reindex: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+}
+
+/// A place for a key: two parameters.
+struct KeyPlace {
+    private_key: String,
+    key_name: String,
+}
+
+impl Key {
+    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        match self.action {
+            Action::Put(put) => put.put(output).await,
+            Action::Rotate(put) => put.rotate(output).await,
+            Action::Drop(drop) => drop.run(output).await,
+        }
+    }
+}
+
+/// Returns the two places of a stack.
+fn places(context: &Context) -> [KeyPlace; 2] {
+    let private_key = context.setting("PrivateKeyParameter", "/apk/rsa");
+    let key_name = context.setting("KeyNameParameter", "/apk/key");
+    ["", "-2"].map(|end| KeyPlace {
+        private_key: format!("{private_key}{end}"),
+        key_name: format!("{key_name}{end}"),
+    })
+}
+
+/// Returns the names of the keys that sign, each with its place.
+async fn in_use(
+    context: &Context,
+    parameters: &Parameters,
+) -> Result<Vec<(String, KeyPlace)>, Error> {
+    let mut found = Vec::new();
+    for place in places(context) {
+        if let Some(name) = parameters.get(&place.key_name).await? {
+            found.push((name.trim().to_owned(), place));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the names of the keys that sign.
+pub(super) async fn names_in_use(context: &Context) -> Result<Vec<String>, Error> {
+    let found = in_use(context, &context.parameters()).await?;
+    Ok(found.into_iter().map(|(name, _)| name).collect())
+}
+
+impl Put {
+    async fn put(self, output: Output) -> Result<Answer, Error> {
+        let pem = self.read()?;
+        let context = self.place.open().await?;
+        let parameters = context.parameters();
+        let [first, _] = places(&context);
+        if parameters.get(&first.key_name).await?.is_some() {
+            return Err(Error::KeyPlaceTaken { parameter: first.key_name });
+        }
+        first.fill(&parameters, &pem, &self.key_name).await?;
+        report(&context, None, output).await
+    }
+
+    async fn rotate(self, output: Output) -> Result<Answer, Error> {
+        let pem = self.read()?;
+        let context = self.place.open().await?;
+        let parameters = context.parameters();
+        let used = in_use(&context, &parameters).await?;
+        let is_used =
+            |place: &KeyPlace| used.iter().any(|(_, used)| used.key_name == place.key_name);
+        let free = places(&context).into_iter().find(|place| !is_used(place));
+        free.ok_or(Error::TwoKeys)?.fill(&parameters, &pem, &self.key_name).await?;
+        let executions = context.executions();
+        let signed = reindex::start(&context, &executions, r#"{"sign": true}"#).await?;
+        report(&context, Some(signed), output).await
+    }
+
+    /// Reads the private key, and makes sure that it is one.
+    fn read(&self) -> Result<Zeroizing<String>, Error> {
+        let path = &self.key;
+        let pem =
+            fs::read_to_string(path).map(Zeroizing::new).map_err(Error::file("read", path))?;
+        match SigningKey::from_pem(&pem) {
+            Ok(_) => Ok(pem),
+            Err(source) => Err(Error::PrivateKey { path: path.clone(), source }),
+        }
+    }
+}
+
+impl KeyPlace {
+    /// Puts a key into a place that has no name. The name comes last: with it, the key begins to sign.
+    async fn fill(&self, parameters: &Parameters, pem: &str, name: &KeyName) -> Result<(), Error> {
+        parameters.delete(&self.private_key).await?;
+        parameters.create(&self.private_key, pem, ParameterKind::Secret).await?;
+        Ok(parameters.create(&self.key_name, name.as_str(), ParameterKind::Text).await?)
+    }
+
+    /// Empties the place. The name goes first: with it, the key stops to sign.
+    async fn empty(&self, parameters: &Parameters) -> Result<(), Error> {
+        parameters.delete(&self.key_name).await?;
+        Ok(parameters.delete(&self.private_key).await?)
+    }
+}
+
+impl Drop {
+    async fn run(self, output: Output) -> Result<Answer, Error> {
+        let context = self.place.open().await?;
+        let parameters = context.parameters();
+        let used = in_use(&context, &parameters).await?;
+        let name = self.name.to_string();
+        let Some((_, place)) = used.iter().find(|(used, _)| *used == name) else {
+            return Err(Error::NoKey { name });
+        };
+        if used.len() == 1 {
+            return Err(Error::OnlyKey { name });
+        }
+        place.empty(&parameters).await?;
+        report(&context, None, output).await
+    }
+}
+
+async fn report(
+    context: &Context,
+    signed: Option<Execution>,
+    output: Output,
+) -> Result<Answer, Error> {
+    let signing = names_in_use(context).await?;
+    let is_well = signed.as_ref().is_none_or(|signed| signed.status == Status::Succeeded);
+    let reindex = signed.as_ref().map(|signed| signed.status.name());
+    let cause = signed.and_then(|signed| signed.cause);
+    output.print(&Keys { signing, reindex, cause })?;
+    Ok(if is_well { Answer::Yes } else { Answer::No })
+}
+
+impl Report for Keys {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for name in &self.signing {
+            writeln!(out, "{GOOD}signing{GOOD:#} {name}")?;
+        }
+        match (&self.reindex, &self.cause) {
+            (Some(status), Some(cause)) => {
+                writeln!(out, "{BAD}{status}{BAD:#} the reindex that signs again: {cause}")
+            }
+            (Some(_), None) => writeln!(out, "All indexes are signed again."),
+            (None, _) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use alpinist_apk::key::{KeyName, SigningKey};
+use clap::Args;
+use jiff::Timestamp;
+use rand_core::OsRng;
+use serde::Serialize;
+
+use crate::{
+    error::Error,
+    output::{Answer, Output, Report},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  # Writes ops@example.com-5f3c2a1b.rsa and ops@example.com-5f3c2a1b.rsa.pub.
+  alpinist keygen ops@example.com
+
+  alpinist keygen ops@example.com --dir ~/.abuild";
+
+/// Make a key pair to sign with
+///
+/// RSA of 4096 bits, named as abuild-keygen does: after somebody, and after the time. The private key is
+/// readable by you alone. The name of the public key is the key name, under which clients must have it.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Keygen {
+    /// Whose key it is; by custom, an address
+    who: String,
+    /// Where the two files go
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+}
+
+/// The new key pair.
+#[derive(Debug, Serialize)]
+struct NewKey {
+    key_name: KeyName,
+    private_key: PathBuf,
+    public_key: PathBuf,
+}
+
+impl Keygen {
+    pub(crate) fn run(self, output: Output) -> Result<Answer, Error> {
+        let Self { who, dir } = self;
+        // The digits of the name are good until 2106.
+        let now = u32::try_from(Timestamp::now().as_second()).unwrap_or(u32::MAX);
+        let key_name = KeyName::new(&who, now).map_err(|source| Error::KeyName { who, source })?;
+        let public_key = dir.join(key_name.as_str());
+        let private_key = public_key.with_extension("");
+        let key = SigningKey::generate(&mut OsRng).map_err(Error::NewKey)?;
+        write(&private_key, &key.to_pem().map_err(Error::NewKey)?, 0o600)?;
+        write(&public_key, &key.verifying_key().to_pem().map_err(Error::NewKey)?, 0o644)?;
+        output.print(&NewKey { key_name, private_key, public_key })?;
+        Ok(Answer::Yes)
+    }
+}
+
+/// Writes a file that was not there before.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+    let file = File::options().write(true).create_new(true).mode(mode).open(path);
+    let mut file = file.map_err(Error::file("make", path))?;
+    file.write_all(text.as_bytes()).map_err(Error::file("write", path))
+}
+
+impl Report for NewKey {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "key name:    {}", self.key_name)?;
+        writeln!(out, "private key: {}", self.private_key.display())?;
+        writeln!(out, "public key:  {}", self.public_key.display())
+    }
+}

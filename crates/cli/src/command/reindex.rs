@@ -1,0 +1,148 @@
+use std::io::{self, Write};
+
+use alpinist_aws::{
+    executions::{Execution, Executions, Status},
+    s3::S3Store,
+};
+use alpinist_repository::{
+    location::reindex_prefix,
+    port::{self, StoreError},
+    step::Report as Findings,
+};
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    command::runs,
+    context::{Context, Place},
+    error::Error,
+    follow,
+    output::{Answer, BAD, GOOD, HEADING, Output, Report},
+    progress::Progress,
+    repository::Prefix,
+};
+
+/// The most bytes of a report: that of 100,000 packages has some ten million.
+const MAX_REPORT: u64 = 256 * 1024 * 1024;
+
+const EXAMPLES: &str = "\
+Examples:
+  # Make everything again.
+  alpinist reindex --stack alpinist
+
+  # Only what was overlooked, in one repository.
+  alpinist reindex 3.22/main --stale
+
+  # After a key was added or dropped.
+  alpinist reindex --sign";
+
+/// Make fragments and indexes again from the packages
+///
+/// Waits for the end, and shows what was found. It may run while packages are uploaded. Refused packages do
+/// not stop it; the exit status is 1 if something was left undone.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Reindex {
+    /// A branch, `<branch>/<repository>`, or `<branch>/<repository>/<architecture>`
+    #[arg(default_value = "", hide_default_value = true)]
+    prefix: Prefix,
+    /// Pass over packages whose fragment describes them
+    #[arg(long)]
+    stale: bool,
+    /// Look at no package, but sign and publish each index again
+    #[arg(long, conflicts_with = "stale")]
+    sign: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// How a reindex ended.
+#[derive(Debug, Serialize)]
+struct Ended {
+    id: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Findings>,
+}
+
+impl Reindex {
+    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        let context = self.place.open().await?;
+        let input = json!({
+            "prefix": self.prefix.as_str(), "only_stale": self.stale, "sign": self.sign,
+        });
+        let executions = context.executions();
+        let execution = start(&context, &executions, &input.to_string()).await?;
+        let report = match self.sign {
+            true => None,
+            false => read_report(&context.bucket()?, runs::id(&execution.arn)).await?,
+        };
+        let answer = match execution.status {
+            Status::Succeeded => Answer::Yes,
+            _ => Answer::No,
+        };
+        let Execution { arn, status, error, cause, .. } = execution;
+        let id = runs::id(&arn).to_owned();
+        output.print(&Ended { id, status: status.name(), error, cause, report })?;
+        Ok(answer)
+    }
+}
+
+/// Starts a reindex, and waits for its end.
+pub(super) async fn start(
+    context: &Context,
+    executions: &Executions,
+    input: &str,
+) -> Result<Execution, Error> {
+    let arn = executions.start(context.reindex_state_machine()?, input).await?;
+    let progress = Progress::of_time();
+    let ended = follow::to_the_end(executions, &arn).await?;
+    drop(progress);
+    Ok(ended)
+}
+
+/// Reads the report of a run, if it came to write one.
+async fn read_report(store: &S3Store, run: &str) -> Result<Option<Findings>, Error> {
+    let key = format!("{}report.json", reindex_prefix(run));
+    match port::read(store, &key, MAX_REPORT).await {
+        Ok(None) => Ok(None),
+        Ok(Some(found)) => {
+            serde_json::from_slice(&found.body).map(Some).map_err(|_| Error::Report { key })
+        }
+        Err(StoreError::TooLarge { key, .. }) => Err(Error::Report { key }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Report for Ended {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(report) = &self.report {
+            for refused in &report.refused {
+                writeln!(out, "{BAD}refused{BAD:#} {}", refused.report.cause)?;
+            }
+            for (heading, keys) in [
+                ("removed", &report.removed),
+                ("failed", &report.failed),
+                ("not published", &report.unpublished),
+            ] {
+                for key in keys {
+                    writeln!(out, "{HEADING}{heading}{HEADING:#} {key}")?;
+                }
+            }
+            let (indexed, unchanged) = (report.indexed.len(), report.unchanged.len());
+            writeln!(out, "{indexed} packages indexed, {unchanged} unchanged")?;
+        }
+        match (&self.error, &self.cause) {
+            (None, _) => writeln!(out, "{GOOD}{}{GOOD:#} {}", self.status, self.id),
+            (Some(error), cause) => {
+                let cause = cause.as_deref().unwrap_or_default();
+                writeln!(out, "{BAD}{}{BAD:#} {}: {error}: {cause}", self.status, self.id)
+            }
+        }
+    }
+}

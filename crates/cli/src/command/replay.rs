@@ -1,0 +1,146 @@
+use std::io::{self, Write};
+
+use alpinist_aws::executions::{Execution, Executions};
+use alpinist_repository::{failure::FailureKind, port::StoreError};
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
+use crate::{
+    command::{run, runs},
+    context::Place,
+    error::Error,
+    follow::{self, End, key_in},
+    output::{Answer, BAD, GOOD, Output, Report},
+    progress::Progress,
+    time::Since,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alpinist replay 5f0c9e1e-3b1e-4c8f-a0a4-6d2f2f7f9a51 --stack alpinist
+
+  # After an outage, or after a key was put that was missing.
+  alpinist replay --failed --since 1d";
+
+/// Continue executions that failed, and wait for their end
+///
+/// Redrives an execution from the state that failed, where Step Functions allows that; otherwise, starts
+/// another one with the same input. With `--failed`, passes over refused packages, which would be refused
+/// again. The exit status is 1 if one fails again.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("which").required(true).args(["id", "failed"]))]
+pub(crate) struct Replay {
+    /// The name or ARN of an execution
+    id: Option<String>,
+    /// All that failed, took too long or were stopped
+    #[arg(long)]
+    failed: bool,
+    /// How far to look back with `--failed`: `90m`, `1d`, or a time
+    #[arg(long, value_name = "TIME", default_value = "1d", conflicts_with = "id")]
+    since: Since,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Replayed(Vec<One>);
+
+#[derive(Debug, Serialize)]
+struct One {
+    id: String,
+    key: Option<String>,
+    how: How,
+    #[serde(flatten)]
+    end: End,
+}
+
+/// How an execution was repeated.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    Redriven,
+    StartedAgain,
+}
+
+impl Replay {
+    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        let context = self.place.open().await?;
+        let executions = context.executions();
+        let chosen = match &self.id {
+            Some(id) => vec![run::find(&context, &executions, id).await?],
+            None => failed(&executions, context.state_machine()?, self.since).await?,
+        };
+        let mut begun = Vec::new();
+        for execution in chosen {
+            begun.push((begin(&executions, &execution).await?, execution));
+        }
+        let progress = Progress::of_packages(begun.len());
+        let mut replayed = Vec::new();
+        for ((arn, how), execution) in begun {
+            let ended = follow::to_the_end(&executions, &arn).await?;
+            progress.add(1);
+            let end = End::of(&ended).unwrap_or(End::NotSeen);
+            let key = key_in(&execution.input);
+            replayed.push(One { id: runs::id(&arn).to_owned(), key, how, end });
+        }
+        drop(progress);
+        let is_well = replayed.iter().all(|one| one.end == End::Published);
+        output.print(&Replayed(replayed))?;
+        Ok(if is_well { Answer::Yes } else { Answer::No })
+    }
+}
+
+/// Returns the executions that failed, but for those of refused packages.
+async fn failed(
+    executions: &Executions,
+    state_machine: &str,
+    since: Since,
+) -> Result<Vec<Execution>, Error> {
+    let mut listed = executions.list(state_machine, since.milliseconds()).await?;
+    listed.retain(|listed| runs::has_failed(listed.status));
+    let mut found = runs::look_at_all(executions, listed).await?;
+    let refused = FailureKind::PackageRefused.name();
+    found.retain(|execution| execution.error.as_deref() != Some(refused));
+    Ok(found)
+}
+
+/// Redrives an execution, or starts another one with its input, and returns the ARN to follow.
+async fn begin(executions: &Executions, execution: &Execution) -> Result<(String, How), Error> {
+    if execution.is_redrivable {
+        match executions.redrive(&execution.arn).await {
+            Ok(()) => return Ok((execution.arn.clone(), How::Redriven)),
+            // It can't be, after all.
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let arn = executions.start(&execution.state_machine, &execution.input).await?;
+    Ok((arn, How::StartedAgain))
+}
+
+impl Report for Replayed {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.0.is_empty() {
+            return writeln!(out, "{GOOD}nothing to do{GOOD:#}");
+        }
+        for One { id, key, how, end } in &self.0 {
+            let key = key.as_deref().unwrap_or("-");
+            let how = match how {
+                How::Redriven => "redriven",
+                How::StartedAgain => "started again",
+            };
+            match end {
+                End::Published => writeln!(out, "{GOOD}succeeded{GOOD:#} {id} ({how}) {key}")?,
+                End::Refused { cause } => {
+                    writeln!(out, "{BAD}refused{BAD:#} {id} ({how}) {cause}")?
+                }
+                End::Failed { error, cause, .. } => {
+                    writeln!(out, "{BAD}failed{BAD:#} {id} ({how}) {key}: {error}: {cause}")?;
+                }
+                End::NotSeen => writeln!(out, "{BAD}not seen{BAD:#} {id} ({how}) {key}")?,
+            }
+        }
+        Ok(())
+    }
+}

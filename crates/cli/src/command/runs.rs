@@ -1,0 +1,126 @@
+use std::io::{self, Write};
+
+use alpinist_aws::executions::{Execution, Executions, Listed, Status};
+use clap::Args;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+
+use crate::{
+    context::Place,
+    error::Error,
+    follow::key_in,
+    output::{Answer, BAD, GOOD, Output, Report},
+    time::{self, Since},
+};
+
+/// How many executions are looked at, at the same time.
+const PARALLEL_LOOKS: usize = 8;
+
+const EXAMPLES: &str = "\
+Examples:
+  alpinist runs --stack alpinist
+  alpinist runs --failed --since 7d
+
+  # The causes of all failures of the last hour.
+  alpinist runs --failed --since 1h --json | jq -r '.[].cause'";
+
+/// List executions, the latest first
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Runs {
+    /// Only those that failed, took too long or were stopped
+    #[arg(long)]
+    failed: bool,
+    /// How far to look back: `90m`, `1d`, or a time
+    #[arg(long, value_name = "TIME", default_value = "1d")]
+    since: Since,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Executions.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Found(Vec<Run>);
+
+#[derive(Debug, Serialize)]
+struct Run {
+    id: String,
+    status: &'static str,
+    began: String,
+    duration: Option<String>,
+    key: Option<String>,
+    error: Option<String>,
+    cause: Option<String>,
+}
+
+impl Runs {
+    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        let context = self.place.open().await?;
+        let executions = context.executions();
+        let mut listed =
+            executions.list(context.state_machine()?, self.since.milliseconds()).await?;
+        listed.retain(|listed| !self.failed || has_failed(listed.status));
+        let found = look_at_all(&executions, listed).await?;
+        output.print(&Found(found.into_iter().map(Run::from).collect()))?;
+        Ok(Answer::Yes)
+    }
+}
+
+/// Tells whether an execution ended in another way than well.
+pub(super) fn has_failed(status: Status) -> bool {
+    !matches!(status, Status::Running | Status::Succeeded)
+}
+
+/// Looks at executions, in their order.
+pub(super) async fn look_at_all(
+    executions: &Executions,
+    listed: Vec<Listed>,
+) -> Result<Vec<Execution>, Error> {
+    let found: Vec<_> = stream::iter(listed)
+        .map(|listed| async move { executions.find(&listed.arn).await })
+        .buffered(PARALLEL_LOOKS)
+        .try_collect()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Returns the name of an execution, with which it can be asked for.
+pub(super) fn id(arn: &str) -> &str {
+    arn.rsplit(':').next().unwrap_or(arn)
+}
+
+impl From<Execution> for Run {
+    fn from(execution: Execution) -> Self {
+        let Execution { arn, status, began, ended, input, error, cause, .. } = execution;
+        Self {
+            id: id(&arn).to_owned(),
+            status: status.name(),
+            began: time::show(began),
+            duration: ended.map(|ended| time::show_duration(began, ended)),
+            key: key_in(&input),
+            error,
+            cause,
+        }
+    }
+}
+
+impl Report for Found {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for Run { id, status, began, duration, key, error, .. } in &self.0 {
+            let style = match *status {
+                "SUCCEEDED" => GOOD,
+                "RUNNING" => anstyle::Style::new(),
+                _ => BAD,
+            };
+            let duration = duration.as_deref().unwrap_or_default();
+            let (key, error) =
+                (key.as_deref().unwrap_or("-"), error.as_deref().unwrap_or_default());
+            let line = format!(
+                "{began}  {style}{status:<9}{style:#}  {duration:>8}  {id}  {key}  {error}"
+            );
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}

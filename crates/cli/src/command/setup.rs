@@ -1,0 +1,89 @@
+use std::io::{self, Write};
+
+use alpinist_apk::key::KeyName;
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    command::key,
+    context::Place,
+    error::Error,
+    output::{Answer, HEADING, Output, Report},
+    repository::RepositoryName,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alpinist setup 3.22/main --stack alpinist
+
+  # Without AWS, for a repository that is served elsewhere.
+  alpinist setup 3.22/main --url https://packages.example.com --key-name ops@example.com-5f3c2a1b.rsa.pub";
+
+/// Print the lines that a client of a repository needs
+///
+/// Where clients find the bucket, and the names of the keys, are asked of the stack and of SSM unless they are
+/// given.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Setup {
+    /// The branch and the repository, such as `3.22/main`
+    #[arg(value_name = "BRANCH/REPOSITORY")]
+    repository: RepositoryName,
+    /// Where clients find the bucket
+    #[arg(long)]
+    url: Option<String>,
+    /// What the public key is called; may be repeated
+    #[arg(long, value_name = "NAME")]
+    key_name: Vec<KeyName>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What a client needs.
+#[derive(Debug, Serialize)]
+struct Client {
+    /// The line for /etc/apk/repositories.
+    repository: String,
+    /// Where the files for /etc/apk/keys are.
+    public_keys: Vec<String>,
+}
+
+impl Setup {
+    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        let Self { repository, url, key_name, place } = self;
+        let mut names: Vec<_> = key_name.iter().map(ToString::to_string).collect();
+        let url = match url {
+            Some(url) if !names.is_empty() => url,
+            url => {
+                let context = place.open().await?;
+                if names.is_empty() {
+                    names = key::names_in_use(&context).await?;
+                }
+                let output = context.output("RepositoryBaseUrl").map(str::to_owned);
+                url.or(output).ok_or(Error::NotSaid { option: "--url" })?
+            }
+        };
+        let url = url.trim_end_matches('/');
+        output.print(&Client {
+            repository: format!("{url}/{repository}"),
+            public_keys: names.iter().map(|name| format!("{url}/{name}")).collect(),
+        })?;
+        Ok(Answer::Yes)
+    }
+}
+
+impl Report for Client {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { repository, public_keys } = self;
+        writeln!(out, "{HEADING}# On a client, as root:{HEADING:#}")?;
+        for key in public_keys {
+            writeln!(out, "wget -P /etc/apk/keys {key}")?;
+        }
+        writeln!(out, "echo {repository} >> /etc/apk/repositories\napk update\n")?;
+        writeln!(out, "{HEADING}# In a Dockerfile:{HEADING:#}")?;
+        for key in public_keys {
+            writeln!(out, "ADD --chmod=644 {key} /etc/apk/keys/")?;
+        }
+        writeln!(out, "RUN echo {repository} >> /etc/apk/repositories")
+    }
+}

@@ -1,0 +1,130 @@
+use std::io::{self, Write};
+
+use alpinist_repository::{
+    failure::chain,
+    location::RepositoryPrefix,
+    plus_copy::PlusCopies,
+    trust::PackageSignatures,
+    verify::{self, Demands, Depth, Fault, Mend},
+};
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    context::{Context, Place},
+    error::Error,
+    output::{Answer, BAD, GOOD, Output, Report},
+    repository::{self, Prefix},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alpinist verify --stack alpinist
+  alpinist verify 3.22/main/x86_64 --deep
+
+  # Mend everything that a reindex can mend.
+  alpinist verify --json | jq -r '.faults[].mend' | sort -u";
+
+/// Check what is published against what is there
+///
+/// Reads each index as a client does, verifies its signatures, and compares its entries with the packages in
+/// the bucket. Says what is wrong, and which command mends it. What is uploaded meanwhile may be told as a
+/// fault. The exit status is 1 if anything is wrong.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Verify {
+    /// A branch, `<branch>/<repository>`, or `<branch>/<repository>/<architecture>`
+    #[arg(default_value = "", hide_default_value = true)]
+    prefix: Prefix,
+    /// Read each package and each fragment, too
+    #[arg(long)]
+    deep: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What was looked at, and what is wrong.
+#[derive(Debug, Default, Serialize)]
+struct Verified {
+    repositories: usize,
+    packages: usize,
+    faults: Vec<FoundFault>,
+}
+
+#[derive(Debug, Serialize)]
+struct FoundFault {
+    key: String,
+    fault: String,
+    mend: String,
+}
+
+impl Verify {
+    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        let context = self.place.open().await?;
+        let store = context.bucket()?;
+        let depth = if self.deep { Depth::Content } else { Depth::Listing };
+        let demands = demands(&context, depth);
+        let mut verified = Verified::default();
+        for prefix in repository::repositories(&store, &self.prefix).await? {
+            let found = verify::verify(&store, &prefix, demands).await?;
+            verified.repositories += 1;
+            verified.packages += found.packages;
+            let faults = found.faults.into_iter();
+            verified
+                .faults
+                .extend(faults.map(|(key, fault)| FoundFault::new(&prefix, key, &fault)));
+        }
+        output.print(&verified)?;
+        Ok(if verified.faults.is_empty() { Answer::Yes } else { Answer::No })
+    }
+}
+
+/// Returns what the stack asks of packages.
+fn demands(context: &Context, depth: Depth) -> Demands {
+    let signatures = context.setting("PackageSignatures", "Verify");
+    let plus_copies = match context.setting("PlusCopies", "true") {
+        "true" => PlusCopies::Kept,
+        _ => PlusCopies::None,
+    };
+    Demands {
+        depth,
+        signatures: signatures.parse().unwrap_or(PackageSignatures::Verify),
+        plus_copies,
+    }
+}
+
+impl FoundFault {
+    fn new(prefix: &RepositoryPrefix, key: String, fault: &Fault) -> Self {
+        let below = prefix.to_string();
+        let below = below.trim_end_matches('/');
+        let mend = match fault.mend() {
+            Mend::ReindexStale => format!("alpinist reindex {below} --stale"),
+            Mend::Sign => format!("alpinist reindex {below} --sign"),
+            Mend::Replace => {
+                let file = key.rsplit('/').next().unwrap_or_default();
+                let stem = file.strip_suffix(".apk").unwrap_or(file);
+                format!("alpinist rm {stem} --from {below}")
+            }
+            _ => format!("alpinist reindex {below}"),
+        };
+        Self { key, fault: chain(fault), mend }
+    }
+}
+
+impl Report for Verified {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for FoundFault { key, fault, mend } in &self.faults {
+            writeln!(out, "{BAD}wrong{BAD:#} {key}: {fault}\n      mend it with: {mend}")?;
+        }
+        let Self { repositories, packages, faults } = self;
+        match faults.len() {
+            0 => {
+                writeln!(out, "{GOOD}right{GOOD:#}: {packages} packages in {repositories} indexes")
+            }
+            count => writeln!(
+                out,
+                "{BAD}{count} faults{BAD:#} among {packages} packages in {repositories} indexes"
+            ),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Why something could not be found out, and what to do.
+
+use std::{io, path::PathBuf};
+
+use alpinist_apk::{archive::ArchiveError, key::KeyError, value::InvalidValue};
+use alpinist_aws::upload::UploadError;
+use alpinist_repository::{failure::Failure, port::StoreError};
+
+/// Why a command could not find out what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A file, or a directory, can't be used.
+    #[error("can't {action} {path}", path = path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Standard output can't be written to.
+    #[error("can't write to standard output")]
+    Output {
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds no private key that we can use.
+    #[error("{path} holds no usable private key", path = path.display())]
+    PrivateKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+    /// A new key can't be made or used.
+    #[error("the key can't be made")]
+    NewKey(#[source] KeyError),
+    /// A text is not part of a key name.
+    #[error("no key can be named after {who}")]
+    KeyName {
+        /// The text.
+        who: String,
+        /// The rule.
+        source: InvalidValue,
+    },
+    /// Nothing says which architecture an index is for.
+    #[error("nothing says which architecture the index is for: {found}")]
+    Architecture {
+        /// What the packages say.
+        found: String,
+    },
+    /// An index can't be made, or fails the checks of a client.
+    #[error("the index can't be made")]
+    Index(#[source] ArchiveError),
+    /// There is no such stack.
+    #[error("there is no stack {name}")]
+    NoStack {
+        /// Its name.
+        name: String,
+    },
+    /// Neither an option nor a stack says where something is.
+    #[error("nothing says what `{option}` is")]
+    NotSaid {
+        /// The option that says it.
+        option: &'static str,
+    },
+    /// There is no such repository.
+    #[error("there is no repository below {prefix}")]
+    NoRepository {
+        /// The prefix.
+        prefix: String,
+    },
+    /// A published index is not one that a client accepts.
+    #[error("a client refuses the index {key}")]
+    PublishedIndex {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: ArchiveError,
+    },
+    /// There is no such execution.
+    #[error("there is no execution {id}")]
+    NoExecution {
+        /// Its name or ARN.
+        id: String,
+    },
+    /// Nothing says where a package is to go.
+    #[error("nothing says where {file} is to go", file = file.display())]
+    NoDestination {
+        /// The file.
+        file: PathBuf,
+    },
+    /// There is no such package.
+    #[error("there is no package {name}")]
+    NoPackage {
+        /// Its name, or its name and version.
+        name: String,
+    },
+    /// A package is in more than one repository.
+    #[error("{name} is in {}", repositories.join(" and in "))]
+    InSeveral {
+        /// Its name, or its name and version.
+        name: String,
+        /// Where it is.
+        repositories: Vec<String>,
+    },
+    /// A place for a key is taken.
+    #[error("{parameter} holds a key name already")]
+    KeyPlaceTaken {
+        /// The parameter.
+        parameter: String,
+    },
+    /// Both places for keys are taken.
+    #[error("there are two keys already")]
+    TwoKeys,
+    /// No place has a key of this name.
+    #[error("no key in use is called {name}")]
+    NoKey {
+        /// The name.
+        name: String,
+    },
+    /// A key can't be dropped, since no other would sign.
+    #[error("{name} is the only key")]
+    OnlyKey {
+        /// Its name.
+        name: String,
+    },
+    /// A file could not be uploaded.
+    #[error("{file} could not be uploaded", file = file.display())]
+    Upload {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: UploadError,
+    },
+    /// A report is not what a reindex writes.
+    #[error("the report {key} can't be read")]
+    Report {
+        /// Its key.
+        key: String,
+    },
+    /// A request failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A step of the pipeline failed.
+    #[error(transparent)]
+    Step(#[from] Failure),
+    /// The threads for requests could not be started.
+    #[error("the runtime can't be started")]
+    Runtime(#[source] io::Error),
+    /// An index does not verify after it was signed.
+    #[error("the signed index failed its own check")]
+    SelfCheck,
+}
+
+impl Error {
+    /// Returns a function that says what was tried with which file, for `map_err`.
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+
+    /// Tells whether it is only that the reader of standard output has seen enough.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Says what to do, where there is something to do.
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Architecture { .. } => "say it with `--arch`, such as `--arch x86_64`".to_owned(),
+            Self::KeyName { .. } => {
+                "give an address, such as `alpinist keygen ops@example.com`".to_owned()
+            }
+            Self::PrivateKey { .. } => {
+                "`alpinist keygen ops@example.com` makes a new key".to_owned()
+            }
+            Self::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                "move it away first: nothing is overwritten".to_owned()
+            }
+            Self::Index(_) | Self::SelfCheck => {
+                "this is a fault of alpinist: please report it".to_owned()
+            }
+            Self::NoStack { .. } => "`aws cloudformation list-stacks` lists the stacks of this \
+                                     account and region; `--profile` and `--region` choose others"
+                .to_owned(),
+            Self::NotSaid { option } => format!(
+                "name the stack with `--stack NAME` or ALPINIST_STACK, or give `{option}` itself"
+            ),
+            Self::NoRepository { .. } => "`alpinist ls` lists what there is".to_owned(),
+            Self::PublishedIndex { .. } => "`alpinist verify` tells how to mend it".to_owned(),
+            Self::NoExecution { .. } => "`alpinist runs --since 7d` lists executions".to_owned(),
+            Self::NoDestination { .. } => {
+                "say it with `--to BRANCH/REPOSITORY`, such as `--to 3.22/main`; a package for any \
+                 architecture needs `--to BRANCH/REPOSITORY/ARCHITECTURE`"
+                    .to_owned()
+            }
+            Self::NoPackage { .. } => "`alpinist ls` lists the packages".to_owned(),
+            Self::InSeveral { .. } => {
+                "say which with `--from BRANCH/REPOSITORY`, such as `--from 3.22/main`".to_owned()
+            }
+            Self::KeyPlaceTaken { .. } => {
+                "`alpinist key rotate` adds a second key, with which indexes are signed, too"
+                    .to_owned()
+            }
+            Self::TwoKeys => {
+                "drop one first, when no client needs it any more: `alpinist key drop \
+                              NAME`"
+                    .to_owned()
+            }
+            Self::NoKey { .. } => "`alpinist setup` shows the names of the keys".to_owned(),
+            Self::OnlyKey { .. } => {
+                "add its successor first: `alpinist key rotate`; without a key, nothing is \
+                 published"
+                    .to_owned()
+            }
+            Self::Report { .. } => "start the reindex again".to_owned(),
+            Self::Store(error) | Self::Upload { source: UploadError::Store(error), .. } => {
+                return store_hint(error);
+            }
+            Self::Step(_) | Self::Runtime(_) | Self::Upload { .. } => return None,
+            Self::File { .. } | Self::Output { .. } | Self::NewKey(_) => return None,
+        })
+    }
+}
+
+fn store_hint(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::Denied { .. } => {
+            "these credentials may not do this; `--profile NAME` takes others".to_owned()
+        }
+        StoreError::Conflict { .. } => "look what is there now, and try again".to_owned(),
+        StoreError::Unavailable { .. } => "`aws sts get-caller-identity` tells whether there are \
+                                           credentials, a region and a network"
+            .to_owned(),
+        _ => return None,
+    })
+}

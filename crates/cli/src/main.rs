@@ -1,0 +1,60 @@
+//! `alpinist`, the operator's command.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`command`] | the subcommands, one file each |
+//! | [`package_file`], [`sections`] | packages on this machine |
+//! | [`context`], [`repository`] | where the repository is, and what is in it |
+//! | [`follow`], [`time`] | executions, and when they were |
+//! | [`progress`] | how far something is |
+//! | [`output`] | what goes to standard output and to standard error, and how |
+//! | [`error`] | why something could not be found out, and what to do |
+
+mod command;
+mod context;
+mod error;
+mod follow;
+mod output;
+mod package_file;
+mod progress;
+mod repository;
+mod sections;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    command::Command,
+    output::{Answer, Output},
+};
+
+/// Signed Alpine Linux package repositories in an S3 bucket.
+///
+/// Data goes to standard output, everything else to standard error. The exit status is 0 if it is done,
+/// 1 if the answer is no, and 2 if it could not be found out.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = command::EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON, for scripts
+    #[arg(long, global = true, display_order = 100)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let Arguments { command, json } = Arguments::parse();
+    let output = Output::new(json.into());
+    match command.run(output) {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::Unknown) => ExitCode::from(2),
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What goes to standard output and to standard error, and how.
+
+use std::{
+    error::Error as _,
+    fmt::Display,
+    io::{self, Write},
+};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// What is well.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// What is wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What is only for orientation.
+pub(crate) const HEADING: Style = Style::new().bold();
+
+/// The answer of a command, which is its exit status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    /// It is done, or it is so.
+    Yes,
+    /// It is not so, or a part of it could not be done.
+    No,
+    /// It could not be found out.
+    Unknown,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For scripts.
+    Json,
+}
+
+impl From<bool> for Format {
+    /// Tells the format from the flag `--json`.
+    fn from(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// What a command found or did.
+pub(crate) trait Report: Serialize {
+    /// Writes it for people.
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// Where data goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+}
+
+impl Output {
+    /// Prints in `format`.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Prints what a command found or did, to standard output.
+    pub(crate) fn print(self, report: &impl Report) -> Result<(), Error> {
+        let mut out = anstream::stdout().lock();
+        let written = match self.format {
+            Format::Text => report.write_text(&mut out),
+            Format::Json => serde_json::to_writer_pretty(&mut out, report)
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(out)),
+        };
+        written.and_then(|()| out.flush()).map_err(|source| Error::Output { source })
+    }
+}
+
+/// Tells a person something, on standard error. That nobody listens is no fault.
+pub(crate) fn say(message: impl Display) {
+    let _ = writeln!(anstream::stderr(), "{message}");
+}
+
+/// Says why something could not be found out: the error, its causes, and what to do.
+pub(crate) fn complain(error: &Error) {
+    say(format_args!("{BAD}error{BAD:#}: {error}"));
+    let mut next = error.source();
+    while let Some(cause) = next {
+        say(format_args!("{HEADING}cause{HEADING:#}: {cause}"));
+        next = cause.source();
+    }
+    if let Some(hint) = error.hint() {
+        say(format_args!("{HEADING}hint{HEADING:#}: {hint}"));
+    }
+}
+
+/// Returns foreign text without anything that a terminal would obey.
+pub(crate) fn harmless(text: &str) -> String {
+    let escape = |c: char| match c {
+        '\n' => vec![c],
+        c if c.is_control() => c.escape_default().collect(),
+        c => vec![c],
+    };
+    text.chars().flat_map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_can_not_command_a_terminal() {
+        assert_eq!(harmless("ä = b\n\u{1b}[2J\r\u{9b}"), "ä = b\n\\u{1b}[2J\\r\\u{9b}");
+    }
+}

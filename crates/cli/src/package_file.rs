@@ -1,0 +1,49 @@
+//! Packages in files.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use alpinist_apk::package::{Package, PackageError, PackageReader};
+
+use crate::error::Error;
+
+/// How many bytes of a file are read at once.
+const PIECE: usize = 256 * 1024;
+
+/// Reads a package, and no further than to the first fault.
+pub(crate) fn read(path: &Path) -> Result<Result<Package, PackageError>, Error> {
+    let mut file = File::open(path).map_err(Error::file("open", path))?;
+    let mut reader = PackageReader::new();
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let length = file.read(&mut buffer).map_err(Error::file("read", path))?;
+        if length == 0 {
+            return Ok(reader.finish());
+        }
+        if let Err(error) = reader.push(buffer.get(..length).unwrap_or_default()) {
+            return Ok(Err(error));
+        }
+    }
+}
+
+/// Returns the packages of a directory by their names, in order: the files that end in `.apk`.
+pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(directory).map_err(Error::file("list", directory))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(Error::file("list", directory))?.path();
+        if path.extension().is_some_and(|extension| extension == "apk") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Returns the file name without `.apk`, as it would stand in a key.
+pub(crate) fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,74 @@
+//! Times, as people write and read them.
+
+use std::{str::FromStr, time::Duration};
+
+use alpinist_aws::executions::Milliseconds;
+use jiff::{Span, SpanRelativeTo, Timestamp};
+
+/// A time that was given: as it is, or as how long ago it was, such as `1d` or `90m`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since(Timestamp);
+
+impl Since {
+    /// Returns it in milliseconds since 1970.
+    pub(crate) fn milliseconds(self) -> Milliseconds {
+        self.0.as_millisecond()
+    }
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(time) = text.parse() {
+            return Ok(Self(time));
+        }
+        let ago = text.parse::<Span>().and_then(|span| {
+            let duration = span.to_duration(SpanRelativeTo::days_are_24_hours())?;
+            Timestamp::now().checked_sub(duration)
+        });
+        ago.map(Self).map_err(|_| {
+            "it is neither how long ago, such as `1d` or `90m`, nor a time such as \
+             `2026-01-31T12:00:00Z`"
+                .to_owned()
+        })
+    }
+}
+
+/// Shows a time.
+pub(crate) fn show(time: Milliseconds) -> String {
+    let time = Timestamp::from_millisecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Shows how long something took.
+pub(crate) fn show_duration(begin: Milliseconds, end: Milliseconds) -> String {
+    let milliseconds = u64::try_from(end - begin).unwrap_or_default();
+    match milliseconds {
+        0..1_000 => format!("{milliseconds} ms"),
+        1_000..100_000 => format!("{:.1} s", Duration::from_millis(milliseconds).as_secs_f64()),
+        _ => format!("{} min", milliseconds / 60_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_given_as_it_is_or_as_how_long_ago_it_was() {
+        let since = |text: &str| text.parse::<Since>().unwrap().milliseconds();
+        assert_eq!(since("2026-01-31T12:00:00Z"), 1_769_860_800_000);
+        let day = since("1h") - since("1d");
+        assert!((day - 23 * 3_600_000).abs() < 60_000, "{day}");
+        assert!("yesterday".parse::<Since>().is_err());
+    }
+
+    #[test]
+    fn a_duration_is_shown_in_the_unit_that_suits_it() {
+        assert_eq!(show_duration(5, 1_004), "999 ms");
+        assert_eq!(show_duration(0, 2_340), "2.3 s");
+        assert_eq!(show_duration(0, 3_600_000), "60 min");
+        assert_eq!(show(1_769_860_800_123), "2026-01-31T12:00:00Z");
+    }
+}

@@ -1,0 +1,22 @@
+//! The texts of `--help`.
+
+use crate::support::Bench;
+
+#[test]
+fn help_teaches_by_example() {
+    let bench = Bench::new();
+    for command in ["", "index", "inspect", "keygen", "setup"] {
+        let said = bench.run(&format!("{command} --help").trim().replace("  ", " "));
+        assert_eq!((said.status, &*said.err), (0, ""));
+        assert!(said.out.contains("Examples:"), "{}", said.out);
+        let name = if command.is_empty() { "alpinist" } else { command };
+        insta::assert_snapshot!(name, said.out);
+    }
+}
+
+#[test]
+fn what_is_not_understood_could_not_be_found_out() {
+    let said = Bench::new().run("frobnicate");
+    assert_eq!((said.status, &*said.out), (2, ""));
+    assert!(said.err.contains("unrecognized subcommand 'frobnicate'"), "{}", said.err);
+}

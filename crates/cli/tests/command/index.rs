@@ -1,0 +1,119 @@
+use alpinist_apk::archive::IndexArchive;
+
+use crate::support::{Bench, KEY_NAME, key, package, package_with};
+
+const SIGN: &str = "--key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub";
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.write_key();
+    bench
+}
+
+#[test]
+fn a_directory_of_packages_becomes_a_signed_index() {
+    let bench = bench();
+    bench.write("in/b-1.0-r0.apk", package("b", "1.0-r0"));
+    bench.write("in/a-2.0-r0.apk", package("a", "2.0-r0"));
+    let fits_all = "pkgname = fonts\npkgver = 1-r0\narch = noarch\n";
+    bench.write("in/fonts-1-r0.apk", package_with(fits_all));
+    bench.write("in/README", "no package");
+    bench.write("in/below/c-1.0-r0.apk", package("c", "1.0-r0"));
+
+    let said = bench.run(&format!("index in {SIGN}"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+    assert_eq!(said.out, "written in/APKINDEX.tar.gz: 3 packages for x86_64\n");
+    let bytes = bench.read("in/APKINDEX.tar.gz");
+    let index = IndexArchive::read(&bytes).unwrap();
+    assert!(index.is_signed_by(&KEY_NAME.parse().unwrap(), &key().verifying_key()));
+    insta::assert_snapshot!(index.index.to_string());
+
+    bench.run(&format!("index in {SIGN}"));
+    assert_eq!(bench.read("in/APKINDEX.tar.gz"), bytes, "the same packages give the same bytes");
+    assert!(!bench.path("in/APKINDEX.tar.gz.new").exists());
+}
+
+/// A directory with one good package and one for each kind of refusal.
+fn with_refusals() -> Bench {
+    let bench = bench();
+    bench.write("in/good-1.0-r0.apk", package("good", "1.0-r0"));
+    bench.write("in/garbage-1.0-r0.apk", "no package");
+    bench.write("in/other-name.apk", package("named", "1.0-r0"));
+    let foreign = "pkgname = foreign\npkgver = 1-r0\narch = aarch64\n";
+    bench.write("in/foreign-1-r0.apk", package_with(foreign));
+    let long = format!("pkgname = long\npkgver = 1-r0\narch = x86_64\npkgdesc = {:2000}.\n", "");
+    bench.write("in/long-1-r0.apk", package_with(&long));
+    bench
+}
+
+#[test]
+fn refusals_are_listed_and_nothing_is_written() {
+    let bench = with_refusals();
+    let said = bench.run(&format!("index in --arch x86_64 {SIGN}"));
+    assert_eq!((said.status, &*said.err), (1, ""));
+    insta::assert_snapshot!(said.out);
+    assert!(!bench.path("in/APKINDEX.tar.gz").exists());
+}
+
+#[test]
+fn refusals_can_be_left_out() {
+    let bench = with_refusals();
+    let said = bench.run(&format!("index in --arch x86_64 --skip-refused --json {SIGN}"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["packages"], 1);
+    assert_eq!(report["refused"].as_array().unwrap().len(), 4);
+    assert_eq!(report["refused"][0]["file"], "in/foreign-1-r0.apk");
+    let bytes = bench.read("in/APKINDEX.tar.gz");
+    let index = IndexArchive::read(&bytes).unwrap().index;
+    assert_eq!(index.entries()[0].file_stem(), "good-1.0-r0");
+    assert_eq!(index.entries().len(), 1);
+}
+
+#[test]
+fn the_index_goes_where_it_is_told() {
+    let bench = bench();
+    bench.write("in/a-1-r0.apk", package("a", "1-r0"));
+    let said = bench.run(&format!("index in {SIGN} --out elsewhere.tar.gz"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+    assert!(IndexArchive::read(&bench.read("elsewhere.tar.gz")).is_ok());
+    assert!(!bench.path("in/APKINDEX.tar.gz").exists());
+    let said = bench.run(&format!("index in {SIGN} --out /dev/null"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+}
+
+#[test]
+fn an_architecture_that_nobody_names_is_asked_for() {
+    let bench = bench();
+    let noarch = "pkgname = fonts\npkgver = 1-r0\narch = noarch\n";
+    bench.write("none/fonts-1-r0.apk", package_with(noarch));
+    bench.write("two/a-1-r0.apk", package("a", "1-r0"));
+    let foreign = "pkgname = b\npkgver = 1-r0\narch = aarch64\n";
+    bench.write("two/b-1-r0.apk", package_with(foreign));
+    for (directory, found) in
+        [("none", "no package has one of its own"), ("two", "packages are for aarch64 and x86_64")]
+    {
+        let said = bench.run(&format!("index {directory} {SIGN}"));
+        assert_eq!((said.status, &*said.out), (2, ""));
+        let expected = format!(
+            "error: nothing says which architecture the index is for: {found}\n\
+             hint: say it with `--arch`, such as `--arch x86_64`\n"
+        );
+        assert_eq!(said.err, expected);
+    }
+}
+
+#[test]
+fn what_can_not_be_read_is_told_with_its_cause() {
+    let bench = bench();
+    let said = bench.run(&format!("index absent {SIGN}"));
+    assert_eq!((said.status, &*said.out), (2, ""));
+    let expected = "error: can't list absent\ncause: No such file or directory (os error 2)\n";
+    assert_eq!(said.err, expected);
+
+    bench.write("in/a-1-r0.apk", package("a", "1-r0"));
+    bench.write("ops.rsa", "no key");
+    let said = bench.run(&format!("index in {SIGN}"));
+    assert_eq!((said.status, &*said.out), (2, ""));
+    assert!(said.err.starts_with("error: ops.rsa holds no usable private key\n"), "{}", said.err);
+}

@@ -1,0 +1,54 @@
+use crate::support::{Bench, KEY_NAME, key, package, package_with, signed};
+
+#[test]
+fn a_package_is_shown_with_its_entry() {
+    let bench = Bench::new();
+    bench.write("hello-1.0-r0.apk", package("hello", "1.0-r0"));
+    let said = bench.run("inspect hello-1.0-r0.apk");
+    assert_eq!((said.status, &*said.err), (0, ""));
+    insta::assert_snapshot!(said.out);
+}
+
+#[test]
+fn a_signature_is_checked_with_the_keys_that_are_there() {
+    let bench = Bench::new();
+    bench.write("a-1-r0.apk", signed(&package("a", "1-r0")));
+    bench.write("none/README", "no key");
+    bench.write(&format!("own/{KEY_NAME}"), key().verifying_key().to_pem().unwrap());
+    let signature = |keys: &str| {
+        let said = bench.run(&format!("inspect a-1-r0.apk --json --keys-dir {keys}"));
+        let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(report["signatures"][0]["key_name"], KEY_NAME);
+        (said.status, report["signatures"][0]["verdict"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(signature("none"), (0, "unknown".to_owned()));
+    assert_eq!(signature("own"), (0, "right".to_owned()));
+
+    let other = signed(&package("b", "1-r0"));
+    let signature_of_other = &other[..other.len() - package("b", "1-r0").len()];
+    bench.write("a-1-r0.apk", [signature_of_other, &package("a", "1-r0")].concat());
+    assert_eq!(signature("own"), (1, "wrong".to_owned()));
+}
+
+#[test]
+fn every_rule_that_a_package_breaks_is_told() {
+    let bench = Bench::new();
+    let info = "pkgname = hello\npkgver = 1.0-r0\narch = aarch64\npkgdesc = ";
+    bench.write("misnamed.apk", package_with(&format!("{info}{:2000}.\n", "")));
+    let said = bench.run("inspect misnamed.apk --arch x86_64 --json");
+    assert_eq!((said.status, &*said.err), (1, ""));
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["entry"], serde_json::Value::Null);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&report["broken_rules"]).unwrap());
+}
+
+#[test]
+fn a_damaged_package_is_shown_as_far_as_it_can_be_read() {
+    let bench = Bench::new();
+    let mut package = package("hello", "1.0-r0");
+    package.truncate(package.len() - 10);
+    bench.write("hello-1.0-r0.apk", package);
+    let said = bench.run("inspect hello-1.0-r0.apk");
+    assert_eq!((said.status, &*said.err), (1, ""));
+    insta::assert_snapshot!(said.out);
+}

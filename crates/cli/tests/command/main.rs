@@ -1,0 +1,10 @@
+//! The command without AWS: what it prints, what it writes, and how it ends.
+
+#![cfg(test)]
+
+mod help;
+mod index;
+mod inspect;
+mod keygen;
+mod setup;
+mod support;

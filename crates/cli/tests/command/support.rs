@@ -1,0 +1,130 @@
+//! Runs the command, and makes packages for it.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use alpinist_apk::{
+    key::{KeyName, SigningKey},
+    signature::{Algorithm, SignatureName},
+};
+use flate2::{Compression, write::GzEncoder};
+use rand_core::OsRng;
+use sha2::{Digest as _, Sha256};
+use tar::Header;
+use tempfile::TempDir;
+
+/// The name of the key that [`Bench`] has.
+pub(crate) const KEY_NAME: &str = "ops@example.com-5f3c2a1b.rsa.pub";
+
+/// A directory to work in, and what is needed there.
+pub(crate) struct Bench {
+    directory: TempDir,
+}
+
+/// What the command said, and how it ended.
+pub(crate) struct Said {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    /// Puts a private key into `ops.rsa`.
+    pub(crate) fn write_key(&self) {
+        self.write("ops.rsa", key().to_pem().unwrap().as_bytes());
+    }
+
+    /// Runs the command there, without anything of this machine's environment.
+    pub(crate) fn run(&self, arguments: &str) -> Said {
+        run_in(self.directory.path(), arguments)
+    }
+}
+
+fn run_in(directory: &Path, arguments: &str) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alpinist"));
+    let output =
+        command.args(arguments.split(' ')).current_dir(directory).env_clear().output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said {
+        status: output.status.code().unwrap(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+/// A private key, the same for all tests of the process: it takes seconds to make.
+pub(crate) fn key() -> SigningKey {
+    static KEY: std::sync::OnceLock<SigningKey> = std::sync::OnceLock::new();
+    KEY.get_or_init(|| SigningKey::generate(&mut OsRng).unwrap()).clone()
+}
+
+/// A package for `x86_64`, with one file.
+pub(crate) fn package(name: &str, version: &str) -> Vec<u8> {
+    package_with(&format!("pkgname = {name}\npkgver = {version}\narch = x86_64\n"))
+}
+
+/// A package whose `.PKGINFO` begins with these lines.
+pub(crate) fn package_with(info: &str) -> Vec<u8> {
+    let data = gzip(&[file("usr/hello", b"hello\n"), vec![0; 1024]].concat());
+    let info = format!("{info}size = 6\ndatahash = {}\n", hex(&Sha256::digest(&data)));
+    [gzip(&file(".PKGINFO", info.as_bytes())), data].concat()
+}
+
+/// Puts a signature before a package, by [`key`] under [`KEY_NAME`].
+pub(crate) fn signed(package: &[u8]) -> Vec<u8> {
+    let control = control_of(package);
+    let key_name: KeyName = KEY_NAME.parse().unwrap();
+    let name = SignatureName { algorithm: Algorithm::RsaSha256, key_name };
+    let signature = key().sign(name.algorithm, control, &mut OsRng).unwrap().into_bytes();
+    [gzip(&file(&name.to_string(), &signature)), package.to_vec()].concat()
+}
+
+/// The first gzip stream of a package.
+fn control_of(package: &[u8]) -> &[u8] {
+    let mut decoder = flate2::bufread::GzDecoder::new(package);
+    std::io::copy(&mut decoder, &mut std::io::sink()).unwrap();
+    &package[..package.len() - decoder.into_inner().len()]
+}
+
+fn file(path: &str, body: &[u8]) -> Vec<u8> {
+    let mut header = Header::new_ustar();
+    header.set_path(path).unwrap();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_size(body.len() as u64);
+    header.set_cksum();
+    let mut entry = [header.as_bytes(), body].concat();
+    entry.resize(entry.len().next_multiple_of(512), 0);
+    entry
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,338 @@
+//! Whether what is published is what is there.
+
+use std::collections::{BTreeSet, HashMap};
+
+use alpinist_apk::{
+    archive::{self, ArchiveError, IndexArchive},
+    entry::IndexEntry,
+    key::{KeyName, VerifyingKey},
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::{
+    failure::Failure,
+    fragment::{self, PackageSeen},
+    listing::Listing,
+    location::{PackageKey, RepositoryPrefix},
+    message::{Found, Target},
+    plus_copy::{self, PlusCopies},
+    port::{self, Listed, ObjectStore, StoreError},
+    snapshot::Snapshot,
+    step,
+    trust::{MAX_KEY_LENGTH, PackageSignatures},
+};
+
+/// How many packages are read at once.
+const PARALLEL_READS: usize = 16;
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Depth {
+    /// What a listing tells, and packages that are not listed.
+    Listing,
+    /// The content of each package and of each fragment.
+    Content,
+}
+
+/// What is asked of a repository.
+#[derive(Clone, Copy, Debug)]
+pub struct Demands {
+    /// How much is looked at.
+    pub depth: Depth,
+    /// What is asked of the signatures of packages.
+    pub signatures: PackageSignatures,
+    /// Whether copies of packages whose names have a `+` are kept.
+    pub plus_copies: PlusCopies,
+}
+
+/// What is wrong with an object.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// There are packages, and no index.
+    #[error("there is no index, although there are packages")]
+    NoIndex,
+    /// A client refuses the index.
+    #[error("a client refuses the index")]
+    Index(#[from] ArchiveError),
+    /// A signature does not fit.
+    #[error("the signature by {key_name} is wrong")]
+    Signature {
+        /// Who is said to have signed.
+        key_name: KeyName,
+    },
+    /// No public key is published of those who signed.
+    #[error("no public key is published of those who signed the index: {}", names.join(", "))]
+    Signers {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The index lists what is not there.
+    #[error("the index lists it, but it is not there")]
+    Missing,
+    /// The index lists a package of another size.
+    #[error("the index says that it has {listed} bytes, but it has {found}")]
+    Size {
+        /// What the index says.
+        listed: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// The index does not list a package that may be listed.
+    #[error("the index does not list it")]
+    Unlisted,
+    /// The package may not be listed, and is not.
+    #[error("it is not listed: {cause}")]
+    Refused {
+        /// Why, and what to do.
+        cause: String,
+    },
+    /// The package may not be listed, and is.
+    #[error("it is listed, but may not be: {cause}")]
+    ListedThough {
+        /// Why, and what to do.
+        cause: String,
+    },
+    /// The index says something else of a package than it is.
+    #[error("the index says something else of it than it is")]
+    Entry,
+    /// A listed package has no fragment.
+    #[error("it has no fragment")]
+    NoFragment,
+    /// A fragment says something else than the index.
+    #[error("its fragment does not describe it")]
+    Fragment,
+    /// A fragment has no package.
+    #[error("it is a fragment without a package")]
+    Orphan,
+    /// There is no copy under the name with spaces.
+    #[error("it has no copy for clients that ask for its name with a `+`")]
+    NoCopy,
+}
+
+/// How a fault is mended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Mend {
+    /// By a reindex that passes over what has its fragment.
+    ReindexStale,
+    /// By a reindex of everything.
+    Reindex,
+    /// By signing the indexes again.
+    Sign,
+    /// By deleting the package, or uploading a better one.
+    Replace,
+}
+
+impl Fault {
+    /// Tells how it is mended.
+    pub fn mend(&self) -> Mend {
+        match self {
+            Self::NoIndex
+            | Self::Missing
+            | Self::Size { .. }
+            | Self::Unlisted
+            | Self::NoFragment
+            | Self::Orphan => Mend::ReindexStale,
+            Self::Entry | Self::Fragment | Self::ListedThough { .. } | Self::NoCopy => {
+                Mend::Reindex
+            }
+            Self::Index(_) | Self::Signature { .. } | Self::Signers { .. } => Mend::Sign,
+            Self::Refused { .. } => Mend::Replace,
+        }
+    }
+}
+
+/// What was found in a repository prefix.
+#[derive(Debug)]
+pub struct Verified {
+    /// How many packages the index lists.
+    pub packages: usize,
+    /// What is wrong, by key.
+    pub faults: Vec<(String, Fault)>,
+}
+
+/// Reads the published index as a client does, verifies its signatures, and compares it with what is there.
+///
+/// What changes meanwhile may be told as a fault.
+///
+/// # Errors
+///
+/// [`Failure::Store`], if something can't be read.
+pub async fn verify<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    demands: Demands,
+) -> Result<Verified, Failure> {
+    let index_key = prefix.index_key();
+    let published = port::read(store, &index_key, archive::MAX_LENGTH).await?;
+    let listing = Listing::read(store, prefix, &Snapshot::default()).await?;
+    let mut faults = Vec::new();
+    let mut entries = Vec::new();
+    match published.as_ref().map(|published| IndexArchive::read(&published.body)) {
+        None if listing.packages.is_empty() => {}
+        None => faults.push((index_key, Fault::NoIndex)),
+        Some(Err(error)) => faults.push((index_key, error.into())),
+        Some(Ok(index)) => {
+            let found = check_signatures(store, &index).await?;
+            faults.extend(found.into_iter().map(|fault| (index_key.clone(), fault)));
+            entries = index.index.entries().to_vec();
+        }
+    }
+    let packages = entries.len();
+    let repository = Repository { store, prefix, demands, listing };
+    repository.check(entries, &mut faults).await?;
+    faults.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Verified { packages, faults })
+}
+
+async fn check_signatures<S: ObjectStore>(
+    store: &S,
+    index: &IndexArchive<'_>,
+) -> Result<Vec<Fault>, StoreError> {
+    let signers: BTreeSet<_> =
+        index.signatures.iter().map(|(name, _)| name.key_name.as_str()).collect();
+    let (mut faults, mut is_known) = (Vec::new(), false);
+    for (name, _) in &index.signatures {
+        let key_name = &name.key_name;
+        let object = port::read(store, key_name.as_str(), MAX_KEY_LENGTH).await?;
+        let pem = object.map(|object| String::from_utf8_lossy(&object.body).into_owned());
+        let Some(Ok(key)) = pem.map(|pem| VerifyingKey::from_pem(&pem)) else { continue };
+        is_known = true;
+        if !index.is_signed_by(key_name, &key) {
+            faults.push(Fault::Signature { key_name: key_name.clone() });
+            break;
+        }
+    }
+    if !is_known {
+        let names = signers.into_iter().map(str::to_owned).collect();
+        faults.push(Fault::Signers { names });
+    }
+    Ok(faults)
+}
+
+/// A repository prefix that is compared with its index.
+struct Repository<'a, S> {
+    store: &'a S,
+    prefix: &'a RepositoryPrefix,
+    demands: Demands,
+    listing: Listing,
+}
+
+type Faults = Vec<(String, Fault)>;
+
+impl<S: ObjectStore> Repository<'_, S> {
+    async fn check(&self, entries: Vec<IndexEntry>, faults: &mut Faults) -> Result<(), Failure> {
+        let entries: HashMap<_, _> =
+            entries.into_iter().map(|entry| (entry.file_stem(), entry)).collect();
+        for stem in entries.keys().filter(|stem| !self.listing.packages.contains_key(*stem)) {
+            faults.push((self.prefix.package_key(stem), Fault::Missing));
+        }
+        for (stem, fragment) in &self.listing.fragments {
+            if !self.listing.packages.contains_key(stem) {
+                faults.push((fragment.key.clone(), Fault::Orphan));
+            }
+        }
+        let found: Vec<_> = stream::iter(&self.listing.packages)
+            .map(|(stem, package)| self.check_package(package, entries.get(stem), stem))
+            .buffer_unordered(PARALLEL_READS)
+            .try_collect()
+            .await?;
+        faults.extend(found.into_iter().flatten());
+        Ok(())
+    }
+
+    async fn check_package(
+        &self,
+        package: &Listed,
+        entry: Option<&IndexEntry>,
+        stem: &str,
+    ) -> Result<Faults, Failure> {
+        let mut faults = Vec::new();
+        match entry {
+            None => faults.extend(self.read(package, None).await?),
+            Some(entry) => {
+                faults.extend(self.check_listed(package, entry, stem).await?);
+            }
+        }
+        Ok(faults.into_iter().map(|fault| (package.key.clone(), fault)).collect())
+    }
+
+    async fn check_listed(
+        &self,
+        package: &Listed,
+        entry: &IndexEntry,
+        stem: &str,
+    ) -> Result<Vec<Fault>, Failure> {
+        let mut faults = Vec::new();
+        if entry.size != package.size {
+            faults.push(Fault::Size { listed: entry.size, found: package.size });
+        } else if self.demands.depth == Depth::Content {
+            faults.extend(self.read(package, Some(entry)).await?);
+        }
+        let Some(fragment) = self.listing.fragments.get(stem) else {
+            faults.push(Fault::NoFragment);
+            return Ok(faults);
+        };
+        if self.demands.depth == Depth::Content && !self.describes(fragment, package, entry).await?
+        {
+            faults.push(Fault::Fragment);
+        }
+        if !self.has_copy(package).await? {
+            faults.push(Fault::NoCopy);
+        }
+        Ok(faults)
+    }
+
+    /// Reads a package as the pipeline does, and compares it with its entry.
+    async fn read(
+        &self,
+        package: &Listed,
+        entry: Option<&IndexEntry>,
+    ) -> Result<Option<Fault>, Failure> {
+        let target = Target { bucket: String::new(), key: package.key.clone(), reindex: None };
+        let extracted = step::extract(self.store, self.demands.signatures, target).await?;
+        Ok(match (extracted.found, entry) {
+            (Found::Nothing | Found::Indexed, _) => None,
+            (Found::Accepted(_), None) => Some(Fault::Unlisted),
+            (Found::Accepted(accepted), Some(entry)) => {
+                (accepted.entry != *entry).then_some(Fault::Entry)
+            }
+            (Found::Refused(report), None) => Some(Fault::Refused { cause: report.cause }),
+            (Found::Refused(report), Some(_)) => Some(Fault::ListedThough { cause: report.cause }),
+        })
+    }
+
+    /// Tells whether a fragment says of a package what the index says.
+    async fn describes(
+        &self,
+        fragment: &Listed,
+        package: &Listed,
+        entry: &IndexEntry,
+    ) -> Result<bool, StoreError> {
+        let read = port::read(self.store, &fragment.key, fragment::MAX_LENGTH).await;
+        let read = match read {
+            Ok(Some(read)) => read,
+            Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let seen = PackageSeen {
+            key: &package.key,
+            etag: &package.etag,
+            size: package.size,
+            is_newer: package.last_modified > fragment.last_modified,
+        };
+        Ok(fragment::entry(read, self.prefix, &seen).is_ok_and(|found| found == *entry))
+    }
+
+    /// Tells whether a package has the copy that it needs, if it needs one.
+    async fn has_copy(&self, package: &Listed) -> Result<bool, StoreError> {
+        let key = package.key.parse::<PackageKey>().ok();
+        let copy = key.and_then(|key| key.plus_copy_key());
+        let Some(copy) = copy.filter(|_| self.demands.plus_copies == PlusCopies::Kept) else {
+            return Ok(true);
+        };
+        let copy = self.store.head(&copy).await?;
+        Ok(copy.is_some_and(|copy| plus_copy::is_of(&copy, &package.etag)))
+    }
+}
