@@ -28,7 +28,11 @@ pub struct Function {
 ///
 /// [`Error::Program`] if one does not compile.
 pub fn build() -> Result<Vec<Function>, Error> {
-    let names = names()?;
+    build_programs(names()?)
+}
+
+/// Builds programs of the workspace, whether they are functions or not.
+pub(crate) fn build_programs(names: Vec<String>) -> Result<Vec<Function>, Error> {
     let mut cargo = cargo_build(&names);
     let running = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let built = running.and_then(std::process::Child::wait_with_output);

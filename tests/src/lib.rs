@@ -12,6 +12,7 @@
 //! | [`execution`] | wait for executions, and look at them: [`Execution`] |
 //! | [`requests`] | count requests to S3: [`RequestLog`] |
 //! | [`package`] | build packages with nfpm: [`PackageSpec`] |
+//! | [`alpinist`] | the operator's command: [`Alpinist`] |
 //! | [`apk`] | the real apk as a client, and as an oracle: [`ApkClient`], [`Apk`] |
 //! | [`key_pair`] | keys by openssl: [`KeyPair`] |
 //! | [`tools`] | install the programs: [`Tools`] |
@@ -41,6 +42,7 @@
 //! # }
 //! ```
 
+pub mod alpinist;
 pub mod apk;
 pub mod command;
 pub mod directions;
@@ -59,6 +61,7 @@ pub mod stack;
 pub mod tools;
 pub mod workspace;
 
+pub use alpinist::{Alpinist, Said};
 pub use apk::{Apk, ApkClient, ApkOutput};
 pub use directions::directions;
 pub use emulator::{Emulator, EmulatorOptions, Fault, FaultAnswer};

@@ -31,16 +31,40 @@ pub(crate) struct Access {
 #[command(next_help_heading = "Where")]
 pub(crate) struct Place {
     /// The stack, which knows the rest
-    #[arg(long, env = "ALPINIST_STACK", value_name = "NAME", display_order = 80)]
+    #[arg(
+        long,
+        env = "ALPINIST_STACK",
+        hide_env_values = true,
+        value_name = "NAME",
+        display_order = 80
+    )]
     stack: Option<String>,
     /// The bucket
-    #[arg(long, env = "ALPINIST_BUCKET", value_name = "NAME", display_order = 81)]
+    #[arg(
+        long,
+        env = "ALPINIST_BUCKET",
+        hide_env_values = true,
+        value_name = "NAME",
+        display_order = 81
+    )]
     bucket: Option<String>,
     /// The state machine that follows uploads
-    #[arg(long, env = "ALPINIST_STATE_MACHINE", value_name = "ARN", display_order = 82)]
+    #[arg(
+        long,
+        env = "ALPINIST_STATE_MACHINE",
+        hide_env_values = true,
+        value_name = "ARN",
+        display_order = 82
+    )]
     state_machine: Option<String>,
     /// The state machine that makes everything again
-    #[arg(long, env = "ALPINIST_REINDEX_STATE_MACHINE", value_name = "ARN", display_order = 83)]
+    #[arg(
+        long,
+        env = "ALPINIST_REINDEX_STATE_MACHINE",
+        hide_env_values = true,
+        value_name = "ARN",
+        display_order = 83
+    )]
     reindex_state_machine: Option<String>,
     #[command(flatten)]
     access: Access,

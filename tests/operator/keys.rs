@@ -1,0 +1,75 @@
+//! Keys: made, stored, changed, dropped.
+
+use std::fs;
+
+use alpinist_apk::archive::IndexArchive;
+use alpinist_tests::{EmulatorOptions, LocalStack, PackageSpec, Stack};
+
+use crate::desk::Desk;
+
+const INDEX: &str = "3.22/main/x86_64/APKINDEX.tar.gz";
+
+/// Makes a key pair, and returns the path of the private key and the key name.
+fn keygen(desk: &Desk, who: &str) -> (String, String) {
+    let key = desk.json(0, &format!("keygen {who}"));
+    let text = |name: &str| key[name].as_str().unwrap().to_owned();
+    (text("private_key"), text("key_name"))
+}
+
+async fn signers(stack: &Stack) -> Vec<String> {
+    let index = stack.get(INDEX).await.unwrap().unwrap();
+    let signatures = IndexArchive::read(&index).unwrap().signatures;
+    let mut names: Vec<_> = signatures.iter().map(|(name, _)| name.key_name.to_string()).collect();
+    names.dedup();
+    names
+}
+
+#[tokio::test]
+async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let parameters = [("PrivateKeyParameter", "/own/rsa"), ("KeyNameParameter", "/own/key")];
+    let stack = local_stack.deploy_as("rotated", &parameters).unwrap();
+    let desk = Desk::of(&stack);
+    let (old_key, old_name) = keygen(&desk, "old@example.com");
+    let (new_key, new_name) = keygen(&desk, "new@example.com");
+
+    fs::write(desk.path().join("garbage"), "no key").unwrap();
+    let said = desk.run(&format!("key put --key garbage --key-name {old_name}"));
+    assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    let said = desk.done(&format!("key put --key {old_key} --key-name {old_name}"));
+    assert_eq!(said, format!("signing {old_name}\n"));
+    let said = desk.run(&format!("key put --key {new_key} --key-name {new_name}"));
+    assert_eq!(said.status, Some(2), "{said}");
+    assert!(said.err.starts_with("error: /own/key holds a key name already\n"), "{said}");
+    let said = desk.run(&format!("key drop {old_name}"));
+    assert!(said.err.starts_with(&format!("error: {old_name} is the only key\n")), "{said}");
+
+    desk.build(&PackageSpec::new("hello", "1.0"), "");
+    desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
+    assert_eq!(signers(&stack).await, [old_name.clone()]);
+    let said = desk.done(&format!("key rotate --key {new_key} --key-name {new_name}"));
+    let both = format!("signing {old_name}\nsigning {new_name}\nAll indexes are signed again.\n");
+    assert_eq!(said, both);
+    assert_eq!(signers(&stack).await, [old_name.clone(), new_name.clone()]);
+    let said = desk.run(&format!("key rotate --key {new_key} --key-name {new_name}"));
+    assert!(said.err.starts_with("error: there are two keys already\n"), "{said}");
+    let setup = desk.json(0, "setup 3.22/main");
+    let base = "https://rotated.s3.eu-central-1.amazonaws.com";
+    assert_eq!(setup["repository"], format!("{base}/3.22/main"));
+    assert_eq!(setup["public_keys"][1], format!("{base}/{new_name}"));
+
+    for name in [&old_name, &new_name] {
+        let public = fs::read_to_string(desk.path().join(name)).unwrap();
+        let client = stack.client_with_key("3.22/main", name, &public).unwrap();
+        assert!(client.update().unwrap().status.success(), "{name}");
+    }
+    let said = desk.done(&format!("key drop {old_name}"));
+    assert_eq!(said, format!("signing {new_name}\n"));
+    let said = desk.run(&format!("key drop {old_name}"));
+    assert!(
+        said.err.starts_with(&format!("error: no key in use is called {old_name}\n")),
+        "{said}"
+    );
+    desk.done("reindex --sign");
+    assert_eq!(signers(&stack).await, [new_name]);
+}

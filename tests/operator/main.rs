@@ -1,0 +1,10 @@
+//! Stories about the operator's command: on the local stack, told by the command itself and by the real apk.
+
+#![cfg(test)]
+
+mod desk;
+mod embedded;
+mod executions;
+mod keys;
+mod packages;
+mod repair;

@@ -1,0 +1,97 @@
+//! What is wrong is found, and mended with the commands that are told.
+
+use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec};
+use serde_json::Value;
+
+use crate::desk::Desk;
+
+const PREFIX: &str = "3.22/main/x86_64";
+
+/// What `verify` says of each key, by the file's name: the fault and the command that mends it.
+fn faults(verified: &Value) -> Vec<(&str, &str, &str)> {
+    let faults = verified["faults"].as_array().unwrap().iter();
+    faults
+        .map(|fault| {
+            let key = fault["key"].as_str().unwrap();
+            let file = key.rsplit('/').next().unwrap();
+            (file, fault["fault"].as_str().unwrap(), fault["mend"].as_str().unwrap())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn each_fault_is_mended_by_the_command_that_verify_tells() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_beside_bucket("repaired").unwrap();
+    let key_pair = KeyPair::generate("old@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let desk = Desk::of(&stack);
+    let mend = |command: &str| desk.run(command.strip_prefix("alpinist ").unwrap());
+
+    // The bucket tells nobody of what is put into it.
+    let hello = PackageSpec::new("hello", "1.0").build(&desk.tools).unwrap();
+    let plus = PackageSpec::new("plus++", "1.0").build(&desk.tools).unwrap();
+    for package in [&hello, &plus] {
+        stack.put(&package.key(PREFIX), package.bytes.clone()).await.unwrap();
+    }
+    let bad = format!("{PREFIX}/bad-1-r0.apk");
+    stack.put(&bad, b"no package".to_vec()).await.unwrap();
+    let verified = desk.json(1, "verify");
+    let stale = "alpinist reindex 3.22/main/x86_64 --stale";
+    let remove = "alpinist rm bad-1-r0 --from 3.22/main/x86_64";
+    let found = faults(&verified);
+    assert_eq!(
+        found[0],
+        ("APKINDEX.tar.gz", "there is no index, although there are packages", stale)
+    );
+    assert_eq!((found[1].0, found[1].2), ("bad-1-r0.apk", remove));
+    assert!(found[1].1.contains("the file does not begin as a gzip stream"), "{found:?}");
+    assert_eq!(found[2], ("hello-1.0-r0.apk", "the index does not list it", stale));
+    assert_eq!(found[3], ("plus++-1.0-r0.apk", "the index does not list it", stale));
+    assert_eq!(found.len(), 4);
+    let said = mend(stale);
+    assert_eq!(said.status, Some(0), "{said}");
+    assert!(said.out.contains("2 packages indexed, 0 unchanged\n"), "{said}");
+    stack.send_events().await.unwrap();
+    let said = mend(remove);
+    assert_eq!(said.out, format!("removed {bad}\n"), "{said}");
+    assert_eq!(desk.done("verify"), "right: 2 packages in 1 indexes\n");
+    assert_eq!(desk.json(0, "verify 3.22/main --deep")["packages"], 2);
+
+    // What a listing tells.
+    stack.put(&format!("{PREFIX}/APKINDEX.tar.gz"), b"garbage".to_vec()).await.unwrap();
+    stack.put(&format!("{PREFIX}/gone-1-r0.index"), b"garbage".to_vec()).await.unwrap();
+    stack.delete(&format!("{PREFIX}/plus  -1.0-r0.apk")).await.unwrap();
+    let verified = desk.json(1, "verify");
+    let found = faults(&verified);
+    let sign = "alpinist reindex 3.22/main/x86_64 --sign";
+    assert_eq!((found[0].0, found[0].2), ("APKINDEX.tar.gz", sign));
+    assert!(found[0].1.starts_with("a client refuses the index: "), "{found:?}");
+    assert_eq!(found[1], ("gone-1-r0.index", "it is a fragment without a package", stale));
+    for command in [sign, stale] {
+        let said = mend(command);
+        assert_eq!(said.status, Some(0), "{said}");
+    }
+    let verified = desk.json(1, "verify");
+    let everything = "alpinist reindex 3.22/main/x86_64";
+    let copy = "it has no copy for clients that ask for its name with a `+`";
+    assert_eq!(faults(&verified), [("plus++-1.0-r0.apk", copy, everything)]);
+    let said = mend(everything);
+    assert_eq!(said.status, Some(0), "{said}");
+    assert_eq!(desk.done("verify --deep"), "right: 2 packages in 1 indexes\n");
+
+    // What only the content tells.
+    let fragment = format!("{PREFIX}/hello-1.0-r0.index");
+    stack.put(&fragment, b"garbage".to_vec()).await.unwrap();
+    assert_eq!(desk.run("verify").status, Some(0));
+    let verified = desk.json(1, "verify --deep");
+    let expected = ("hello-1.0-r0.apk", "its fragment does not describe it", everything);
+    assert_eq!(faults(&verified), [expected]);
+    assert_eq!(mend(everything).status, Some(0));
+    stack.delete(key_pair.name()).await.unwrap();
+    let verified = desk.json(1, "verify --deep");
+    let found = faults(&verified);
+    assert!(found[0].1.starts_with("no public key is published of those who signed"), "{found:?}");
+    assert_eq!(mend(found[0].2).status, Some(0));
+    assert_eq!(desk.run("verify --deep").status, Some(0));
+}

@@ -1,0 +1,81 @@
+//! The operator's command, as an operator of the local stack runs it.
+
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use crate::emulator::{CREDENTIALS, REGION};
+use crate::{Error, Stack, command, functions};
+
+/// The command `alpinist`, built from this workspace.
+#[derive(Clone, Debug)]
+pub struct Alpinist {
+    program: Arc<Path>,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// What the command said, and how it ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Said {
+    /// The exit status: 0 done, 1 the answer is no, 2 could not find out.
+    pub status: Option<i32>,
+    /// What it wrote to standard output.
+    pub out: String,
+    /// What it wrote to standard error.
+    pub err: String,
+}
+
+impl Alpinist {
+    /// Builds the command, for use without AWS.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Program`] if it does not compile.
+    pub fn build() -> Result<Self, Error> {
+        let name = "alpinist";
+        let built = functions::build_programs(vec![name.to_owned()])?.into_iter().next();
+        let built = built.ok_or_else(|| Error::Reply {
+            what: "where cargo put the command",
+            reply: name.to_owned(),
+        })?;
+        Ok(Self { program: built.program.into(), environment: Vec::new() })
+    }
+
+    /// Lets it work on a stack, as its administrator.
+    #[must_use]
+    pub fn on(&self, stack: &Stack) -> Self {
+        let environment = [
+            ("ALPINIST_STACK", stack.name()),
+            ("AWS_ENDPOINT_URL", stack.endpoint()),
+            ("AWS_ACCESS_KEY_ID", CREDENTIALS),
+            ("AWS_SECRET_ACCESS_KEY", CREDENTIALS),
+            ("AWS_REGION", REGION),
+            // The emulator is on this machine: no proxy knows it.
+            ("NO_PROXY", "127.0.0.1"),
+        ];
+        let environment = environment.map(|(name, value)| (name, value.to_owned())).to_vec();
+        Self { program: Arc::clone(&self.program), environment }
+    }
+
+    /// Runs it in a directory, with these arguments, which spaces separate.
+    pub fn run(&self, directory: &Path, arguments: &str) -> Result<Said, Error> {
+        let mut alpinist = Command::new(&*self.program);
+        // No setting of the person who runs this may reach it, lest it reach a real AWS.
+        alpinist.env_clear().envs(self.environment.iter().cloned()).current_dir(directory);
+        let output = alpinist.args(arguments.split_whitespace()).stdin(Stdio::null()).output();
+        let output = output.map_err(command::not_started(&alpinist))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Said {
+            status: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        })
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}(exit status {:?})", self.out, self.err, self.status)
+    }
+}
