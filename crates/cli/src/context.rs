@@ -7,6 +7,7 @@ use alpinist_aws::{
     session::{Session, SessionOptions},
     stacks::Stack,
 };
+use alpinist_repository::{plus_copy::PlusCopies, policy::Policy};
 use clap::Args;
 
 use crate::error::Error;
@@ -141,6 +142,25 @@ impl Context {
     /// Returns the value of a parameter of the template, or what it is by default.
     pub(crate) fn setting<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
         self.stack.parameters.get(name).map_or(default, String::as_str)
+    }
+
+    /// Returns what the stack asks of packages.
+    pub(crate) fn policy(&self) -> Policy {
+        let default = Policy::default();
+        let signatures = self.setting("PackageSignatures", "").parse();
+        let max_size = self.setting("MaxPackageMiB", "").parse::<u64>();
+        Policy {
+            signatures: signatures.unwrap_or(default.signatures),
+            max_size: max_size.map_or(default.max_size, |max| max.saturating_mul(1 << 20)),
+        }
+    }
+
+    /// Tells whether the stack keeps copies of packages whose names have a `+`.
+    pub(crate) fn plus_copies(&self) -> PlusCopies {
+        match self.setting("PlusCopies", "true") {
+            "true" => PlusCopies::Kept,
+            _ => PlusCopies::None,
+        }
     }
 
     fn find<'a>(

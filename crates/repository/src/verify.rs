@@ -16,10 +16,11 @@ use crate::{
     location::{PackageKey, RepositoryPrefix},
     message::{Found, Target},
     plus_copy::{self, PlusCopies},
+    policy::Policy,
     port::{self, Listed, ObjectStore, StoreError},
     snapshot::Snapshot,
     step,
-    trust::{MAX_KEY_LENGTH, PackageSignatures},
+    trust::MAX_KEY_LENGTH,
 };
 
 /// How many packages are read at once.
@@ -39,8 +40,8 @@ pub enum Depth {
 pub struct Demands {
     /// How much is looked at.
     pub depth: Depth,
-    /// What is asked of the signatures of packages.
-    pub signatures: PackageSignatures,
+    /// What is asked of packages.
+    pub policy: Policy,
     /// Whether copies of packages whose names have a `+` are kept.
     pub plus_copies: PlusCopies,
 }
@@ -291,7 +292,7 @@ impl<S: ObjectStore> Repository<'_, S> {
         entry: Option<&IndexEntry>,
     ) -> Result<Option<Fault>, Failure> {
         let target = Target { bucket: String::new(), key: package.key.clone(), reindex: None };
-        let extracted = step::extract(self.store, self.demands.signatures, target).await?;
+        let extracted = step::extract(self.store, self.demands.policy, target).await?;
         Ok(match (extracted.found, entry) {
             (Found::Nothing | Found::Indexed, _) => None,
             (Found::Accepted(_), None) => Some(Fault::Unlisted),

@@ -7,7 +7,7 @@ use std::{
 use alpinist_apk::package::Package;
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
-    failure::chain, location::RepositoryPrefix, port::ETag, refusal::Refusal, step,
+    failure::chain, location::RepositoryPrefix, policy::Policy, port::ETag, refusal::Refusal, step,
 };
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -92,8 +92,10 @@ struct UploadedFile {
 
 impl Push {
     pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        let context = self.place.open().await?;
+        let policy = context.policy();
         let judged: Result<Vec<_>, Error> =
-            self.files.par_iter().map(|file| judge(file, self.to.as_ref())).collect();
+            self.files.par_iter().map(|file| judge(file, self.to.as_ref(), policy)).collect();
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         for judged in judged? {
             match judged {
@@ -105,7 +107,6 @@ impl Push {
             output.print(&Refused { refused })?;
             return Ok(Answer::No);
         }
-        let context = self.place.open().await?;
         let (store, executions) = (context.bucket()?, context.executions());
         if !self.wait {
             let uploaded = upload_all(&store, &accepted).await?;
@@ -134,11 +135,19 @@ async fn upload_all(store: &S3Store, accepted: &[Accepted]) -> Result<Vec<Upload
 }
 
 /// Judges a package as the pipeline will, and finds where it goes.
-fn judge(file: &Path, to: Option<&RepositoryName>) -> Result<Result<Accepted, RefusedFile>, Error> {
+fn judge(
+    file: &Path,
+    to: Option<&RepositoryName>,
+    policy: Policy,
+) -> Result<Result<Accepted, RefusedFile>, Error> {
     let refused = |refusal: &Refusal| {
         let cause = format!("{}. {}", chain(refusal), refusal.remedy());
         RefusedFile { file: file.to_owned(), cause }
     };
+    let size = fs::metadata(file).map_err(Error::file("look at", file))?.len();
+    if size > policy.max_size {
+        return Ok(Err(refused(&Refusal::Size { size, max: policy.max_size })));
+    }
     let package = match package_file::read(file)? {
         Ok(package) => package,
         Err(error) => return Ok(Err(refused(&error.into()))),
@@ -146,7 +155,6 @@ fn judge(file: &Path, to: Option<&RepositoryName>) -> Result<Result<Accepted, Re
     let prefix = destination(file, to, &package)?;
     let metadata = &package.info.metadata;
     let stem = format!("{}-{}", metadata.name, metadata.version);
-    let size = package.size;
     Ok(match step::make_entry(prefix.architecture(), &stem, package) {
         Ok(_) => Ok(Accepted { file: file.to_owned(), key: prefix.package_key(&stem), size }),
         Err(refusal) => Err(refused(&refusal)),

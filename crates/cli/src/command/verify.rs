@@ -3,15 +3,13 @@ use std::io::{self, Write};
 use alpinist_repository::{
     failure::chain,
     location::RepositoryPrefix,
-    plus_copy::PlusCopies,
-    trust::PackageSignatures,
     verify::{self, Demands, Depth, Fault, Mend},
 };
 use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    context::{Context, Place},
+    context::Place,
     error::Error,
     output::{Answer, BAD, GOOD, Output, Report},
     repository::{self, Prefix},
@@ -63,7 +61,8 @@ impl Verify {
         let context = self.place.open().await?;
         let store = context.bucket()?;
         let depth = if self.deep { Depth::Content } else { Depth::Listing };
-        let demands = demands(&context, depth);
+        let demands =
+            Demands { depth, policy: context.policy(), plus_copies: context.plus_copies() };
         let mut verified = Verified::default();
         for prefix in repository::repositories(&store, &self.prefix).await? {
             let found = verify::verify(&store, &prefix, demands).await?;
@@ -76,20 +75,6 @@ impl Verify {
         }
         output.print(&verified)?;
         Ok(if verified.faults.is_empty() { Answer::Yes } else { Answer::No })
-    }
-}
-
-/// Returns what the stack asks of packages.
-fn demands(context: &Context, depth: Depth) -> Demands {
-    let signatures = context.setting("PackageSignatures", "Verify");
-    let plus_copies = match context.setting("PlusCopies", "true") {
-        "true" => PlusCopies::Kept,
-        _ => PlusCopies::None,
-    };
-    Demands {
-        depth,
-        signatures: signatures.parse().unwrap_or(PackageSignatures::Verify),
-        plus_copies,
     }
 }
 

@@ -2,14 +2,34 @@
 
 use crate::support::Bench;
 
+const COMMANDS: &[&str] = &[
+    "",
+    "push",
+    "ls",
+    "rm",
+    "runs",
+    "run",
+    "replay",
+    "reindex",
+    "verify",
+    "setup",
+    "key",
+    "key put",
+    "key rotate",
+    "key drop",
+    "keygen",
+    "index",
+    "inspect",
+];
+
 #[test]
 fn help_teaches_by_example() {
     let bench = Bench::new();
-    for command in ["", "index", "inspect", "keygen", "setup"] {
+    for command in COMMANDS {
         let said = bench.run(&format!("{command} --help").trim().replace("  ", " "));
         assert_eq!((said.status, &*said.err), (0, ""));
         assert!(said.out.contains("Examples:"), "{}", said.out);
-        let name = if command.is_empty() { "alpinist" } else { command };
+        let name = format!("alpinist {command}").trim().replace(' ', "_");
         insta::assert_snapshot!(name, said.out);
     }
 }
