@@ -46,7 +46,7 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
 
     desk.build(&PackageSpec::new("hello", "1.0"), "");
     desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
-    assert_eq!(signers(&stack).await, [old_name.clone()]);
+    assert_eq!(signers(&stack).await, std::slice::from_ref(&old_name));
     let said = desk.done(&format!("key rotate --key {new_key} --key-name {new_name}"));
     let both = format!("signing {old_name}\nsigning {new_name}\nAll indexes are signed again.\n");
     assert_eq!(said, both);

@@ -86,6 +86,24 @@ async fn what_only_the_repository_can_refuse_is_told_with_its_reason() {
 }
 
 #[tokio::test]
+async fn what_lies_in_the_bucket_is_inspected_like_a_file() {
+    let stack = LocalStack::shared().await.unwrap();
+    let desk = Desk::of(&stack);
+    desk.build(&PackageSpec::new("hello", "1.0"), "");
+    desk.done("push hello-1.0-r0.apk --to inspected/main --wait");
+    let object = format!("s3://{}/inspected/main/x86_64/hello-1.0-r0.apk", stack.bucket());
+    let mut there = desk.json(0, &format!("inspect {object}"));
+    let mut here = desk.json(0, "inspect hello-1.0-r0.apk");
+    assert_eq!(there["file"].take(), json!(object));
+    assert_eq!(here["file"].take(), json!("hello-1.0-r0.apk"));
+    assert_eq!(there, here);
+
+    let said = desk.run(&format!("inspect {object}.gone"));
+    assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    assert!(said.err.starts_with(&format!("error: there is no package {object}.gone\n")), "{said}");
+}
+
+#[tokio::test]
 async fn packages_are_listed_and_deleted() {
     let stack = LocalStack::shared().await.unwrap();
     let desk = Desk::of(&stack);
@@ -118,7 +136,7 @@ async fn packages_are_listed_and_deleted() {
 
     let said = desk.run("rm hello-1.0-r0");
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
-    assert!(said.err.contains("hello-1.0-r0 is in list-a/main and in list-b/main"), "{said}");
+    assert!(said.err.contains("in list-a/main and in list-b/main"), "{said}");
     let removed = desk.json(0, "rm hello-1.0-r0 --from list-a/main");
     let expected = json!([{"key": "list-a/main/x86_64/hello-1.0-r0.apk", "outcome": "published"}]);
     assert_eq!(removed, expected);
@@ -129,4 +147,58 @@ async fn packages_are_listed_and_deleted() {
     let said = desk.run("rm hello --from list-a/main");
     assert_eq!(said.status, Some(2), "{said}");
     assert!(said.err.contains("error: there is no package hello\n"), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_tried_is_promoted_for_each_architecture() {
+    let stack = LocalStack::shared().await.unwrap();
+    let desk = Desk::of(&stack);
+    desk.build(&PackageSpec::new("hello", "1.0"), "");
+    desk.build(&PackageSpec::new("data", "1").architecture("noarch"), "");
+    desk.done("push hello-1.0-r0.apk --to tried/testing --wait");
+    desk.done("push data-1-r0.apk --to tried/testing/aarch64 --wait");
+    let said = desk.done("promote hello-1.0-r0 --from tried/testing --to released/main");
+    assert_eq!(said, "published released/main/x86_64/hello-1.0-r0.apk\n");
+    let said = desk.done("promote data-1-r0 --from tried/testing --to released/main");
+    assert_eq!(said, "published released/main/aarch64/data-1-r0.apk\n");
+
+    let client = stack.client("released/main", "x86_64").await.unwrap();
+    assert!(client.update().unwrap().status.success());
+    let add = client.add(&["hello"]).unwrap();
+    assert!(add.status.success(), "{add}");
+    let said = desk.run("promote hello-1.0-r0 --from tried/testing --to released/main");
+    assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    let expected = "error: released/main/x86_64/hello-1.0-r0.apk is there already\n";
+    assert!(said.err.starts_with(expected), "{said}");
+    let said = desk.run("promote hello-2.0-r0 --from tried/testing --to released/main");
+    assert!(said.err.starts_with("error: there is no package hello-2.0-r0\n"), "{said}");
+}
+
+#[tokio::test]
+async fn old_versions_are_pruned_unless_somebody_needs_them() {
+    let stack = LocalStack::shared().await.unwrap();
+    let desk = Desk::of(&stack);
+    for version in ["1.9", "1.10", "1.11"] {
+        desk.build(&PackageSpec::new("lib", version), "");
+    }
+    desk.build(&PackageSpec::new("tool", "1.0").depends("lib<1.10"), "");
+    desk.done("push lib-1.9-r0.apk lib-1.10-r0.apk lib-1.11-r0.apk tool-1.0-r0.apk --to pruned/main --wait");
+
+    let key = |stem: &str| format!("pruned/main/x86_64/{stem}.apk");
+    let plan = desk.json(1, "prune pruned --keep 1 --dry-run");
+    assert_eq!(plan["removed"], json!([key("lib-1.10-r0"), key("lib-1.9-r0")]));
+    let (needed, by) = (key("lib-1.9-r0"), key("tool-1.0-r0"));
+    assert_eq!(plan["needed"], json!([{"key": needed, "by": by, "dependency": "lib<1.10"}]));
+    let said = desk.run("prune pruned --keep 1");
+    assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
+    assert_eq!(desk.done("prune pruned --keep 1 --older-than 1d"), "nothing to do\n");
+    assert_eq!(desk.json(0, "ls pruned").as_array().unwrap().len(), 4);
+
+    let both = format!("removed {}\nremoved {}\n", key("lib-1.10-r0"), key("lib-1.9-r0"));
+    assert_eq!(desk.done("prune pruned --keep 1 --force"), both);
+    assert_eq!(desk.json(0, "ls pruned").as_array().unwrap().len(), 2);
+    let client = stack.client("pruned/main", "x86_64").await.unwrap();
+    client.update().unwrap();
+    assert!(client.add(&["lib"]).unwrap().status.success());
+    assert!(!client.add(&["tool"]).unwrap().status.success());
 }

@@ -1,6 +1,6 @@
 //! Dependency tokens: `D:`, `p:` and `i:` of an index, `depend` and its like in `.PKGINFO`.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use crate::{
     value::Excerpt,
@@ -82,6 +82,23 @@ impl Operator {
             Self::FuzzyGreater => ">~",
         }
     }
+
+    /// Tells whether `version` is one that this operator and `wanted` ask for.
+    fn admits(self, version: &str, wanted: &str) -> bool {
+        let order = version::compare(version, wanted);
+        let is_like = || version::begins_with(version, wanted);
+        match self {
+            Self::Equal => order == Ordering::Equal,
+            Self::Less => order == Ordering::Less,
+            Self::LessOrEqual => order != Ordering::Greater,
+            Self::Greater => order == Ordering::Greater,
+            Self::GreaterOrEqual => order != Ordering::Less,
+            Self::Checksum => false,
+            Self::Fuzzy => is_like(),
+            Self::FuzzyLess => order == Ordering::Less || is_like(),
+            Self::FuzzyGreater => order == Ordering::Greater || is_like(),
+        }
+    }
 }
 
 /// One token of a dependency list, such as `so:libc.musl-x86_64.so.1`, `!foo<2` or `bar~=1.2`.
@@ -123,6 +140,31 @@ impl Dependency {
         Self::parse(token, |version| {
             version::is_canonical(version) || version.parse::<Version>().is_ok()
         })
+    }
+
+    /// Returns the name that it asks for, or that is provided.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tells whether it asks for a package to be there, rather than not to be.
+    pub fn is_requirement(&self) -> bool {
+        !self.conflict
+    }
+
+    /// Tells whether a package called `name` fulfils it, if it is a requirement.
+    pub fn is_met_by(&self, name: &str, version: &str) -> bool {
+        let admits = |(operator, wanted): &(Operator, String)| operator.admits(version, wanted);
+        self.name == name && self.constraint.as_ref().is_none_or(admits)
+    }
+
+    /// Tells whether a package that provides `provided` fulfils it, if it is a requirement. What is provided without
+    /// a version fulfils only what asks for none.
+    pub fn is_met_by_provided(&self, provided: &Self) -> bool {
+        match &provided.constraint {
+            Some((_, version)) => self.is_met_by(&provided.name, version),
+            None => self.constraint.is_none() && self.name == provided.name,
+        }
     }
 
     fn parse(token: &str, is_version: impl FnOnce(&str) -> bool) -> Result<Self, DependencyError> {
@@ -186,6 +228,11 @@ impl fmt::Display for Dependency {
 pub struct Dependencies(Vec<Dependency>);
 
 impl Dependencies {
+    /// Returns the dependencies, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Dependency> {
+        self.0.iter()
+    }
+
     /// Tells whether the list is empty; it is then left out of an index.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -251,6 +298,46 @@ mod tests {
         let dependency: Dependency = token.parse().unwrap();
         assert_eq!(dependency.to_string(), canonical);
         assert_eq!(canonical.parse(), Ok(dependency));
+    }
+
+    #[rstest]
+    #[case("a", "a", "1-r0", true)]
+    #[case("a", "b", "1-r0", false)]
+    #[case("a=1-r0", "a", "1-r0", true)]
+    #[case("a=1-r0", "a", "1-r1", false)]
+    #[case("a<1.10", "a", "1.9-r3", true)]
+    #[case("a<1.10", "a", "1.10", false)]
+    #[case("a<=1.10", "a", "1.10", true)]
+    #[case("a>1.9", "a", "1.10-r0", true)]
+    #[case("a>1.9", "a", "1.9", false)]
+    #[case("a>=2", "a", "2", true)]
+    #[case("a>=2", "a", "2_rc1", false)]
+    #[case("a~1.2", "a", "1.2.3-r0", true)]
+    #[case("a~1.2", "a", "1.20-r0", false)]
+    #[case("a<~1.2", "a", "1.1", true)]
+    #[case("a<~1.2", "a", "1.2.3", true)]
+    #[case("a>~1.2", "a", "1.3", true)]
+    #[case("a>~1.2", "a", "1.1", false)]
+    fn a_requirement_is_met_by_what_apk_would_take(
+        #[case] dependency: Dependency,
+        #[case] name: &str,
+        #[case] version: &str,
+        #[case] is_met: bool,
+    ) {
+        assert_eq!(dependency.is_met_by(name, version), is_met);
+        let provided = Dependency::parse_provided(&format!("{name}={version}")).unwrap();
+        assert_eq!(dependency.is_met_by_provided(&provided), is_met);
+    }
+
+    #[test]
+    fn what_is_provided_without_a_version_meets_what_asks_for_none() {
+        let provided = Dependency::parse_provided("cmd:a").unwrap();
+        let is_met =
+            |token: &str| token.parse::<Dependency>().unwrap().is_met_by_provided(&provided);
+        assert!(is_met("cmd:a"));
+        assert!(!is_met("cmd:a>0"));
+        assert!("a".parse::<Dependency>().unwrap().is_requirement());
+        assert!(!"!a".parse::<Dependency>().unwrap().is_requirement());
     }
 
     #[rstest]

@@ -36,6 +36,18 @@ pub(crate) fn is_canonical(text: &str) -> bool {
     !tokens(text).contains(&Token::Invalid)
 }
 
+/// Compares two versions as apk does where it sees a difference.
+pub(crate) fn compare(a: &str, b: &str) -> Ordering {
+    tokens(a).cmp(&tokens(b))
+}
+
+/// Tells whether `version` begins with all parts of `begin`, as `1.2.3-r0` does with those of `1.2`.
+pub(crate) fn begins_with(version: &str, begin: &str) -> bool {
+    let mut begin = tokens(begin);
+    begin.pop_if(|last| *last == Token::End);
+    tokens(version).starts_with(&begin)
+}
+
 impl TryFrom<String> for Version {
     type Error = InvalidValue;
 

@@ -6,6 +6,8 @@ mod inspect;
 mod key;
 mod keygen;
 mod ls;
+mod promote;
+mod prune;
 mod push;
 mod reindex;
 mod replay;
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Push(push::Push),
     Ls(ls::Ls),
     Rm(rm::Rm),
+    Promote(promote::Promote),
+    Prune(prune::Prune),
     Runs(runs::Runs),
     Run(run::Run),
     Replay(replay::Replay),
@@ -62,6 +66,8 @@ impl Command {
             Self::Push(push) => wait(push.run(output)),
             Self::Ls(ls) => wait(ls.run(output)),
             Self::Rm(rm) => wait(rm.run(output)),
+            Self::Promote(promote) => wait(promote.run(output)),
+            Self::Prune(prune) => wait(prune.run(output)),
             Self::Runs(runs) => wait(runs.run(output)),
             Self::Run(run) => wait(run.run(output)),
             Self::Replay(replay) => wait(replay.run(output)),
@@ -71,7 +77,7 @@ impl Command {
             Self::Key(key) => wait(key.run(output)),
             Self::Keygen(keygen) => keygen.run(output),
             Self::Index(index) => index.run(output),
-            Self::Inspect(inspect) => inspect.run(output),
+            Self::Inspect(inspect) => wait(inspect.run(output)),
         }
     }
 }

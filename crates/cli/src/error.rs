@@ -97,6 +97,12 @@ pub(crate) enum Error {
         /// Its name, or its name and version.
         name: String,
     },
+    /// A package is where another one is to go.
+    #[error("{key} is there already")]
+    PackageTaken {
+        /// Its key.
+        key: String,
+    },
     /// A package is in more than one repository.
     #[error("{name} is in {}", repositories.join(" and in "))]
     InSeveral {
@@ -200,6 +206,10 @@ impl Error {
                     .to_owned()
             }
             Self::NoPackage { .. } => "`alpinist ls` lists the packages".to_owned(),
+            Self::PackageTaken { .. } => {
+                "nothing was copied; `alpinist rm` deletes it first, if it is to be replaced"
+                    .to_owned()
+            }
             Self::InSeveral { .. } => {
                 "say which with `--from BRANCH/REPOSITORY`, such as `--from 3.22/main`".to_owned()
             }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`command`] | the subcommands, one file each |
 //! | [`package_file`], [`sections`] | packages on this machine |
+//! | [`source`] | packages that may also be elsewhere |
 //! | [`context`], [`repository`] | where the repository is, and what is in it |
 //! | [`follow`], [`time`] | executions, and when they were |
 //! | [`progress`] | how far something is |
@@ -19,6 +20,7 @@ mod package_file;
 mod progress;
 mod repository;
 mod sections;
+mod source;
 mod time;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@
 //! | [`policy`], [`trust`] | what is asked of packages, and whose are listed |
 //! | [`finding`] | what a reindex finds |
 //! | [`survey`], [`verify`] | what repositories there are, and whether what is published is what is there |
+//! | [`prune`] | which packages are superseded, and what depends on them |
 //! | [`location`] | the layout of the bucket |
 //! | [`snapshot`] | an index with the objects it was made from: what is staged and remembered |
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
@@ -46,6 +47,7 @@ pub mod message;
 pub mod plus_copy;
 pub mod policy;
 pub mod port;
+pub mod prune;
 pub mod refusal;
 pub mod snapshot;
 pub mod step;

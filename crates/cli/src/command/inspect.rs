@@ -17,15 +17,20 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
+    context::Access,
     error::Error,
     output::{Answer, BAD, GOOD, HEADING, Output, Report},
     package_file,
     sections::{self, Section},
+    source::Source,
 };
 
 const EXAMPLES: &str = "\
 Examples:
   alpinist inspect hello-1.0-r0.apk
+
+  # What lies in the bucket.
+  alpinist inspect s3://example-packages/3.22/main/x86_64/hello-1.0-r0.apk
 
   # Check its signatures with the keys that this machine trusts.
   alpinist inspect hello-1.0-r0.apk --keys-dir /etc/apk/keys
@@ -40,7 +45,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Inspect {
-    /// The package
+    /// The package: a file, or `s3://BUCKET/KEY`
     file: PathBuf,
     /// The architecture of the directory that it is for, if it is not its own
     #[arg(long, value_name = "ARCH")]
@@ -48,6 +53,8 @@ pub(crate) struct Inspect {
     /// A directory of public keys to check signatures with
     #[arg(long, value_name = "DIR")]
     keys_dir: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// What a package is.
@@ -97,13 +104,14 @@ impl From<&Refusal> for BrokenRule {
 type Keys = BTreeMap<String, VerifyingKey>;
 
 impl Inspect {
-    pub(crate) fn run(self, output: Output) -> Result<Answer, Error> {
+    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        let source = Source::open(&self.file, self.access.clone()).await?;
         let keys = self.keys_dir.as_deref().map(read_keys).transpose()?.unwrap_or_default();
-        let sections::Sections { sections, info } = sections::look(&self.file)?;
-        let metadata = fs::metadata(&self.file).map_err(Error::file("look at", &self.file))?;
-        let (signatures, entry, broken_rules) = match package_file::read(&self.file)? {
+        let sections::Sections { sections, info } = sections::look(source.path())?;
+        let metadata = fs::metadata(source.path()).map_err(Error::file("look at", &self.file))?;
+        let (signatures, entry, broken_rules) = match package_file::read(source.path())? {
             Err(error) => (Vec::new(), None, vec![(&Refusal::from(error)).into()]),
-            Ok(package) => self.judge(package, &keys),
+            Ok(package) => self.judge(package, &source.stem(), &keys),
         };
         let answer = if broken_rules.is_empty() { Answer::Yes } else { Answer::No };
         let size = metadata.len();
@@ -115,6 +123,7 @@ impl Inspect {
     fn judge(
         &self,
         package: Package,
+        stem: &str,
         keys: &Keys,
     ) -> (Vec<SignatureSeen>, Option<IndexEntry>, Vec<BrokenRule>) {
         let signatures: Vec<_> =
@@ -129,8 +138,7 @@ impl Inspect {
         }
         let own = &package.info.metadata.architecture;
         let directory = self.arch.as_ref().unwrap_or(own).clone();
-        let stem = package_file::stem(&self.file);
-        let entry = judge_each_rule(&package, &directory, &stem, &mut broken);
+        let entry = judge_each_rule(&package, &directory, stem, &mut broken);
         (signatures, entry, broken)
     }
 }

@@ -20,7 +20,7 @@ Examples:
   alpinist verify --stack alpinist
   alpinist verify 3.22/main/x86_64 --deep
 
-  # Mend everything that a reindex can mend.
+  # The commands that mend what is wrong, each once.
   alpinist verify --json | jq -r '.faults[].mend' | sort -u";
 
 /// Check what is published against what is there

@@ -7,6 +7,8 @@ const COMMANDS: &[&str] = &[
     "push",
     "ls",
     "rm",
+    "promote",
+    "prune",
     "runs",
     "run",
     "replay",
