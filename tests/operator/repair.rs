@@ -55,7 +55,7 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     stack.send_events().await.unwrap();
     let said = mend(remove);
     assert_eq!(said.out, format!("removed {bad}\n"), "{said}");
-    assert_eq!(desk.done("verify"), "right: 2 packages in 1 indexes\n");
+    assert_eq!(desk.done("verify"), "right: 2 packages in 1 index\n");
     assert_eq!(desk.json(0, "verify 3.22/main --deep")["packages"], 2);
 
     // What a listing tells.
@@ -78,7 +78,7 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     assert_eq!(faults(&verified), [("plus++-1.0-r0.apk", copy, everything)]);
     let said = mend(everything);
     assert_eq!(said.status, Some(0), "{said}");
-    assert_eq!(desk.done("verify --deep"), "right: 2 packages in 1 indexes\n");
+    assert_eq!(desk.done("verify --deep"), "right: 2 packages in 1 index\n");
 
     // What only the content tells.
     let fragment = format!("{PREFIX}/hello-1.0-r0.index");

@@ -11,7 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::{error::Error, output::harmless};
 
 /// How long to wait between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -58,7 +58,7 @@ pub(crate) enum End {
 impl End {
     /// Tells how an execution ended, or `None` if it has not.
     pub(crate) fn of(execution: &Execution) -> Option<Self> {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let text = |text: &Option<String>| harmless(text.as_deref().unwrap_or_default());
         let Execution { arn, status, error, cause, .. } = execution;
         match status {
             Status::Running => None,
@@ -194,11 +194,11 @@ pub(crate) async fn to_the_end(executions: &Executions, arn: &str) -> Result<Exe
     }
 }
 
-/// Returns the key of the package that an execution is about.
+/// Returns the key of the package that an execution is about, for people: whoever may upload chooses it.
 pub(crate) fn key_in(input: &str) -> Option<String> {
     let input: Value = serde_json::from_str(input).ok()?;
     let key = input.pointer("/detail/object/key").or_else(|| input.get("key"))?;
-    key.as_str().map(str::to_owned)
+    key.as_str().map(harmless)
 }
 
 #[cfg(test)]

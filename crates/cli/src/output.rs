@@ -94,6 +94,11 @@ pub(crate) fn complain(error: &Error) {
     }
 }
 
+/// Returns a number of things in words: `1 package`, `2 packages`.
+pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// Returns foreign text without anything that a terminal would obey.
 pub(crate) fn harmless(text: &str) -> String {
     let escape = |c: char| match c {

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::Error,
-    output::{Answer, BAD, GOOD, Output, Report},
+    output::{Answer, BAD, GOOD, Output, Report, counted},
     package_file,
 };
 
@@ -182,11 +182,12 @@ impl Report for Indexed {
         for Refused { file, reason, remedy } in &self.refused {
             writeln!(out, "{BAD}refused{BAD:#} {}: {reason}. {remedy}", file.display())?;
         }
-        let Self { architecture, packages, .. } = self;
+        let packages = counted(self.packages, "package", "packages");
+        let architecture = &self.architecture;
         match &self.index {
             Some(index) => writeln!(
                 out,
-                "{GOOD}written{GOOD:#} {}: {packages} packages for {architecture}",
+                "{GOOD}written{GOOD:#} {}: {packages} for {architecture}",
                 index.display()
             ),
             None => writeln!(out, "{BAD}not written{BAD:#}: --skip-refused leaves these out"),

@@ -18,7 +18,7 @@ use crate::{
     context::{Context, Place},
     error::Error,
     follow,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report},
+    output::{Answer, BAD, GOOD, HEADING, Output, Report, counted, harmless},
     progress::Progress,
     repository::Prefix,
 };
@@ -123,7 +123,7 @@ impl Report for Ended {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(report) = &self.report {
             for refused in &report.refused {
-                writeln!(out, "{BAD}refused{BAD:#} {}", refused.report.cause)?;
+                writeln!(out, "{BAD}refused{BAD:#} {}", harmless(&refused.report.cause))?;
             }
             for (heading, keys) in [
                 ("removed", &report.removed),
@@ -131,11 +131,11 @@ impl Report for Ended {
                 ("not published", &report.unpublished),
             ] {
                 for key in keys {
-                    writeln!(out, "{HEADING}{heading}{HEADING:#} {key}")?;
+                    writeln!(out, "{HEADING}{heading}{HEADING:#} {}", harmless(key))?;
                 }
             }
-            let (indexed, unchanged) = (report.indexed.len(), report.unchanged.len());
-            writeln!(out, "{indexed} packages indexed, {unchanged} unchanged")?;
+            let indexed = counted(report.indexed.len(), "package", "packages");
+            writeln!(out, "{indexed} indexed, {} unchanged", report.unchanged.len())?;
         }
         match (&self.error, &self.cause) {
             (None, _) => writeln!(out, "{GOOD}{}{GOOD:#} {}", self.status, self.id),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     context::{Context, Place},
     error::Error,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report},
+    output::{Answer, BAD, GOOD, HEADING, Output, Report, harmless},
     time,
 };
 
@@ -104,8 +104,8 @@ impl Shown {
             states: visits.into_iter().map(State::from).collect(),
             input: json(input),
             output: output.map(json),
-            error,
-            cause,
+            error: error.as_deref().map(harmless),
+            cause: cause.as_deref().map(harmless),
             is_redrivable: execution.is_redrivable,
             arn,
         }
@@ -150,7 +150,8 @@ impl Report for Shown {
         let output = self.output.as_ref();
         for (heading, value) in [("input", Some(&self.input)), ("output", output)] {
             if let Some(value) = value {
-                writeln!(out, "\n{HEADING}{heading}{HEADING:#}\n  {value}")?;
+                let lines = harmless(&format!("{value:#}")).replace('\n', "\n  ");
+                writeln!(out, "\n{HEADING}{heading}{HEADING:#}\n  {lines}")?;
             }
         }
         if let Some(error) = &self.error {

@@ -9,7 +9,7 @@ use crate::{
     context::Place,
     error::Error,
     follow::key_in,
-    output::{Answer, BAD, GOOD, Output, Report},
+    output::{Answer, BAD, GOOD, Output, Report, harmless},
     time::{self, Since},
 };
 
@@ -100,7 +100,7 @@ impl From<Execution> for Run {
             duration: ended.map(|ended| time::show_duration(began, ended)),
             key: key_in(&input),
             error,
-            cause,
+            cause: cause.as_deref().map(harmless),
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     context::Place,
     error::Error,
-    output::{Answer, BAD, GOOD, Output, Report},
+    output::{Answer, BAD, GOOD, Output, Report, counted, harmless},
     repository::{self, Prefix},
 };
 
@@ -92,7 +92,7 @@ impl FoundFault {
             }
             _ => format!("alpinist reindex {below}"),
         };
-        Self { key, fault: chain(fault), mend }
+        Self { key: harmless(&key), fault: harmless(&chain(fault)), mend: harmless(&mend) }
     }
 }
 
@@ -101,15 +101,14 @@ impl Report for Verified {
         for FoundFault { key, fault, mend } in &self.faults {
             writeln!(out, "{BAD}wrong{BAD:#} {key}: {fault}\n      mend it with: {mend}")?;
         }
-        let Self { repositories, packages, faults } = self;
-        match faults.len() {
-            0 => {
-                writeln!(out, "{GOOD}right{GOOD:#}: {packages} packages in {repositories} indexes")
+        let packages = counted(self.packages, "package", "packages");
+        let indexes = counted(self.repositories, "index", "indexes");
+        match self.faults.len() {
+            0 => writeln!(out, "{GOOD}right{GOOD:#}: {packages} in {indexes}"),
+            count => {
+                let faults = counted(count, "fault", "faults");
+                writeln!(out, "{BAD}{faults}{BAD:#} among {packages} in {indexes}")
             }
-            count => writeln!(
-                out,
-                "{BAD}{count} faults{BAD:#} among {packages} packages in {repositories} indexes"
-            ),
         }
     }
 }
