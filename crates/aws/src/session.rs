@@ -51,7 +51,7 @@ impl Session {
         Executions::new(aws_sdk_sfn::Client::new(&self.config))
     }
 
-    /// Returns the stacks of CloudFormation.
+    /// Returns the stacks of `CloudFormation`.
     pub fn stacks(&self) -> Stacks {
         Stacks::new(aws_sdk_cloudformation::Client::new(&self.config))
     }

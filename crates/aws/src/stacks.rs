@@ -7,7 +7,7 @@ use aws_sdk_cloudformation::{Client, error::ProvideErrorMetadata as _};
 
 use crate::error::store_error;
 
-/// The stacks of CloudFormation.
+/// The stacks of `CloudFormation`.
 #[derive(Clone, Debug)]
 pub struct Stacks {
     client: Client,

@@ -232,8 +232,12 @@ impl Error {
             Self::Store(error) | Self::Upload { source: UploadError::Store(error), .. } => {
                 return store_hint(error);
             }
-            Self::Step(_) | Self::Runtime(_) | Self::Upload { .. } => return None,
-            Self::File { .. } | Self::Output { .. } | Self::NewKey(_) => return None,
+            Self::Step(_)
+            | Self::Runtime(_)
+            | Self::Upload { .. }
+            | Self::File { .. }
+            | Self::Output { .. }
+            | Self::NewKey(_) => return None,
         })
     }
 }

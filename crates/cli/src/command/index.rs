@@ -146,7 +146,7 @@ fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntr
         match judged {
             Ok(entry) => entries.push(entry),
             Err(refusal) => {
-                refused.push(Refused { file, reason: chain(&refusal), remedy: refusal.remedy() })
+                refused.push(Refused { file, reason: chain(&refusal), remedy: refusal.remedy() });
             }
         }
     }

@@ -111,7 +111,7 @@ impl Inspect {
         let metadata = fs::metadata(source.path()).map_err(Error::file("look at", &self.file))?;
         let (signatures, entry, broken_rules) = match package_file::read(source.path())? {
             Err(error) => (Vec::new(), None, vec![(&Refusal::from(error)).into()]),
-            Ok(package) => self.judge(package, &source.stem(), &keys),
+            Ok(package) => self.judge(&package, &source.stem(), &keys),
         };
         let answer = if broken_rules.is_empty() { Answer::Yes } else { Answer::No };
         let size = metadata.len();
@@ -122,7 +122,7 @@ impl Inspect {
 
     fn judge(
         &self,
-        package: Package,
+        package: &Package,
         stem: &str,
         keys: &Keys,
     ) -> (Vec<SignatureSeen>, Option<IndexEntry>, Vec<BrokenRule>) {
@@ -138,7 +138,7 @@ impl Inspect {
         }
         let own = &package.info.metadata.architecture;
         let directory = self.arch.as_ref().unwrap_or(own).clone();
-        let entry = judge_each_rule(&package, &directory, stem, &mut broken);
+        let entry = judge_each_rule(package, &directory, stem, &mut broken);
         (signatures, entry, broken)
     }
 }

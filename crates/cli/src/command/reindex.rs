@@ -78,9 +78,10 @@ impl Reindex {
         });
         let executions = context.executions();
         let execution = start(&context, &executions, &input.to_string()).await?;
-        let report = match self.sign {
-            true => None,
-            false => read_report(&context.bucket()?, runs::id(&execution.arn)).await?,
+        let report = if self.sign {
+            None
+        } else {
+            read_report(&context.bucket()?, runs::id(&execution.arn)).await?
         };
         let answer = match execution.status {
             Status::Succeeded => Answer::Yes,
@@ -127,6 +128,7 @@ impl Report for Ended {
             }
             for (heading, keys) in [
                 ("removed", &report.removed),
+                ("changed meanwhile", &report.changed),
                 ("failed", &report.failed),
                 ("not published", &report.unpublished),
             ] {

@@ -133,7 +133,7 @@ impl Report for Replayed {
             match end {
                 End::Published => writeln!(out, "{GOOD}succeeded{GOOD:#} {id} ({how}) {key}")?,
                 End::Refused { cause } => {
-                    writeln!(out, "{BAD}refused{BAD:#} {id} ({how}) {cause}")?
+                    writeln!(out, "{BAD}refused{BAD:#} {id} ({how}) {cause}")?;
                 }
                 End::Failed { error, cause, .. } => {
                     writeln!(out, "{BAD}failed{BAD:#} {id} ({how}) {key}: {error}: {cause}")?;

@@ -71,7 +71,7 @@ impl Verify {
             let faults = found.faults.into_iter();
             verified
                 .faults
-                .extend(faults.map(|(key, fault)| FoundFault::new(&prefix, key, &fault)));
+                .extend(faults.map(|(key, fault)| FoundFault::new(&prefix, &key, &fault)));
         }
         output.print(&verified)?;
         Ok(if verified.faults.is_empty() { Answer::Yes } else { Answer::No })
@@ -79,7 +79,7 @@ impl Verify {
 }
 
 impl FoundFault {
-    fn new(prefix: &RepositoryPrefix, key: String, fault: &Fault) -> Self {
+    fn new(prefix: &RepositoryPrefix, key: &str, fault: &Fault) -> Self {
         let below = prefix.to_string();
         let below = below.trim_end_matches('/');
         let mend = match fault.mend() {
@@ -92,7 +92,7 @@ impl FoundFault {
             }
             _ => format!("alpinist reindex {below}"),
         };
-        Self { key: harmless(&key), fault: harmless(&chain(fault)), mend: harmless(&mend) }
+        Self { key: harmless(key), fault: harmless(&chain(fault)), mend: harmless(&mend) }
     }
 }
 
