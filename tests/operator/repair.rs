@@ -68,19 +68,15 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     assert_eq!((found[0].0, found[0].2), ("APKINDEX.tar.gz", sign));
     assert!(found[0].1.starts_with("a client refuses the index: "), "{found:?}");
     assert_eq!(found[1], ("gone-1-r0.index", "it is a fragment without a package", stale));
-    for command in [sign, stale] {
-        let said = mend(command);
-        assert_eq!(said.status, Some(0), "{said}");
-    }
+    assert_eq!(mend(sign).status, Some(0));
     let verified = desk.json(1, "verify");
-    let everything = "alpinist reindex 3.22/main/x86_64";
     let copy = "it has no copy for clients that ask for its name with a `+`";
-    assert_eq!(faults(&verified), [("plus++-1.0-r0.apk", copy, everything)]);
-    let said = mend(everything);
-    assert_eq!(said.status, Some(0), "{said}");
+    assert!(faults(&verified).contains(&("plus++-1.0-r0.apk", copy, stale)), "{verified}");
+    assert_eq!(mend(stale).status, Some(0));
     assert_eq!(desk.done("verify --deep"), "right: 2 packages in 1 index\n");
 
     // What only the content tells.
+    let everything = "alpinist reindex 3.22/main/x86_64";
     let fragment = format!("{PREFIX}/hello-1.0-r0.index");
     stack.put(&fragment, b"garbage".to_vec()).await.unwrap();
     assert_eq!(desk.run("verify").status, Some(0));

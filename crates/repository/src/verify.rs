@@ -134,10 +134,9 @@ impl Fault {
             | Self::Size { .. }
             | Self::Unlisted
             | Self::NoFragment
-            | Self::Orphan => Mend::ReindexStale,
-            Self::Entry | Self::Fragment | Self::ListedThough { .. } | Self::NoCopy => {
-                Mend::Reindex
-            }
+            | Self::Orphan
+            | Self::NoCopy => Mend::ReindexStale,
+            Self::Entry | Self::Fragment | Self::ListedThough { .. } => Mend::Reindex,
             Self::Index(_) | Self::Signature { .. } | Self::Signers { .. } => Mend::Sign,
             Self::Refused { .. } => Mend::Replace,
         }
