@@ -2,7 +2,7 @@
 //! keys that can't sign.
 
 use std::{
-    io::{self, Read as _},
+    io::{Read as _, Write as _},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use alpinist_repository::{
     snapshot::{Generation, Header, Snapshot},
     step,
 };
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use rand_core::OsRng;
 use rstest::rstest;
 
@@ -240,8 +240,14 @@ async fn an_index_that_has_become_too_large_ends_the_execution() {
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     let mut aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let mut snapshot = String::new();
+    GzDecoder::new(&*store.content(SNAPSHOT).unwrap()).read_to_string(&mut snapshot).unwrap();
+    let (header, record) = snapshot.trim_end().split_once('\n').unwrap();
     let mut large = GzEncoder::new(Vec::new(), Compression::fast());
-    io::copy(&mut io::repeat(b' ').take(257 * 1024 * 1024), &mut large).unwrap();
+    writeln!(large, "{header}").unwrap();
+    for _ in 0..257 * 17 {
+        writeln!(large, "{record:65535}").unwrap();
+    }
     store.upload(SNAPSHOT, large.finish().unwrap());
     let snapshot = store.head(SNAPSHOT).await.unwrap().unwrap().etag;
     aggregated.staged = aggregated.staged.map(|staged| Staged { snapshot, ..staged });
