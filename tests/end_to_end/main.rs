@@ -15,3 +15,4 @@ mod replay;
 mod repository;
 mod roles;
 mod signatures;
+mod telemetry;

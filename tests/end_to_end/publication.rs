@@ -1,6 +1,6 @@
 //! Uploading, replacing and deleting: the index follows.
 
-use alpinist_tests::PackageSpec;
+use alpinist_tests::{PackageSpec, http};
 use serde_json::json;
 
 use crate::repository::{Repository, assert_succeeded};
@@ -73,6 +73,29 @@ async fn an_index_is_never_of_the_same_second_as_the_one_before() {
         times.push(repository.stack.last_modified(&repository.index_key()).await.unwrap());
     }
     assert!(times.is_sorted_by(|before, after| before < after), "{times:?}, {waits} waits");
+}
+
+#[tokio::test]
+async fn what_is_published_has_a_type_and_caches_are_to_ask_whether_it_is_the_same() {
+    let repository = Repository::open("caches").await;
+    let package = repository.build(&PackageSpec::new("hello++", "1.0"));
+    repository.publish(&package).await;
+    let stack = &repository.stack;
+    let key = package.key(&repository.prefix());
+    let published = [
+        (repository.index_key(), "application/gzip"),
+        (stack.key_name().await.unwrap(), "application/x-pem-file"),
+        (key.replace(".apk", ".index"), "text/plain; charset=utf-8"),
+        (key.replace('+', "%20"), "application/vnd.alpine.apk"),
+    ];
+    for (key, content_type) in published {
+        let key = key.replace('+', "%2B");
+        let url = format!("{}/{}/{key}", stack.endpoint(), stack.bucket());
+        let answer = http::get(&url).unwrap();
+        let header = |name| (answer.status, answer.header(name));
+        assert_eq!(header("content-type"), (200, Some(content_type)), "{key}");
+        assert_eq!(header("cache-control"), (200, Some("no-cache")), "{key}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Packages: pushed, listed, deleted.
 
-use alpinist_tests::{KeyPair, LocalStack, PackageSpec};
+use alpinist_tests::{KeyPair, LocalStack, PackageSpec, http};
 use serde_json::json;
 
 use crate::desk::Desk;
@@ -30,6 +30,12 @@ async fn pushed_packages_are_followed_until_the_real_apk_can_install_them() {
                     published push/main/x86_64/large-1.0-r0.apk\n";
     assert_eq!(said, expected);
 
+    for name in ["hello", "large"] {
+        let key = format!("push/main/x86_64/{name}-1.0-r0.apk");
+        let object = http::get(&format!("{}/{}/{key}", stack.endpoint(), stack.bucket())).unwrap();
+        assert_eq!(object.header("content-type"), Some("application/vnd.alpine.apk"), "{name}");
+        assert_eq!(object.header("cache-control"), Some("no-cache"), "{name}");
+    }
     let client = stack.client("push/main", "x86_64").await.unwrap();
     assert!(client.update().unwrap().status.success());
     let add = client.add(&["hello"]).unwrap();

@@ -14,8 +14,18 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Answer {
     /// The status code, such as 200.
     pub status: u16,
+    /// The headers, as they were sent.
+    pub headers: String,
     /// The body, such as an object's content.
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Returns the value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.lines().filter_map(|line| line.split_once(": "));
+        Some(headers.find(|(found, _)| found.eq_ignore_ascii_case(name))?.1)
+    }
 }
 
 /// Gets `url`, which begins with `http://` and a host with a port, without credentials.
@@ -43,6 +53,7 @@ fn answer(bytes: &[u8]) -> Option<Answer> {
     const END_OF_HEADERS: &[u8] = b"\r\n\r\n";
     let end = bytes.windows(END_OF_HEADERS.len()).position(|window| window == END_OF_HEADERS)?;
     let (headers, body) = bytes.split_at_checked(end + END_OF_HEADERS.len())?;
-    let status = str::from_utf8(headers).ok()?.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { status, body: body.to_vec() })
+    let headers = str::from_utf8(headers).ok()?.to_owned();
+    let status = headers.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, headers, body: body.to_vec() })
 }

@@ -2,9 +2,10 @@
 
 import contextvars
 import json
+import sys
 import threading
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, lambda_runtime
 from ministack.services import lambda_svc, s3
 from ministack.services import stepfunctions as sf
 
@@ -16,6 +17,7 @@ def mend():
     evaluate_jsonata_in_distributed_maps()
     offer_redrive()
     queue_for_functions()
+    log_as_asked()
 
 
 def judge_parameters_by_the_first():
@@ -43,6 +45,40 @@ def queue_for_functions():
             return run(function, event, request_id)
 
     lambda_svc._execute_function_provided_warm = queued
+
+
+def log_as_asked():
+    """Lambda tells a function how to log; the emulator does not. What it logs goes to the emulator's log, too."""
+    environment = lambda_svc._provided_worker_env
+
+    def with_logging(config, code_dir, port):
+        asked = config.get("LoggingConfig") or {}
+        logging = {
+            "AWS_LAMBDA_LOG_FORMAT": asked.get("LogFormat", "Text"),
+            "AWS_LAMBDA_LOG_LEVEL": asked.get("ApplicationLogLevel", "INFO"),
+        }
+        return environment(config, code_dir, port) | logging
+
+    lambda_svc._provided_worker_env = with_logging
+
+    pump = lambda_runtime.ProvidedWorker._pump_output
+
+    def pump_and_copy(worker, stream, log_queue):
+        return pump(worker, Copied(stream), log_queue)
+
+    lambda_runtime.ProvidedWorker._pump_output = pump_and_copy
+
+
+class Copied:
+    """A stream whose lines go to standard error, too, each at once."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def readline(self):
+        line = self.stream.readline()
+        sys.stderr.buffer.raw.write(line)
+        return line
 
 
 class Selector(dict):

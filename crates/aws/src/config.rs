@@ -33,6 +33,15 @@ pub struct InvalidVariable {
     pub name: &'static str,
 }
 
+/// Tells from `STACK_NAME` which stack the function belongs to.
+///
+/// # Errors
+///
+/// [`InvalidVariable`]
+pub fn stack() -> Result<String, InvalidVariable> {
+    variable("STACK_NAME")
+}
+
 /// Tells from `PLUS_COPIES` whether copies of packages whose names have a `+` are kept.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Executions of state machines.
 
+use std::cmp::Reverse;
+
 use alpinist_repository::port::StoreError;
 use aws_sdk_sfn::{
     Client,
@@ -112,11 +114,16 @@ pub struct Visit {
 }
 
 impl Executions {
-    pub(crate) fn new(client: Client) -> Self {
+    /// Makes a view of what a client sees.
+    pub fn new(client: Client) -> Self {
         Self { client }
     }
 
     /// Returns the executions of a state machine that began at `since` or later, the latest first.
+    ///
+    /// Step Functions lists "the most recent execution first", and does not say by which time: an execution that
+    /// began long ago and ended just now may come before one that began in between. So the listing is read up
+    /// to one that had ended before `since`; whatever comes after it began before, too.
     ///
     /// # Errors
     ///
@@ -132,15 +139,17 @@ impl Executions {
         while let Some(item) = items.next().await {
             let item = item.map_err(|error| store_error(state_machine, &error))?;
             let item = Listed::from(item);
-            if item.began < since {
+            if item.ended.unwrap_or(item.began) < since {
                 break;
             }
             listed.push(item);
         }
+        listed.retain(|item| item.began >= since);
+        listed.sort_by_key(|item| Reverse(item.began));
         Ok(listed)
     }
 
-    /// Returns the execution of a state machine that began last.
+    /// Returns the most recent execution of a state machine: the one that began last, or that ended last.
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@
 //! | [`s3`] | [`s3::S3Store`], the bucket |
 //! | [`keys`] | [`keys::AwsKeyStore`], the signing keys in SSM and KMS |
 //! | [`lambda`] | [`lambda::run`]: requests in, responses and diagnostics out |
+//! | [`telemetry`] | the log of a function, and its metrics |
 //! | [`config`] | what the environment says |
 //!
 //! For the operator's command:
@@ -20,6 +21,8 @@
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::telemetry::CountRequests;
+
 pub mod config;
 pub mod executions;
 pub mod keys;
@@ -28,14 +31,18 @@ pub mod parameters;
 pub mod s3;
 pub mod session;
 pub mod stacks;
+pub mod telemetry;
 pub mod upload;
 
 mod error;
 mod s3_body;
 
-/// Returns a client of S3 for the credentials and the region of the environment.
+/// Returns a client of S3 for the credentials and the region of the environment. Its requests are
+/// [counted](telemetry).
 pub async fn s3_client() -> aws_sdk_s3::Client {
-    aws_sdk_s3::Client::new(&aws_config::load_from_env().await)
+    let config = aws_config::load_from_env().await;
+    let config = aws_sdk_s3::config::Builder::from(&config).interceptor(CountRequests);
+    aws_sdk_s3::Client::from_conf(config.build())
 }
 
 /// Returns the signing keys that the environment names. From then on, the process leaves no core dump,

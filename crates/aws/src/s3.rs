@@ -34,6 +34,13 @@ use crate::{
 const KEY_IN_HEADER: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// What caches are told of each object that is written: keep it, but ask each time whether it is still the
+/// same. An index and a package that was replaced must be of one another.
+pub(crate) const CACHE_CONTROL: &str = "no-cache";
+
+/// The media type of packages.
+pub(crate) const PACKAGE: &str = "application/vnd.alpine.apk";
+
 /// How many parts of a listing are requested at once.
 const PARALLEL_LISTINGS: usize = 32;
 
@@ -110,6 +117,7 @@ impl ObjectStore for S3Store {
             .bucket(&self.bucket)
             .key(key)
             .content_type(object.content_type)
+            .cache_control(CACHE_CONTROL)
             .set_metadata(Some(object.attributes.into_iter().collect()))
             .body(object.bytes.into());
         request = match precondition {
@@ -149,6 +157,8 @@ impl ObjectStore for S3Store {
             .bucket(&self.bucket)
             .key(target)
             .metadata_directive(MetadataDirective::Replace)
+            .content_type(PACKAGE)
+            .cache_control(CACHE_CONTROL)
             .set_metadata(Some(attributes.into_iter().collect()))
             // Copying tags takes permissions that nothing else needs.
             .tagging_directive(TaggingDirective::Replace);

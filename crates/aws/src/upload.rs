@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     error::store_error,
-    s3::{S3Store, etag},
+    s3::{CACHE_CONTROL, PACKAGE, S3Store, etag},
 };
 
 /// The bytes of a part of an upload: one of 5 GiB, the most that a package may have, has 640 of them, and S3
@@ -41,9 +41,6 @@ pub enum UploadError {
     Store(#[from] StoreError),
 }
 
-/// The media type of packages.
-const CONTENT_TYPE: &str = "application/vnd.alpine.apk";
-
 impl S3Store {
     /// Uploads the `size` bytes of a file: at once, or in parts if it is large. S3 checks the CRC-32 of
     /// what arrives. Calls `sent` with the number of bytes after each piece.
@@ -64,7 +61,8 @@ impl S3Store {
                 .put_object()
                 .bucket(&self.bucket)
                 .key(key)
-                .content_type(CONTENT_TYPE)
+                .content_type(PACKAGE)
+                .cache_control(CACHE_CONTROL)
                 .checksum_algorithm(ChecksumAlgorithm::Crc32)
                 .body(fs::read(file).await?.into())
                 .send()
@@ -91,7 +89,8 @@ impl S3Store {
             .create_multipart_upload()
             .bucket(&self.bucket)
             .key(key)
-            .content_type(CONTENT_TYPE)
+            .content_type(PACKAGE)
+            .cache_control(CACHE_CONTROL)
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .send()
             .await

@@ -79,7 +79,7 @@ impl End {
 pub(crate) struct Watch<'a> {
     executions: &'a Executions,
     state_machine: &'a str,
-    /// When the last one before began, and which ones there were then.
+    /// When one of the last before began, and which ones there were since then.
     since: Milliseconds,
     before: HashSet<String>,
     /// The changes that executions are about, by ARN. It is asked for once.

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use tracing::info;
+use tracing::debug;
 
 use crate::{
     location::RepositoryPrefix,
@@ -60,7 +60,7 @@ impl Claim {
         let text = format!("{holder} after {}", other.etag);
         match put(store, &key, text, Precondition::Unchanged(other.etag)).await {
             Ok(etag) => {
-                info!(key, "claim taken over");
+                debug!(key, "claim taken over");
                 Ok(Some(Self { key, etag, is_first: false }))
             }
             Err(StoreError::Conflict { .. }) => Ok(None),

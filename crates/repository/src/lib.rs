@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`step`] | the four steps, one after the other: extract, write, aggregate, publish |
 //! | [`message`] | what travels between them through the state machine |
+//! | [`outcome`] | what they tell the log and the metrics |
 //! | [`failure`] | what they tell the state machine when they can't go on |
 //! | [`bug`] | panics, which are failures or refusals like any |
 //! | [`refusal`] | why a package may not be listed, and what to do about it |
@@ -44,6 +45,7 @@ pub mod location;
 #[cfg(feature = "testing")]
 pub mod memory;
 pub mod message;
+pub mod outcome;
 pub mod plus_copy;
 pub mod policy;
 pub mod port;

@@ -4,6 +4,7 @@
 //! The response of a step is the request of the next one; no state reshapes it.
 
 use alpinist_apk::entry::IndexEntry;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -26,6 +27,9 @@ pub struct Target {
     /// The key of the package, or of an index that is to be made again; of 1 to 1024 bytes, like every
     /// key in S3.
     pub key: String,
+    /// When the package was uploaded, replaced or deleted, if the input is an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
     /// The reindex that this is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reindex: Option<Reindex>,
@@ -54,10 +58,14 @@ struct InvalidTarget;
 enum Input {
     Event {
         detail: Detail,
+        #[serde(default)]
+        time: Option<Timestamp>,
     },
     Direct {
         bucket: String,
         key: String,
+        #[serde(default)]
+        time: Option<Timestamp>,
         #[serde(default)]
         reindex: Option<Reindex>,
     },
@@ -83,14 +91,17 @@ impl TryFrom<Input> for Target {
     type Error = InvalidTarget;
 
     fn try_from(input: Input) -> Result<Self, InvalidTarget> {
-        let (bucket, key, reindex) = match input {
-            Input::Event { detail } => (detail.bucket.name, detail.object.key, None),
-            Input::Direct { bucket, key, reindex } => (bucket, key, reindex),
+        let target = match input {
+            Input::Event { detail: Detail { bucket, object }, time } => {
+                Self { bucket: bucket.name, key: object.key, time, reindex: None }
+            }
+            Input::Direct { bucket, key, time, reindex } => Self { bucket, key, time, reindex },
         };
+        let Self { bucket, key, .. } = &target;
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
         let bucket_can_exist = (3..=63).contains(&bucket.len()) && bucket.chars().all(is_name);
         if bucket_can_exist && (1..=1024).contains(&key.len()) {
-            return Ok(Self { bucket, key, reindex });
+            return Ok(target);
         }
         Err(InvalidTarget)
     }
@@ -117,6 +128,9 @@ pub struct RefusalReport {
     pub error: String,
     /// The whole message, and what to do.
     pub cause: String,
+    /// The [name](Refusal::rule) of the rule that the package breaks.
+    #[serde(default)]
+    pub rule: String,
 }
 
 impl RefusalReport {
@@ -124,7 +138,7 @@ impl RefusalReport {
     pub fn new(key: &str, package: ETag, refusal: &Refusal) -> Self {
         let error = FailureKind::PackageRefused.name().to_owned();
         let cause = format!("{key} was refused: {}. {}", chain(refusal), refusal.remedy());
-        Self { package, error, cause }
+        Self { package, error, cause, rule: refusal.rule().to_owned() }
     }
 }
 
@@ -256,11 +270,12 @@ mod tests {
 
     #[test]
     fn a_target_is_read_from_an_event_and_from_a_hand_written_input() {
-        let event = r#"{"version":"0","source":"aws.s3","detail":{"bucket":{"name":"packages"},
+        let event = r#"{"version":"0","source":"aws.s3","time":"2026-11-25T23:37:11Z","detail":{"bucket":{"name":"packages"},
             "object":{"key":"3.22/main/x86_64/g++-1.0~rc1-r0.apk","etag":"x"},"reason":"PutObject"}}"#;
         let by_hand =
             r#"{"bucket":"packages","key":"3.22/main/x86_64/g++-1.0~rc1-r0.apk","more":1}"#;
-        let target: Target = serde_json::from_str(event).unwrap();
+        let mut target: Target = serde_json::from_str(event).unwrap();
+        assert_eq!(target.time.take(), "2026-11-25T23:37:11Z".parse().ok());
         assert_eq!(target.key, "3.22/main/x86_64/g++-1.0~rc1-r0.apk");
         assert_eq!(serde_json::from_str::<Target>(by_hand).unwrap(), target);
         assert!(serde_json::from_str::<Target>(r#"{"bucket":"packages"}"#).is_err());
@@ -272,9 +287,10 @@ mod tests {
 
     #[test]
     fn what_was_extracted_is_a_request_to_write_and_to_extract_again() {
-        let target = Target { bucket: "packages".into(), key: "k".into(), reindex: None };
-        let (error, cause) = ("Alpinist.PackageRefused".to_owned(), "why".to_owned());
-        let refusal = RefusalReport { package: ETag("p".to_owned()), error, cause };
+        let time = "2026-11-25T23:37:11Z".parse().ok();
+        let target = Target { bucket: "packages".into(), key: "k".into(), time, reindex: None };
+        let refusal = Refusal::Size { size: 2, max: 1 };
+        let refusal = RefusalReport::new("k", ETag("p".to_owned()), &refusal);
         for found in [Found::Nothing, Found::Indexed, Found::Refused(refusal)] {
             let extracted = Extracted { target: target.clone(), found };
             let json = serde_json::to_string(&extracted).unwrap();
@@ -285,7 +301,8 @@ mod tests {
 
     #[test]
     fn what_was_written_or_aggregated_is_a_request_to_aggregate() {
-        let target = Target { bucket: "packages".into(), key: "k".into(), reindex: None };
+        let target =
+            Target { bucket: "packages".into(), key: "k".into(), time: None, reindex: None };
         let written =
             Written { target, fragment: None, changed: true, refusal: None, signed_by: None };
         let json = serde_json::to_string(&written).unwrap();

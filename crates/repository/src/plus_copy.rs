@@ -4,7 +4,7 @@
 //! package can be fetched only if there is a copy under the name with spaces. It is not a package: no
 //! name has a space, and it is never listed.
 
-use tracing::info;
+use tracing::debug;
 
 use crate::{
     failure::Failure,
@@ -58,7 +58,7 @@ pub(crate) async fn write<S: ObjectStore>(
         Err(StoreError::Conflict { key }) => Err(Failure::Superseded { key }),
         outcome => {
             outcome?;
-            info!(key = copy_key, "package copied");
+            debug!(key = copy_key, "package copied");
             Ok(())
         }
     }
@@ -78,7 +78,7 @@ pub(crate) async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Resul
         return Ok(());
     }
     store.delete(&copy_key, &copy.etag).await?;
-    info!(key = copy_key, "copy removed");
+    debug!(key = copy_key, "copy removed");
     if is_of_package(store.head(&key.to_string()).await?) {
         return Err(Failure::Superseded { key: key.to_string() });
     }

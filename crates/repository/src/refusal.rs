@@ -69,6 +69,22 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Returns the name of the rule that the package breaks, for whoever counts.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "Key",
+            Self::Size { .. } => "Size",
+            Self::Package(PackageError::FormatV3) => "FormatV3",
+            Self::Package(_) => "Package",
+            Self::FileName { .. } => "FileName",
+            Self::Architecture { .. } => "Architecture",
+            Self::Signature { .. } => "Signature",
+            Self::NotSigned { .. } => "NotSigned",
+            Self::Entry(_) => "Entry",
+            Self::Bug(_) => "Bug",
+        }
+    }
+
     /// Says what to do: whole sentences.
     pub fn remedy(&self) -> String {
         match self {

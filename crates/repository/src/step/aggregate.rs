@@ -5,7 +5,7 @@ use alpinist_apk::{
     entry::IndexEntry,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::{
     claim::Claim,
@@ -52,10 +52,7 @@ pub async fn aggregate<S: ObjectStore>(
         return Ok(request.written.into());
     };
     let (generation, overtook) = match look(store, &subject, &request).await.map_err(contended)? {
-        Verdict::Covered => {
-            info!(key = %subject, "published index covers the change already");
-            return Ok(request.written.into());
-        }
+        Verdict::Covered => return Ok(request.written.into()),
         Verdict::Busy(generation) => (generation, false),
         Verdict::Work(work) => {
             let Work { claim, base } = *work;
@@ -80,7 +77,7 @@ pub async fn aggregate<S: ObjectStore>(
     let Waiting { since, times, .. } = request.waiting.unwrap_or_default();
     // While nothing is remembered there is nothing to count from.
     let since = if since == 0 { generation } else { since };
-    info!(key = %subject, since, times, overtook, "another execution is at work");
+    debug!(key = %subject, since, times, overtook, "another execution is at work");
     let waiting = Some(Waiting { since, times: times + 1, overtook });
     Ok(Aggregated { written: request.written, staged: None, waiting })
 }
@@ -209,7 +206,7 @@ impl Next {
         let object =
             NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
         let etag = store.put(&key, object, Precondition::still(self.etag)).await?;
-        info!(key, generation, packages, is_right, "snapshot written");
+        debug!(key, generation, packages, is_right, "snapshot written");
         if !is_right {
             return Ok(Made::Snapshot(Some(staged(etag, self.published))));
         }
@@ -381,7 +378,7 @@ impl<S: ObjectStore> Sources<'_, S> {
             }
         }
         let (read, packages) = (changed.len(), self.listing.packages.len());
-        info!(changed = read, packages, "fragments compared");
+        debug!(changed = read, packages, "fragments compared");
         let read: Vec<_> = stream::iter(changed)
             .map(async |(stem, package, fragment)| {
                 Ok::<_, Failure>((stem, package, self.read(package, fragment).await?))

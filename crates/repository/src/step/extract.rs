@@ -3,7 +3,7 @@ use alpinist_apk::{
     package::{Package, PackageError, PackageReader},
     value::{Architecture, Excerpt},
 };
-use tracing::{info, warn};
+use tracing::debug;
 
 use crate::{
     bug,
@@ -35,7 +35,7 @@ pub async fn extract<S: ObjectStore>(
     for _ in 0..ATTEMPTS {
         match find(store, policy, &target).await {
             Err(Failure::Store(StoreError::Conflict { .. })) => {
-                info!(key = target.key, "package was replaced while it was read");
+                debug!(key = target.key, "package was replaced while it was read");
             }
             found => return Ok(Extracted { found: found?, target }),
         }
@@ -48,21 +48,15 @@ async fn find<S: ObjectStore>(
     policy: Policy,
     target: &Target,
 ) -> Result<Found, Failure> {
-    if let Ok(Subject::Index(prefix)) = target.key.parse() {
-        info!(%prefix, "the index is to be made again");
+    if let Ok(Subject::Index(_)) = target.key.parse() {
         return Ok(Found::Nothing);
     }
     if is_indexed(store, target).await? {
-        info!(key = target.key, "package has its fragment already");
         return Ok(Found::Indexed);
     }
-    let Some(object) = store.get(&target.key).await? else {
-        info!(key = target.key, "package is gone");
-        return Ok(Found::Nothing);
-    };
+    let Some(object) = store.get(&target.key).await? else { return Ok(Found::Nothing) };
     let key = target.key.parse::<PackageKey>();
     if key == Err(PackageKeyError::Space) && plus_copy::is_copy(&object.info) {
-        info!(key = target.key, "this is a copy of a package");
         return Ok(Found::Nothing);
     }
     let package = object.info.etag.clone();
@@ -73,15 +67,8 @@ async fn find<S: ObjectStore>(
         Err(error) => Err(error.into()),
     };
     Ok(match outcome {
-        Ok((entry, signed_by)) => {
-            info!(key = target.key, %package, ?signed_by, "package accepted");
-            Found::Accepted(Box::new(Accepted { package, entry, signed_by }))
-        }
-        Err(refusal) => {
-            let report = RefusalReport::new(&target.key, package, &refusal);
-            warn!(cause = report.cause, "package refused");
-            Found::Refused(report)
-        }
+        Ok((entry, signed_by)) => Found::Accepted(Box::new(Accepted { package, entry, signed_by })),
+        Err(refusal) => Found::Refused(RefusalReport::new(&target.key, package, &refusal)),
     })
 }
 

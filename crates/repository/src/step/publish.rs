@@ -4,7 +4,7 @@ use alpinist_apk::{
     key::VerifyingKey,
 };
 use rand_core::CryptoRngCore;
-use tracing::info;
+use tracing::debug;
 
 use crate::{
     failure::Failure,
@@ -47,7 +47,6 @@ pub async fn publish<S: ObjectStore>(
     }
     let etag = replace(store, prefix, digest, signed, staged).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
-    info!(index = index.key, packages = index.packages, "index published");
     Ok(Published { written, index })
 }
 
@@ -114,7 +113,7 @@ async fn publish_key<S: ObjectStore>(store: &S, signer: &Signer) -> Result<(), F
         attributes: Attributes::new(),
     };
     store.put(&key_name, object, still).await?;
-    info!(key_name, "public key published");
+    debug!(key_name, "public key published");
     Ok(())
 }
 

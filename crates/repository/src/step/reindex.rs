@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tracing::info;
 
 use crate::{
     failure::Failure,
@@ -127,7 +126,6 @@ async fn survey<S: ObjectStore>(store: &S, prefix: String) -> Result<ReindexResp
     }
     let prefixes = survey::repositories(store, &prefix).await?;
     let indexes: Vec<_> = prefixes.iter().map(RepositoryPrefix::index_key).collect();
-    info!(indexes = indexes.len(), "bucket surveyed");
     match indexes.len() {
         found if found > MAX_INDEXES => Err(Failure::TooManyIndexes { found, max: MAX_INDEXES }),
         _ => Ok(ReindexResponse::Surveyed { indexes }),

@@ -1,5 +1,3 @@
-use tracing::info;
-
 use crate::{
     failure::Failure,
     finding, fragment,
@@ -113,9 +111,6 @@ async fn write<S: ObjectStore>(
     }
     check(store, key, accepted).await?;
     let (fragment, changed) = outcome;
-    if changed {
-        info!(key = fragment_key, "fragment written");
-    }
     let Accepted { package, entry, .. } = accepted.clone();
     Ok((WrittenFragment { package, fragment, entry }, changed))
 }
@@ -185,7 +180,6 @@ async fn remove<S: ObjectStore>(
         }
     }
     store.delete(&fragment_key, &present.etag).await?;
-    info!(key = fragment_key, "fragment removed");
     match store.head(&key.to_string()).await? {
         Some(package) if is_described(&package) => {
             Err(Failure::Superseded { key: key.to_string() })

@@ -92,7 +92,7 @@ impl KeyStore for Keys {
 }
 
 pub(crate) fn target(key: &str) -> Target {
-    Target { bucket: "bucket".to_owned(), key: key.to_owned(), reindex: None }
+    Target { bucket: "bucket".to_owned(), key: key.to_owned(), time: None, reindex: None }
 }
 
 pub(crate) fn key(stem: &str) -> String {

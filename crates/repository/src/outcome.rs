@@ -1,0 +1,184 @@
+//! What a step did, for logs and metrics.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::{
+    location::Subject,
+    message::{Aggregated, Extracted, Found, Published, PublishedIndex, Written},
+    step::ReindexResponse,
+};
+
+/// The response of a step.
+pub trait Response: Serialize {
+    /// Says what the step did.
+    fn outcome(&self) -> Outcome<'_>;
+}
+
+/// What a step did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome<'a> {
+    /// For people: a clause in the past tense, or the cause of a refusal.
+    pub text: Cow<'a, str>,
+    /// How far the change of a package has come, of which the execution took notice.
+    pub change: Change<'a>,
+}
+
+/// How far a change of a package has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change<'a> {
+    /// The published index does not have it yet, or nobody knows.
+    Pending,
+    /// The published index lists the package as it was uploaded.
+    Published,
+    /// The published index does not list the package any more.
+    Removed,
+    /// The package breaks a rule.
+    Refused {
+        /// The [name](crate::refusal::Refusal::rule) of the rule.
+        rule: &'a str,
+    },
+    /// There is none, or nothing more is to be told of it.
+    None,
+}
+
+impl<'a> Outcome<'a> {
+    fn new(text: &'static str, change: Change<'a>) -> Self {
+        Self { text: Cow::Borrowed(text), change }
+    }
+}
+
+impl Response for Extracted {
+    fn outcome(&self) -> Outcome<'_> {
+        match &self.found {
+            Found::Nothing => Outcome::new("nothing to list was found", Change::Pending),
+            Found::Indexed => Outcome::new("package had its fragment already", Change::None),
+            Found::Accepted(_) => Outcome::new("package was accepted", Change::Pending),
+            Found::Refused(report) => Outcome {
+                text: Cow::Borrowed(&report.cause),
+                change: Change::Refused { rule: &report.rule },
+            },
+        }
+    }
+}
+
+impl Response for Written {
+    fn outcome(&self) -> Outcome<'_> {
+        let text = match (&self.fragment, self.changed) {
+            (Some(_), true) => "fragment was written",
+            (Some(_), false) => "fragment was right already",
+            (None, true) => "fragment was removed",
+            (None, false) => "there was no fragment to remove",
+        };
+        Outcome::new(text, Change::Pending)
+    }
+}
+
+impl Response for Aggregated {
+    fn outcome(&self) -> Outcome<'_> {
+        match (&self.waiting, &self.staged) {
+            (Some(_), _) => Outcome::new("another execution was at work", Change::Pending),
+            (None, Some(_)) => Outcome::new("index was staged", Change::Pending),
+            (None, None) => Outcome::new("published index was right", end(&self.written)),
+        }
+    }
+}
+
+impl Response for Published {
+    fn outcome(&self) -> Outcome<'_> {
+        let PublishedIndex { key, packages, .. } = &self.index;
+        let noun = if *packages == 1 { "package" } else { "packages" };
+        let text = format!("{key} was published, and lists {packages} {noun}");
+        Outcome { text: text.into(), change: end(&self.written) }
+    }
+}
+
+impl Response for ReindexResponse {
+    fn outcome(&self) -> Outcome<'_> {
+        let text = match self {
+            Self::Surveyed { .. } => "bucket was surveyed",
+            Self::Reported(_) => "reindex was reported",
+        };
+        Outcome::new(text, Change::None)
+    }
+}
+
+/// What has become of a change, now that the published index is right.
+fn end(written: &Written) -> Change<'_> {
+    let is_package = matches!(written.target.key.parse(), Ok(Subject::Package(_)));
+    match (&written.fragment, &written.refusal) {
+        (Some(_), None) => Change::Published,
+        (None, None) if is_package && written.changed => Change::Removed,
+        _ => Change::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alpinist_apk::entry::IndexEntry;
+
+    use super::*;
+    use crate::{
+        message::{RefusalReport, Staged, Target, Waiting, WrittenFragment},
+        port::ETag,
+        refusal::Refusal,
+    };
+
+    fn written(key: &str, is_there: bool, changed: bool) -> Written {
+        let entry =
+            "C:Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=\nP:a\nV:1\nA:x86_64\nS:1\nI:1\nT:a\nU:u\nL:l\n\n";
+        let entry: IndexEntry = entry.parse().unwrap();
+        let etag = || ETag("e".into());
+        let fragment =
+            is_there.then(|| WrittenFragment { package: etag(), fragment: etag(), entry });
+        let target =
+            Target { bucket: "packages".into(), key: key.into(), time: None, reindex: None };
+        Written { target, fragment, changed, refusal: None, signed_by: None }
+    }
+
+    const PACKAGE: &str = "3.22/main/x86_64/a-1.apk";
+
+    #[test]
+    fn a_change_is_pending_until_the_published_index_has_it() {
+        let change = |written: Written, staged: bool, waits: bool| {
+            let staged = staged.then(|| Staged {
+                snapshot: ETag("s".into()),
+                replaces: None,
+                is_too_soon: false,
+            });
+            let waiting = waits.then(Waiting::default);
+            let aggregated = Aggregated { written, staged, waiting };
+            let change = aggregated.outcome().change;
+            match change {
+                Change::Refused { .. } => unreachable!("{change:?}"),
+                Change::Pending => "pending",
+                Change::Published => "published",
+                Change::Removed => "removed",
+                Change::None => "none",
+            }
+        };
+        assert_eq!(change(written(PACKAGE, true, true), true, false), "pending");
+        assert_eq!(change(written(PACKAGE, true, true), false, true), "pending");
+        assert_eq!(change(written(PACKAGE, true, false), false, false), "published");
+        assert_eq!(change(written(PACKAGE, false, true), false, false), "removed");
+        assert_eq!(change(written(PACKAGE, false, false), false, false), "none");
+        let index = "3.22/main/x86_64/APKINDEX.tar.gz";
+        assert_eq!(change(written(index, false, false), false, false), "none");
+        let refusal = Refusal::Size { size: 2, max: 1 };
+        let refusal = RefusalReport::new(PACKAGE, ETag("e".into()), &refusal);
+        let refused = Written { refusal: Some(refusal), ..written(PACKAGE, false, true) };
+        assert_eq!(change(refused, false, false), "none");
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_rule_and_its_cause() {
+        let refusal = Refusal::Size { size: 2, max: 1 };
+        let report = RefusalReport::new(PACKAGE, ETag("e".into()), &refusal);
+        let cause = report.cause.clone();
+        let target = written(PACKAGE, false, false).target;
+        let extracted = Extracted { target, found: Found::Refused(report) };
+        let change = Change::Refused { rule: "Size" };
+        assert_eq!(extracted.outcome(), Outcome { text: cause.into(), change });
+    }
+}

@@ -1,0 +1,184 @@
+//! What the functions tell `CloudWatch`.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Tools, command};
+use serde_json::{Value, json};
+
+use crate::repository::assert_succeeded;
+
+/// What all functions have written, line by line.
+fn log(local_stack: &LocalStack) -> Vec<Value> {
+    let log = std::fs::read_to_string(local_stack.emulator().log()).unwrap();
+    log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The level and the message of each line about an object, sorted.
+fn told(log: &[Value], subject: &str) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let lines = log.iter().filter(|line| line["fields"]["subject"] == subject);
+    let mut told: Vec<_> =
+        lines.map(|line| (text(&line["level"]), text(&line["fields"]["message"]))).collect();
+    told.sort();
+    told
+}
+
+/// The sum of each counter and the number of values of each other metric, with what stands in the dimension `Rule`.
+fn metrics(log: &[Value]) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for line in log.iter().filter(|line| !line["_aws"].is_null()) {
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], "Alpinist");
+        assert_eq!(
+            (&directive["Dimensions"][0][0], &line["Stack"]),
+            (&json!("Stack"), &json!("telemetry"))
+        );
+        for metric in directive["Metrics"].as_array().unwrap() {
+            let name = metric["Name"].as_str().unwrap();
+            let value = match &line[name] {
+                Value::Array(values) => u64::try_from(values.len()).unwrap(),
+                value => value.as_u64().unwrap(),
+            };
+            let rule = line["Rule"].as_str().map(|rule| format!(" {rule}"));
+            *sums.entry(name.to_owned() + &rule.unwrap_or_default()).or_default() += value;
+        }
+    }
+    sums
+}
+
+/// What the AWS CLI answers.
+fn aws(local_stack: &LocalStack, arguments: &[&str]) -> Value {
+    let mut aws = local_stack.emulator().aws();
+    // For SQS it does not heed the environment.
+    let general = ["--output", "json", "--endpoint-url", local_stack.emulator().endpoint()];
+    let output = command::output(aws.args(arguments).args(general));
+    let output = output.unwrap_or_else(|error| panic!("{}", error.chain()));
+    serde_json::from_slice(&output).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_failure_is_told_to_the_topic_with_the_package_the_rule_the_remedy_and_a_link() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_as("told", &[]).unwrap();
+    let anyone = json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
+    let policy = json!({"Version": "2012-10-17", "Statement": [anyone]}).to_string();
+    let policy = json!({"Policy": policy}).to_string();
+    let queue = ["sqs", "create-queue", "--queue-name", "heard", "--attributes", &policy];
+    let queue = aws(&local_stack, &queue);
+    let queue = queue["QueueUrl"].as_str().unwrap();
+    let attributes = ["--attribute-names", "QueueArn"];
+    let attributes = [&["sqs", "get-queue-attributes", "--queue-url", queue], &attributes[..]];
+    let attributes = aws(&local_stack, &attributes.concat());
+    let arn = attributes["Attributes"]["QueueArn"].as_str().unwrap();
+    let topic = stack.outputs()["FailureTopicArn"].as_str();
+    let subscription = ["sns", "subscribe", "--topic-arn", topic, "--protocol", "sqs"];
+    let raw = ["--notification-endpoint", arn, "--attributes", "RawMessageDelivery=true"];
+    aws(&local_stack, &[&subscription[..], &raw].concat());
+
+    let key = "3.22/main/x86_64/bad-1.0-r0.apk";
+    let refused = stack.upload(key, b"no package".to_vec()).await.unwrap();
+    let receive = ["sqs", "receive-message", "--wait-time-seconds", "20", "--queue-url", queue];
+    let message = aws(&local_stack, &receive);
+    let message = message["Messages"][0]["Body"].as_str().unwrap();
+    let expected = [
+        "An execution of Alpinist (stack told) ended as FAILED.".to_owned(),
+        "Error: Alpinist.PackageRefused".to_owned(),
+        format!(
+            "Cause: {key} was refused: the file does not begin as a gzip stream, as a package does. \
+             Upload an .apk that was built by abuild, melange or nfpm."
+        ),
+        format!("#/v2/executions/details/{}", refused.arn),
+        "upload a better package".to_owned(),
+    ];
+    for text in expected {
+        assert!(message.contains(&text), "{text} is not in {message}");
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_and_the_alarms_show_metrics_that_there_are() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    local_stack.deploy_as("shown", &[]).unwrap();
+    let name = "shown-eu-central-1";
+    let dashboard = aws(&local_stack, &["cloudwatch", "get-dashboard", "--dashboard-name", name]);
+    let body: Value = serde_json::from_str(dashboard["DashboardBody"].as_str().unwrap()).unwrap();
+    let widgets = body["widgets"].as_array().unwrap().iter();
+    let mut shown = Vec::new();
+    for metrics in widgets.filter_map(|widget| widget["properties"]["metrics"].as_array()) {
+        let mut namespace = "";
+        for metric in metrics {
+            if let Some(expression) = metric[0]["expression"].as_str() {
+                assert!(expression.contains(r#"MetricName="PackagesRefused" Stack="shown""#));
+            }
+            let is_said = metric[0].as_str().filter(|first| ![".", "..."].contains(first));
+            namespace = is_said.unwrap_or(namespace);
+            shown.extend(metric[1].as_str().filter(|_| namespace == "Alpinist"));
+        }
+    }
+    shown.sort_unstable();
+    let expected =
+        ["Conflicts", "PackagesPublished", "PackagesRemoved", "PublishLatency", "Requests"];
+    assert_eq!(shown, [&expected[..], &["UnpublishedAge"]].concat());
+
+    let alarms = aws(&local_stack, &["cloudwatch", "describe-alarms"]);
+    let alarms = alarms["MetricAlarms"].as_array().unwrap().iter();
+    let ours = alarms.filter(|alarm| alarm["Namespace"] == "Alpinist");
+    let ours: Vec<_> = ours.map(|alarm| (&alarm["MetricName"], &alarm["Dimensions"])).collect();
+    let dimensions = json!([{"Name": "Stack", "Value": "shown"}]);
+    assert_eq!(ours, [(&json!("UnpublishedAge"), &dimensions)]);
+}
+
+#[tokio::test]
+async fn each_step_says_in_one_line_what_it_did_and_counts_it() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_as("telemetry", &[]).unwrap();
+    let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = package.key("3.22/main/x86_64");
+    assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
+    let bad = "3.22/main/x86_64/bad-1.0-r0.apk";
+    let refused = stack.upload(bad, b"no package".to_vec()).await.unwrap();
+    assert_succeeded(&stack.remove(&key).await.unwrap());
+
+    let line = |level: &str, text: &str| (level.to_owned(), text.to_owned());
+    let index = "3.22/main/x86_64/APKINDEX.tar.gz was published, and lists";
+    let of_key = [
+        line("INFO", &format!("{index} 0 packages")),
+        line("INFO", &format!("{index} 1 package")),
+        line("INFO", "fragment was removed"),
+        line("INFO", "fragment was written"),
+        line("INFO", "index was staged"),
+        line("INFO", "index was staged"),
+        line("INFO", "nothing to list was found"),
+        line("INFO", "package was accepted"),
+    ];
+    let of_bad = [
+        line("INFO", "published index was right"),
+        line("INFO", "there was no fragment to remove"),
+        line("WARN", &refused.cause.unwrap()),
+    ];
+    let requests: usize = stack.requests().s3_operations_since(0).unwrap().values().sum();
+    let counted = BTreeMap::from([
+        ("PackagesPublished".to_owned(), 1),
+        ("PackagesRefused Package".to_owned(), 1),
+        ("PackagesRemoved".to_owned(), 1),
+        ("PublishLatency".to_owned(), 2),
+        ("Requests".to_owned(), u64::try_from(requests).unwrap()),
+        ("UnpublishedAge".to_owned(), 7),
+    ]);
+    // The last lines may be on their way through a pipe.
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let log = log(&local_stack);
+        let observed = (told(&log, &key), told(&log, bad), metrics(&log));
+        if observed == (of_key.to_vec(), of_bad.to_vec(), counted.clone()) {
+            break;
+        }
+        assert!(Instant::now() < patience, "{observed:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
