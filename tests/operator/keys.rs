@@ -3,7 +3,8 @@
 use std::fs;
 
 use alpinist_apk::archive::IndexArchive;
-use alpinist_tests::{EmulatorOptions, LocalStack, PackageSpec, Stack};
+use alpinist_tests::{EmulatorOptions, LocalStack, PackageSpec, Stack, command};
+use serde_json::Value;
 
 use crate::desk::Desk;
 
@@ -72,4 +73,34 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     );
     desk.done("reindex --sign");
     assert_eq!(signers(&stack).await, [new_name]);
+}
+
+#[tokio::test]
+async fn a_key_in_kms_gets_a_name_and_a_second_key_beside_it() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let create = ["kms", "create-key", "--key-usage", "SIGN_VERIFY", "--key-spec", "RSA_2048"];
+    let made = command::output(local_stack.emulator().aws().args(create)).unwrap();
+    let made: Value = serde_json::from_slice(&made).unwrap();
+    let signing_key = format!("kms:{}", made["KeyMetadata"]["Arn"].as_str().unwrap());
+    let stack = local_stack.deploy_as("in-kms", &[("SigningKey", &signing_key)]).unwrap();
+    let desk = Desk::of(&stack);
+    let (key, name) = keygen(&desk, "second@example.com");
+    let in_kms = "kms@example.com-5f3c2a1b.rsa.pub";
+
+    let said = desk.run(&format!("key put --key {key} --key-name {in_kms}"));
+    assert_eq!(said.status, Some(2), "{said}");
+    assert!(said.err.starts_with("error: the stack signs with a key in KMS:"), "{said}");
+    let said = desk.run(&format!("key rotate --key-name {name}"));
+    assert!(said.err.starts_with("error: nothing says where the private key is\n"), "{said}");
+    let said = desk.done(&format!("key rotate --key {key} --key-name {name}"));
+    assert_eq!(said, format!("signing {name}\nAll indexes are signed again.\n"));
+    let said = desk.done(&format!("key put --key-name {in_kms}"));
+    assert_eq!(said, format!("signing {in_kms}\nsigning {name}\n"));
+
+    desk.build(&PackageSpec::new("hello", "1.0"), "");
+    desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
+    assert_eq!(signers(&stack).await, [in_kms, &name]);
+    desk.done(&format!("key drop {name}"));
+    desk.done("reindex --sign");
+    assert_eq!(signers(&stack).await, [in_kms]);
 }

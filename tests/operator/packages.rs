@@ -104,6 +104,15 @@ async fn what_lies_in_the_bucket_is_inspected_like_a_file() {
     assert_eq!(here["file"].take(), json!("hello-1.0-r0.apk"));
     assert_eq!(there, here);
 
+    let url =
+        format!("{}/{}/inspected/main/x86_64/hello-1.0-r0.apk", stack.endpoint(), stack.bucket());
+    let mut there = desk.json(0, &format!("inspect {url}?download=1"));
+    assert_eq!(there["file"].take(), json!(format!("{url}?download=1")));
+    assert_eq!(there["entry"], here["entry"]);
+    let said = desk.run("inspect http://127.0.0.1:9/hello.apk");
+    assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    assert!(said.err.contains("error: http://127.0.0.1:9/hello.apk can't be read"), "{said}");
+
     let said = desk.run(&format!("inspect {object}.gone"));
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
     assert!(said.err.starts_with(&format!("error: there is no package {object}.gone\n")), "{said}");

@@ -97,6 +97,22 @@ pub(crate) enum Error {
         /// Its name, or its name and version.
         name: String,
     },
+    /// A web server does not give a package.
+    #[error("{url} can't be read")]
+    Web {
+        /// Where it was asked for.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// A package is larger than any that is listed.
+    #[error("{name} has more than {max} bytes")]
+    TooLarge {
+        /// Its name.
+        name: String,
+        /// The limit.
+        max: u64,
+    },
     /// A package is where another one is to go.
     #[error("{key} is there already")]
     PackageTaken {
@@ -117,6 +133,12 @@ pub(crate) enum Error {
         /// The parameter.
         parameter: String,
     },
+    /// A key is to be stored, and nothing says which.
+    #[error("nothing says where the private key is")]
+    NoPrivateKey,
+    /// A private key is to be stored where the one in KMS signs.
+    #[error("the stack signs with a key in KMS: no private key can be stored in its place")]
+    KeyIsInKms,
     /// Both places for keys are taken.
     #[error("there are two keys already")]
     TwoKeys,
@@ -217,6 +239,12 @@ impl Error {
                 "`alpinist key rotate` adds a second key, with which indexes are signed, too"
                     .to_owned()
             }
+            Self::NoPrivateKey => "say it with `--key FILE`".to_owned(),
+            Self::KeyIsInKms => {
+                "leave `--key` out to give that key its name; `alpinist key rotate` \
+                                 adds a second key, beside the one in KMS"
+                    .to_owned()
+            }
             Self::TwoKeys => {
                 "drop one first, when no client needs it any more: `alpinist key drop \
                               NAME`"
@@ -235,6 +263,8 @@ impl Error {
             Self::Step(_)
             | Self::Runtime(_)
             | Self::Upload { .. }
+            | Self::Web { .. }
+            | Self::TooLarge { .. }
             | Self::File { .. }
             | Self::Output { .. }
             | Self::NewKey(_) => return None,

@@ -1,11 +1,14 @@
-//! A package that is a file here, or an object in S3.
+//! A package that is a file here, an object in S3, or behind a URL.
 
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
 };
 
+use alpinist_apk::package::MAX_SIZE;
 use alpinist_repository::port::{ObjectBody as _, ObjectStore as _};
+use percent_encoding::percent_decode_str;
+use reqwest::{StatusCode, Url};
 use tempfile::NamedTempFile;
 
 use crate::{context::Access, error::Error, package_file};
@@ -17,14 +20,21 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Finds a package: a file, or `s3://<bucket>/<key>`, which is downloaded.
+    /// Finds a package: a file, or `s3://<bucket>/<key>`, `https://…` and `http://…`, which are downloaded.
     pub(crate) async fn open(name: &Path, access: Access) -> Result<Self, Error> {
+        let url = name.to_str().filter(|name| name.contains("://"));
+        let url = url.and_then(|name| name.parse::<Url>().ok());
         let object = name.to_str().and_then(|name| name.strip_prefix("s3://"));
-        let copy = match object {
-            None => None,
-            Some(object) => Some(download(object, access).await?),
+        let name = match &url {
+            Some(url) => PathBuf::from(file_name(url)),
+            None => name.to_owned(),
         };
-        Ok(Self { name: name.to_owned(), copy })
+        let copy = match (object, url) {
+            (Some(object), _) => Some(download_object(object, access).await?),
+            (None, Some(url)) => Some(download(url).await?),
+            (None, None) => None,
+        };
+        Ok(Self { name, copy })
     }
 
     /// Returns where its bytes are.
@@ -38,16 +48,61 @@ impl Source {
     }
 }
 
-async fn download(object: &str, access: Access) -> Result<NamedTempFile, Error> {
+/// Returns the last part of a URL's path, decoded.
+fn file_name(url: &Url) -> String {
+    let name = url.path().rsplit('/').next().unwrap_or_default();
+    percent_decode_str(name).decode_utf8_lossy().into_owned()
+}
+
+/// A file that is written piece by piece.
+struct Copy {
+    name: String,
+    file: NamedTempFile,
+    length: u64,
+}
+
+impl Copy {
+    fn begin(name: &str) -> Result<Self, Error> {
+        let file = NamedTempFile::new().map_err(Error::file("write", "a temporary file"))?;
+        Ok(Self { name: name.to_owned(), file, length: 0 })
+    }
+
+    fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
+        self.length += piece.len() as u64;
+        if self.length > MAX_SIZE {
+            return Err(Error::TooLarge { name: self.name.clone(), max: MAX_SIZE });
+        }
+        self.file.write_all(piece).map_err(Error::file("write", "a temporary file"))
+    }
+
+    fn finish(mut self) -> Result<NamedTempFile, Error> {
+        self.file.flush().map_err(Error::file("write", "a temporary file"))?;
+        Ok(self.file)
+    }
+}
+
+async fn download_object(object: &str, access: Access) -> Result<NamedTempFile, Error> {
     let missing = || Error::NoPackage { name: format!("s3://{object}") };
     let (bucket, key) = object.split_once('/').ok_or_else(missing)?;
     let store = access.open().await.bucket(bucket);
     let mut found = store.get(key).await?.ok_or_else(missing)?;
-    let failed = || Error::file("write", "a temporary file");
-    let mut copy = NamedTempFile::new().map_err(failed())?;
+    let mut copy = Copy::begin(object)?;
     while let Some(piece) = found.body.next().await? {
-        copy.write_all(&piece).map_err(failed())?;
+        copy.push(&piece)?;
     }
-    copy.flush().map_err(failed())?;
-    Ok(copy)
+    copy.finish()
+}
+
+async fn download(url: Url) -> Result<NamedTempFile, Error> {
+    let failed = |source| Error::Web { url: url.to_string(), source };
+    let mut answer = reqwest::get(url.clone()).await.map_err(failed)?;
+    if answer.status() == StatusCode::NOT_FOUND {
+        return Err(Error::NoPackage { name: url.to_string() });
+    }
+    answer = answer.error_for_status().map_err(failed)?;
+    let mut copy = Copy::begin(url.as_str())?;
+    while let Some(piece) = answer.chunk().await.map_err(failed)? {
+        copy.push(&piece)?;
+    }
+    copy.finish()
 }

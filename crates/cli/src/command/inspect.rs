@@ -32,6 +32,9 @@ Examples:
   # What lies in the bucket.
   alpinist inspect s3://example-packages/3.22/main/x86_64/hello-1.0-r0.apk
 
+  # What a repository serves.
+  alpinist inspect https://packages.example.com/3.22/main/x86_64/hello-1.0-r0.apk
+
   # Check its signatures with the keys that this machine trusts.
   alpinist inspect hello-1.0-r0.apk --keys-dir /etc/apk/keys
 
@@ -45,7 +48,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Inspect {
-    /// The package: a file, or `s3://BUCKET/KEY`
+    /// The package: a file, `s3://BUCKET/KEY`, or a URL
     file: PathBuf,
     /// The architecture of the directory that it is for, if it is not its own
     #[arg(long, value_name = "ARCH")]

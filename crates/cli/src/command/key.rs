@@ -44,7 +44,10 @@ enum Action {
     /// Store the first key
     #[command(after_help = "\
 Examples:
-  alpinist key put --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub --stack alpinist")]
+  alpinist key put --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub --stack alpinist
+
+  # The stack signs with a key in KMS, which needs a name alone.
+  alpinist key put --key-name ops@example.com-5f3c2a1b.rsa.pub --stack alpinist")]
     Put(Put),
     /// Store a second key, and sign all indexes again with both
     #[command(after_help = "\
@@ -62,9 +65,9 @@ Examples:
 
 #[derive(Args, Debug)]
 struct Put {
-    /// The private key: RSA, in PEM form
+    /// The private key: RSA, in PEM form. Not for a key in KMS, which stays there
     #[arg(long, value_name = "PEM")]
-    key: PathBuf,
+    key: Option<PathBuf>,
     /// What the public key is called in /etc/apk/keys of the clients
     #[arg(long, value_name = "NAME")]
     key_name: KeyName,
@@ -91,9 +94,9 @@ struct Keys {
     cause: Option<String>,
 }
 
-/// A place for a key: two parameters.
+/// A place for a key: two parameters, or one if the private key is in KMS.
 struct KeyPlace {
-    private_key: String,
+    private_key: Option<String>,
     key_name: String,
 }
 
@@ -111,8 +114,9 @@ impl Key {
 fn places(context: &Context) -> [KeyPlace; 2] {
     let private_key = context.setting("PrivateKeyParameter", "/apk/rsa");
     let key_name = context.setting("KeyNameParameter", "/apk/key");
-    ["", "-2"].map(|end| KeyPlace {
-        private_key: format!("{private_key}{end}"),
+    let is_in_kms = context.setting("SigningKey", "ssm") != "ssm";
+    [("", is_in_kms), ("-2", false)].map(|(end, is_in_kms)| KeyPlace {
+        private_key: (!is_in_kms).then(|| format!("{private_key}{end}")),
         key_name: format!("{key_name}{end}"),
     })
 }
@@ -146,7 +150,7 @@ impl Put {
         if parameters.get(&first.key_name).await?.is_some() {
             return Err(Error::KeyPlaceTaken { parameter: first.key_name });
         }
-        first.fill(&parameters, &pem, &self.key_name).await?;
+        first.fill(&parameters, pem.as_deref(), &self.key_name).await?;
         report(&context, None, output).await
     }
 
@@ -157,20 +161,23 @@ impl Put {
         let used = in_use(&context, &parameters).await?;
         let is_used =
             |place: &KeyPlace| used.iter().any(|(_, used)| used.key_name == place.key_name);
-        let free = places(&context).into_iter().find(|place| !is_used(place));
-        free.ok_or(Error::TwoKeys)?.fill(&parameters, &pem, &self.key_name).await?;
+        // A place that is without a private key is for the key in KMS alone.
+        let mut free = places(&context).into_iter().filter(|place| !is_used(place));
+        let free = free.find(|place| place.private_key.is_some());
+        let free = free.ok_or(Error::TwoKeys)?;
+        free.fill(&parameters, pem.as_deref(), &self.key_name).await?;
         let executions = context.executions();
         let signed = reindex::start(&context, &executions, r#"{"sign": true}"#).await?;
         report(&context, Some(signed), output).await
     }
 
-    /// Reads the private key, and makes sure that it is one.
-    fn read(&self) -> Result<Zeroizing<String>, Error> {
-        let path = &self.key;
+    /// Reads the private key, if there is one, and makes sure that it is one.
+    fn read(&self) -> Result<Option<Zeroizing<String>>, Error> {
+        let Some(path) = &self.key else { return Ok(None) };
         let pem =
             fs::read_to_string(path).map(Zeroizing::new).map_err(Error::file("read", path))?;
         match SigningKey::from_pem(&pem) {
-            Ok(_) => Ok(pem),
+            Ok(_) => Ok(Some(pem)),
             Err(source) => Err(Error::PrivateKey { path: path.clone(), source }),
         }
     }
@@ -178,16 +185,31 @@ impl Put {
 
 impl KeyPlace {
     /// Puts a key into a place that has no name. The name comes last: with it, the key begins to sign.
-    async fn fill(&self, parameters: &Parameters, pem: &str, name: &KeyName) -> Result<(), Error> {
-        parameters.delete(&self.private_key).await?;
-        parameters.create(&self.private_key, pem, ParameterKind::Secret).await?;
+    async fn fill(
+        &self,
+        parameters: &Parameters,
+        pem: Option<&String>,
+        name: &KeyName,
+    ) -> Result<(), Error> {
+        match (&self.private_key, pem) {
+            (Some(private_key), Some(pem)) => {
+                parameters.delete(private_key).await?;
+                parameters.create(private_key, pem, ParameterKind::Secret).await?;
+            }
+            (None, None) => {}
+            (Some(_), None) => return Err(Error::NoPrivateKey),
+            (None, Some(_)) => return Err(Error::KeyIsInKms),
+        }
         Ok(parameters.create(&self.key_name, name.as_str(), ParameterKind::Text).await?)
     }
 
     /// Empties the place. The name goes first: with it, the key stops to sign.
     async fn empty(&self, parameters: &Parameters) -> Result<(), Error> {
         parameters.delete(&self.key_name).await?;
-        Ok(parameters.delete(&self.private_key).await?)
+        if let Some(private_key) = &self.private_key {
+            parameters.delete(private_key).await?;
+        }
+        Ok(())
     }
 }
 
