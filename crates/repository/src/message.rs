@@ -3,7 +3,7 @@
 //!
 //! The response of a step is the request of the next one; no state reshapes it.
 
-use alpinist_apk::entry::IndexEntry;
+use alpinist_apk::{entry::IndexEntry, value::printable};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -124,7 +124,7 @@ impl RefusalReport {
     pub fn new(key: &str, package: ETag, refusal: &Refusal) -> Self {
         let error = FailureKind::PackageRefused.name().to_owned();
         let cause = format!("{key} was refused: {}. {}", chain(refusal), refusal.remedy());
-        Self { package, error, cause }
+        Self { package, error, cause: printable(&cause) }
     }
 }
 

@@ -1,7 +1,7 @@
 use alpinist_apk::{
     entry::IndexEntry,
     package::{Package, PackageError, PackageReader},
-    value::{Architecture, Excerpt},
+    value::{Architecture, Excerpt, printable},
 };
 use tracing::{info, warn};
 
@@ -13,7 +13,7 @@ use crate::{
     message::{Accepted, Extracted, Found, RefusalReport, Target},
     plus_copy,
     policy::Policy,
-    port::{self, Object, ObjectBody, ObjectStore, StoreError},
+    port::{self, ETag, Object, ObjectBody, ObjectStore, StoreError},
     refusal::Refusal,
     trust::{self, SignedBy},
 };
@@ -35,7 +35,7 @@ pub async fn extract<S: ObjectStore>(
     for _ in 0..ATTEMPTS {
         match find(store, policy, &target).await {
             Err(Failure::Store(StoreError::Conflict { .. })) => {
-                info!(key = target.key, "package was replaced while it was read");
+                info!(key = printable(&target.key), "package was replaced while it was read");
             }
             found => return Ok(Extracted { found: found?, target }),
         }
@@ -56,8 +56,12 @@ async fn find<S: ObjectStore>(
         info!(key = target.key, "package has its fragment already");
         return Ok(Found::Indexed);
     }
-    let Some(object) = store.get(&target.key).await? else {
-        info!(key = target.key, "package is gone");
+    let got = match store.get(&target.key).await {
+        Err(StoreError::Archived { .. }) => return archived(store, target).await,
+        got => got?,
+    };
+    let Some(object) = got else {
+        info!(key = printable(&target.key), "package is gone");
         return Ok(Found::Nothing);
     };
     let key = target.key.parse::<PackageKey>();
@@ -77,12 +81,21 @@ async fn find<S: ObjectStore>(
             info!(key = target.key, %package, ?signed_by, "package accepted");
             Found::Accepted(Box::new(Accepted { package, entry, signed_by }))
         }
-        Err(refusal) => {
-            let report = RefusalReport::new(&target.key, package, &refusal);
-            warn!(cause = report.cause, "package refused");
-            Found::Refused(report)
-        }
+        Err(refusal) => refused(target, package, &refusal),
     })
+}
+
+fn refused(target: &Target, package: ETag, refusal: &Refusal) -> Found {
+    let report = RefusalReport::new(&target.key, package, refusal);
+    warn!(cause = report.cause, "package refused");
+    Found::Refused(report)
+}
+
+/// Refuses a package that can't be read, unless it was replaced meanwhile.
+async fn archived<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failure> {
+    let there = store.head(&target.key).await?;
+    let there = there.ok_or_else(|| StoreError::Conflict { key: target.key.clone() })?;
+    Ok(refused(target, there.etag, &Refusal::Archived))
 }
 
 /// What is listed of a package, and who signed it.
