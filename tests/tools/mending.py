@@ -2,9 +2,10 @@
 
 import contextvars
 import json
+import re
 import threading
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, iam_evaluator
 from ministack.services import lambda_svc, s3
 from ministack.services import stepfunctions as sf
 
@@ -13,6 +14,7 @@ PROCESSES_PER_FUNCTION = 8
 
 def mend():
     judge_parameters_by_the_first()
+    let_wildcards_match_newlines()
     evaluate_jsonata_in_distributed_maps()
     offer_redrive()
     queue_for_functions()
@@ -28,6 +30,17 @@ def judge_parameters_by_the_first():
         return resource_of(service, method, path, headers, body, *others)
 
     iam_actions.extract_resource_arn = named
+
+
+def let_wildcards_match_newlines():
+    """A wildcard of a policy stands for any characters; with the emulator, no role may read a key with a newline."""
+    compile_pattern = iam_evaluator._fnmatch_compile
+
+    def compile_for_any(pattern, ignore_case):
+        compiled = compile_pattern(pattern, ignore_case)
+        return re.compile(compiled.pattern, compiled.flags | re.DOTALL)
+
+    iam_evaluator._fnmatch_compile = compile_for_any
 
 
 def queue_for_functions():
