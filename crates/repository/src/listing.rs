@@ -38,8 +38,8 @@ impl Listing {
         for object in store.list(&prefix.to_string(), &cuts).await? {
             listing.youngest = listing.youngest.max(object.last_modified);
             let file = object.key.rsplit('/').next().unwrap_or_default();
-            if file.contains(|c: char| c == ' ' || c.is_control()) {
-                // A copy of a package whose name has a `+`, or what no execution can be about.
+            if file.contains(' ') {
+                // A copy of a package whose name has a `+`.
                 continue;
             }
             if let Some(stem) = file.strip_suffix(".apk") {

@@ -3,6 +3,7 @@ use std::collections::{BTreeSet, HashSet};
 use alpinist_apk::{
     archive::{self, IndexArchive},
     entry::IndexEntry,
+    value::printable,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{info, warn};
@@ -378,7 +379,7 @@ impl<S: ObjectStore> Sources<'_, S> {
             } else if let Some(fragment) = fragment {
                 changed.push((stem, package, fragment));
             } else {
-                warn!(key = package.key, "package has no fragment and is not listed");
+                warn!(key = printable(&package.key), "package has no fragment and is not listed");
             }
         }
         let (read, packages) = (changed.len(), self.listing.packages.len());

@@ -129,6 +129,11 @@ const BOMBS: &[Case] = &[
         let signatures = parts.sections().signatures;
         parts.signatures(vec![signatures; 1000]).build()
     }),
+    ("signatures-of-64-mib", |parts| {
+        let signature = |number| file(&format!(".SIGN.RSA.{number}.rsa.pub"), vec![0; 64 * 1024]);
+        let section: Vec<u8> = (0..64).flat_map(signature).collect();
+        parts.signatures(vec![gzip(section); 16]).data_hash(&"0".repeat(64)).build()
+    }),
     ("empty-members-by-the-thousand", |parts| [gzip("").repeat(1000), parts.build()].concat()),
 ];
 
