@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod demo;
+mod hostile;
 mod keys;
 mod packages;
 mod publication;

@@ -48,7 +48,7 @@ async fn entries_of_built_packages_equal_those_of_apk_index() {
 }
 
 /// Compares the whole text of the published index with that of the real `apk index`.
-async fn assert_index_equals_oracle(
+pub(crate) async fn assert_index_equals_oracle(
     repository: &Repository,
     architecture: &str,
     files: &[PathBuf],

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{EventBridgeConfiguration, NotificationConfiguration};
 use aws_sdk_ssm::types::ParameterType;
@@ -243,6 +244,19 @@ impl Stack {
         puts.try_collect().await
     }
 
+    /// Overwrites an object and leaves its attributes, which make it look like one of ours.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`] if there is no such object.
+    pub async fn overwrite(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let attributes = self.head(key).await?.metadata;
+        let put = self.s3.put_object().bucket(self.bucket()).key(key).set_metadata(attributes);
+        let sent = put.body(ByteStream::from(bytes)).send().await;
+        sent.map_err(Error::service("overwrite the object", key))?;
+        Ok(())
+    }
+
     /// Makes a bucket that was there before the stack tell of its objects from now on.
     pub async fn send_events(&self) -> Result<(), Error> {
         let events = EventBridgeConfiguration::builder().build();
@@ -271,9 +285,13 @@ impl Stack {
     ///
     /// [`Error::Service`] if there is no such object.
     pub async fn last_modified(&self, key: &str) -> Result<i64, Error> {
-        let sent = self.s3.head_object().bucket(self.bucket()).key(key).send().await;
-        let head = sent.map_err(Error::service("look at the object", key))?;
+        let head = self.head(key).await?;
         Ok(head.last_modified.map(|time| time.secs()).unwrap_or_default())
+    }
+
+    async fn head(&self, key: &str) -> Result<HeadObjectOutput, Error> {
+        let sent = self.s3.head_object().bucket(self.bucket()).key(key).send().await;
+        sent.map_err(Error::service("look at the object", key))
     }
 
     /// Deletes an object.

@@ -2,10 +2,11 @@
 
 import contextvars
 import json
+import re
 import sys
 import threading
 
-from ministack.core import iam_actions, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import lambda_svc, s3
 from ministack.services import stepfunctions as sf
 
@@ -14,6 +15,7 @@ PROCESSES_PER_FUNCTION = 8
 
 def mend():
     judge_parameters_by_the_first()
+    let_wildcards_match_newlines()
     evaluate_jsonata_in_distributed_maps()
     offer_redrive()
     queue_for_functions()
@@ -30,6 +32,17 @@ def judge_parameters_by_the_first():
         return resource_of(service, method, path, headers, body, *others)
 
     iam_actions.extract_resource_arn = named
+
+
+def let_wildcards_match_newlines():
+    """A wildcard of a policy stands for any characters; with the emulator, no role may read a key with a newline."""
+    compile_pattern = iam_evaluator._fnmatch_compile
+
+    def compile_for_any(pattern, ignore_case):
+        compiled = compile_pattern(pattern, ignore_case)
+        return re.compile(compiled.pattern, compiled.flags | re.DOTALL)
+
+    iam_evaluator._fnmatch_compile = compile_for_any
 
 
 def queue_for_functions():

@@ -29,6 +29,9 @@ pub const MAX_CONTROL_LENGTH: u64 = 8 * 1024 * 1024;
 pub const MAX_DATA_LENGTH: u64 = 32 * 1024 * 1024 * 1024;
 /// The most signatures sections. One is usual; apk takes any number.
 pub const MAX_SIGNATURES_SECTIONS: usize = 16;
+/// The most bytes of all signatures together, which are kept until it is known whose keys are trusted. One has
+/// 512 at most if its key is one that apk makes.
+pub const MAX_SIGNATURES_LENGTH: usize = 1024 * 1024;
 /// The most entries of a signatures or control section.
 pub const MAX_CONTROL_ENTRIES: u64 = 64;
 /// The most files of a data section.
@@ -87,6 +90,9 @@ pub enum PackageError {
     /// There are more than [`MAX_SIGNATURES_SECTIONS`].
     #[error("the file has more than {MAX_SIGNATURES_SECTIONS} signatures sections")]
     TooManySignatures,
+    /// The signatures are longer than [`MAX_SIGNATURES_LENGTH`].
+    #[error("its signatures have more than {MAX_SIGNATURES_LENGTH} bytes together")]
+    SignaturesLength,
     /// A section inflates to more than its limit.
     #[error("the {section} inflates to more than {max} bytes")]
     Length {
@@ -364,6 +370,11 @@ impl PackageReader {
                 return Err(PackageError::TooManySignatures);
             }
             self.signatures.extend(scan.entries.drain(..).filter_map(read_signature));
+            if self.signatures.iter().map(|(_, signature)| signature.0.len()).sum::<usize>()
+                > MAX_SIGNATURES_LENGTH
+            {
+                return Err(PackageError::SignaturesLength);
+            }
             self.tar = Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES).after(scan.zero_blocks);
             return Ok(Part::Leading { digest: ControlDigest::of_signatures(&self.signatures) });
         }

@@ -50,6 +50,19 @@ impl fmt::Display for Excerpt {
     }
 }
 
+/// Returns a whole message with whatever is not printable escaped, so that no foreign text in it begins a line
+/// or commands a terminal.
+pub fn printable(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    for character in message.chars() {
+        match character {
+            '"' | '\'' | '\\' => shown.push(character),
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
+}
+
 /// A package name, such as `busybox` or `g++`.
 ///
 /// Starts with an ASCII letter or digit; the rest may also hold `.`, `_`, `+` and `-`
@@ -75,8 +88,9 @@ impl Architecture {
 
 /// The value of one index field: a single line of UTF-8 without control characters.
 ///
-/// The index has no escaping (measured: apk passes CR, TAB and NUL through), so this type is what
-/// stands between a package's metadata and forged index lines.
+/// The index has no escaping (measured: apk passes all of them through), so this type is what stands between a
+/// package's metadata and forged index lines. The control characters beyond ASCII (U+0080 to U+009F) count, and
+/// so do U+2028 and U+2029: some readers end a line at U+0085 and at these two, and a terminal obeys U+009B.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct FieldText(String);
 
@@ -122,11 +136,14 @@ impl TryFrom<String> for FieldText {
     type Error = InvalidValue;
 
     fn try_from(value: String) -> Result<Self, InvalidValue> {
-        if value.bytes().any(|b| b.is_ascii_control()) {
-            let rule = "has a control character, which could forge lines of the index";
-            return Err(InvalidValue::new("field text", &value, rule));
-        }
-        Ok(Self(value))
+        let rule = if value.contains(char::is_control) {
+            "has a control character, which could forge lines of the index"
+        } else if value.contains(['\u{2028}', '\u{2029}']) {
+            "has a line separator, which could forge lines of the index"
+        } else {
+            return Ok(Self(value));
+        };
+        Err(InvalidValue::new("field text", &value, rule))
     }
 }
 
@@ -219,6 +236,13 @@ mod tests {
     #[case("\t", false)]
     #[case("\0", false)]
     #[case("\u{7f}", false)]
+    #[case("\u{80}", false)]
+    #[case("a\u{85}P:b", false)]
+    #[case("\u{9b}2J", false)]
+    #[case("\u{9f}", false)]
+    #[case("a\u{2028}P:b", false)]
+    #[case("a\u{2029}P:b", false)]
+    #[case("\u{a0}\u{ad}e\u{301}\u{200b}\u{202e}\u{feff}", true)]
     fn a_field_has_no_control_characters(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<FieldText>().is_ok(), valid);
     }
@@ -233,5 +257,17 @@ mod tests {
     #[case(&"🦀".repeat(100).into_bytes(), &("🦀".repeat(80) + "…"))]
     fn an_excerpt_is_short_and_safe_to_show(#[case] bytes: &[u8], #[case] shown: &str) {
         assert_eq!(Excerpt::of(bytes).to_string(), shown);
+    }
+
+    #[rstest]
+    #[case("`Größe` isn't \"a\\b\"…", "`Größe` isn't \"a\\b\"…")]
+    #[case("a\r\n\tb\0", "a\\r\\n\\tb\\0")]
+    #[case("\u{1b}[2J\u{9b}2J", "\\u{1b}[2J\\u{9b}2J")]
+    #[case("\u{85}\u{2028}\u{2029}\u{202e}", "\\u{85}\\u{2028}\\u{2029}\\u{202e}")]
+    fn a_printable_message_is_one_line_and_commands_no_terminal(
+        #[case] message: &str,
+        #[case] shown: &str,
+    ) {
+        assert_eq!(printable(message), shown);
     }
 }

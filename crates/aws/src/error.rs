@@ -18,6 +18,9 @@ where
 {
     let key = key.to_owned();
     let source = cause(error);
+    if error.code() == Some("InvalidObjectState") {
+        return StoreError::Archived { key };
+    }
     let no_such_bucket = error.code() == Some("NoSuchBucket");
     let denied = status(error) == Some(403) || error.code() == Some("AccessDeniedException");
     if denied || no_such_bucket {

@@ -17,6 +17,7 @@
 
 use std::io::{self, Write};
 
+use alpinist_apk::value::printable;
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     outcome::{Change, Response},
@@ -67,7 +68,7 @@ impl Metrics {
 /// What an invocation is about.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The object, or what a reindex is asked for.
+    /// The object, or what a reindex is asked for, for people.
     pub subject: String,
     /// When the change was made of which the execution took notice.
     changed: Option<Timestamp>,
@@ -79,7 +80,7 @@ impl Invocation {
         let text = |place| request.pointer(place).and_then(Value::as_str);
         let places = ["/key", "/detail/object/key", "/prefix", "/run"];
         Self {
-            subject: places.into_iter().find_map(text).unwrap_or("the input").to_owned(),
+            subject: printable(places.into_iter().find_map(text).unwrap_or("the input")),
             changed: text("/time").and_then(|time| time.parse().ok()),
         }
     }

@@ -114,6 +114,10 @@ async fn looking_at_an_object_tells_absent_from_forbidden() {
 
     let absent = mock!(Client::get_object).then_http_response(|| answer(404, "NoSuchKey"));
     assert!(store(&[&absent]).get("k").await.unwrap().is_none());
+    let archived =
+        mock!(Client::get_object).then_http_response(|| answer(403, "InvalidObjectState"));
+    let error = store(&[&archived]).get("k").await.unwrap_err();
+    assert!(matches!(error, StoreError::Archived { .. }), "{error:?}");
 }
 
 #[tokio::test]

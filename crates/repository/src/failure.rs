@@ -2,7 +2,11 @@
 
 use std::error::Error;
 
-use alpinist_apk::{archive::ArchiveError, key::KeyError, value::InvalidValue};
+use alpinist_apk::{
+    archive::ArchiveError,
+    key::KeyError,
+    value::{InvalidValue, printable},
+};
 
 use crate::{
     bug::{self, Bug},
@@ -241,9 +245,9 @@ impl Failure {
         }
     }
 
-    /// Returns the message with the whole chain of causes, and what to do about it.
+    /// Returns the message with the whole chain of causes, and what to do about it, in one line.
     pub fn report(&self) -> String {
-        format!("{}. {}", chain(self), self.remedy())
+        printable(&format!("{}. {}", chain(self), self.remedy()))
     }
 
     /// Says what to do: whole sentences.
@@ -331,6 +335,9 @@ fn store_remedy(error: &StoreError) -> String {
         StoreError::Denied { .. } => "Mend the role of this function or the policy of the bucket, \
                                       then redrive this execution."
             .to_owned(),
+        StoreError::Archived { key } => format!(
+            "Alpinist did not archive it: delete {key}, which is made again, then redrive this execution."
+        ),
         StoreError::Unavailable { .. } => REDRIVE.to_owned(),
         StoreError::TooLarge { key, .. } => format!(
             "Alpinist did not write it so: delete {key}, which is made again, then redrive this \
@@ -344,6 +351,6 @@ fn store_kind(error: &StoreError) -> FailureKind {
         StoreError::Conflict { .. } => FailureKind::Conflict,
         StoreError::Denied { .. } => FailureKind::AccessDenied,
         StoreError::Unavailable { .. } => FailureKind::Unavailable,
-        StoreError::TooLarge { .. } => FailureKind::Misconfigured,
+        StoreError::TooLarge { .. } | StoreError::Archived { .. } => FailureKind::Misconfigured,
     }
 }

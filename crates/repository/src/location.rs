@@ -145,6 +145,9 @@ pub enum PackageKeyError {
     /// The third part is not an architecture.
     #[error("its key has no architecture in the third place")]
     Architecture(#[from] InvalidValue),
+    /// It has a control character, which most programs would show as something else, or obey.
+    #[error("its key has a control character")]
+    Control,
     /// The file name has a space.
     #[error("its key has a space, which no name of a package has")]
     Space,
@@ -183,6 +186,9 @@ impl FromStr for PackageKey {
     type Err = PackageKeyError;
 
     fn from_str(key: &str) -> Result<Self, PackageKeyError> {
+        if key.contains(char::is_control) {
+            return Err(PackageKeyError::Control);
+        }
         let parts: Vec<_> = key.split('/').collect();
         let &[branch, repository, architecture, file] = parts.as_slice() else {
             return Err(PackageKeyError::Layout);
@@ -288,6 +294,8 @@ mod tests {
     #[case("3.22/main/X86/a-1.apk")]
     #[case("3.22/main/noarch/a-1.apk")]
     #[case("3.22/main/x86_64/libstdc  -13-r0.apk")]
+    #[case("3.22/main/x86_64/a\n-1.apk")]
+    #[case("3.22/main/x86_64/\u{9b}2Ja-1.apk")]
     fn another_key_is_refused(#[case] key: &str) {
         assert!(key.parse::<PackageKey>().is_err());
     }

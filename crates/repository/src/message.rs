@@ -3,7 +3,7 @@
 //!
 //! The response of a step is the request of the next one; no state reshapes it.
 
-use alpinist_apk::entry::IndexEntry;
+use alpinist_apk::{entry::IndexEntry, value::printable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +138,7 @@ impl RefusalReport {
     pub fn new(key: &str, package: ETag, refusal: &Refusal) -> Self {
         let error = FailureKind::PackageRefused.name().to_owned();
         let cause = format!("{key} was refused: {}. {}", chain(refusal), refusal.remedy());
-        Self { package, error, cause, rule: refusal.rule().to_owned() }
+        Self { package, error, cause: printable(&cause), rule: refusal.rule().to_owned() }
     }
 }
 

@@ -105,6 +105,12 @@ pub enum StoreError {
         /// What the store said.
         source: Cause,
     },
+    /// An object is in a storage class that has to be restored before it can be read.
+    #[error("{key} is archived")]
+    Archived {
+        /// The object.
+        key: String,
+    },
     /// The store can't answer now: it throttles, fails or is out of reach.
     #[error("the request for {key} failed")]
     Unavailable {

@@ -3,7 +3,7 @@
 use alpinist_apk::{
     entry::EntryError,
     key::KeyName,
-    package::PackageError,
+    package::{self, PackageError},
     value::{Architecture, Excerpt},
 };
 
@@ -27,6 +27,9 @@ pub enum Refusal {
         /// The limit.
         max: u64,
     },
+    /// Nobody can read it.
+    #[error("it is archived, in a storage class from which no client could fetch it")]
+    Archived,
     /// The file is not a package that a client could install.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -74,6 +77,7 @@ impl Refusal {
         match self {
             Self::Key(_) => "Key",
             Self::Size { .. } => "Size",
+            Self::Archived => "Archived",
             Self::Package(PackageError::FormatV3) => "FormatV3",
             Self::Package(_) => "Package",
             Self::FileName { .. } => "FileName",
@@ -93,11 +97,13 @@ impl Refusal {
                              such as 3.22/main/x86_64/hello-1.0-r0.apk."
                     .to_owned()
             }
+            Self::Size { max: package::MAX_SIZE.., .. } => SPLIT.to_owned(),
             Self::Size { .. } => {
                 "Split it, or deploy the stack with a greater MaxPackageMiB, then start an execution for \
                  the package."
                     .to_owned()
             }
+            Self::Archived => "Upload it again, in the storage class STANDARD.".to_owned(),
             Self::FileName { expected, .. } => {
                 format!("Upload it as {expected}.apk, and delete this object.")
             }
@@ -120,6 +126,9 @@ impl Refusal {
     }
 }
 
+/// What to do about a package that is too large everywhere.
+const SPLIT: &str = "Split it.";
+
 fn listed(names: &[KeyName]) -> String {
     match names {
         [] => "nobody".to_owned(),
@@ -140,6 +149,7 @@ fn package_remedy(error: &PackageError) -> &'static str {
         | PackageError::AfterData => {
             "Upload it again; if it is refused again, the file itself is damaged: build it anew."
         }
+        PackageError::Size => SPLIT,
         PackageError::PackageInfo(_) => "Mend what the package says of itself, and build it anew.",
         _ => {
             "Build it anew, with a current abuild, melange or nfpm, without changing the file \

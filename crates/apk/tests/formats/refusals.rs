@@ -285,6 +285,8 @@ fn a_second_zero_block_ends_the_archive_even_when_the_first_is_in_the_control_se
 #[case::nul(new().replace("Greets", "Greets\0"))]
 #[case::escape(new().replace("Greets", "\u{1b}[31mGreets"))]
 #[case::delete(new().replace("Greets", "Greets\u{7f}"))]
+#[case::escape_beyond_ascii(new().replace("Greets", "\u{9b}31mGreets"))]
+#[case::line_separator(new().replace("Greets", "Greets\u{2028}P:other"))]
 #[case::control_in_url(new().replace("example.com", "example.com\r"))]
 #[case::control_in_license(new().replace("= MIT", "= MIT\r"))]
 #[case::control_in_origin(new().line("origin = hello\r"))]

@@ -3,6 +3,7 @@ use std::collections::{BTreeSet, HashSet};
 use alpinist_apk::{
     archive::{self, IndexArchive},
     entry::IndexEntry,
+    value::printable,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{debug, warn};
@@ -135,7 +136,7 @@ async fn make<S: ObjectStore>(
     let snapshot = sources.collect(&mut remembered, own).await?;
     let is_same = remembered.is_empty() && snapshot.len() == before;
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
-    let proof = Proof::asked_by(reindex);
+    let proof = Proof::asked_by(subject, reindex);
     let next = Next { etag, generation, published, proof, is_fence, is_published };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = looking {
@@ -169,11 +170,12 @@ enum Proof {
 }
 
 impl Proof {
-    fn asked_by(reindex: Option<&Reindex>) -> Self {
-        match reindex {
-            None => Self::Attributes,
-            Some(Reindex { sign: false, .. }) => Self::Entries,
-            Some(Reindex { sign: true, .. }) => Self::None,
+    fn asked_by(subject: &Subject, reindex: Option<&Reindex>) -> Self {
+        match (subject, reindex) {
+            (_, Some(Reindex { sign: true, .. })) => Self::None,
+            // Somebody asks for this index itself.
+            (Subject::Index(_), _) | (_, Some(_)) => Self::Entries,
+            (Subject::Package(_), None) => Self::Attributes,
         }
     }
 }
@@ -374,7 +376,7 @@ impl<S: ObjectStore> Sources<'_, S> {
             } else if let Some(fragment) = fragment {
                 changed.push((stem, package, fragment));
             } else {
-                warn!(key = package.key, "package has no fragment and is not listed");
+                warn!(key = printable(&package.key), "package has no fragment and is not listed");
             }
         }
         let (read, packages) = (changed.len(), self.listing.packages.len());

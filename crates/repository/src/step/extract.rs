@@ -1,7 +1,7 @@
 use alpinist_apk::{
     entry::IndexEntry,
     package::{Package, PackageError, PackageReader},
-    value::{Architecture, Excerpt},
+    value::{Architecture, Excerpt, printable},
 };
 use tracing::debug;
 
@@ -35,7 +35,7 @@ pub async fn extract<S: ObjectStore>(
     for _ in 0..ATTEMPTS {
         match find(store, policy, &target).await {
             Err(Failure::Store(StoreError::Conflict { .. })) => {
-                debug!(key = target.key, "package was replaced while it was read");
+                debug!(key = printable(&target.key), "package was replaced while it was read");
             }
             found => return Ok(Extracted { found: found?, target }),
         }
@@ -54,7 +54,11 @@ async fn find<S: ObjectStore>(
     if is_indexed(store, target).await? {
         return Ok(Found::Indexed);
     }
-    let Some(object) = store.get(&target.key).await? else { return Ok(Found::Nothing) };
+    let got = match store.get(&target.key).await {
+        Err(StoreError::Archived { .. }) => return archived(store, target).await,
+        got => got?,
+    };
+    let Some(object) = got else { return Ok(Found::Nothing) };
     let key = target.key.parse::<PackageKey>();
     if key == Err(PackageKeyError::Space) && plus_copy::is_copy(&object.info) {
         return Ok(Found::Nothing);
@@ -70,6 +74,13 @@ async fn find<S: ObjectStore>(
         Ok((entry, signed_by)) => Found::Accepted(Box::new(Accepted { package, entry, signed_by })),
         Err(refusal) => Found::Refused(RefusalReport::new(&target.key, package, &refusal)),
     })
+}
+
+/// Refuses a package that can't be read, unless it was replaced meanwhile.
+async fn archived<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failure> {
+    let there = store.head(&target.key).await?;
+    let there = there.ok_or_else(|| StoreError::Conflict { key: target.key.clone() })?;
+    Ok(Found::Refused(RefusalReport::new(&target.key, there.etag, &Refusal::Archived)))
 }
 
 /// What is listed of a package, and who signed it.

@@ -129,6 +129,11 @@ const BOMBS: &[Case] = &[
         let signatures = parts.sections().signatures;
         parts.signatures(vec![signatures; 1000]).build()
     }),
+    ("signatures-of-64-mib", |parts| {
+        let signature = |number| file(&format!(".SIGN.RSA.{number}.rsa.pub"), vec![0; 64 * 1024]);
+        let section: Vec<u8> = (0..64).flat_map(signature).collect();
+        parts.signatures(vec![gzip(section); 16]).data_hash(&"0".repeat(64)).build()
+    }),
     ("empty-members-by-the-thousand", |parts| [gzip("").repeat(1000), parts.build()].concat()),
 ];
 
@@ -239,8 +244,15 @@ const TEXTS: &[Case] = &[
     ("escape-sequence", |parts| parts.replace("Greets", "\u{1b}[2JGreets").build()),
     ("tab-in-a-description", |parts| parts.replace("Greets", "Gr\teets").build()),
     ("delete-in-a-description", |parts| parts.replace("Greets", "Greets\u{7f}").build()),
+    ("next-line-in-a-description", |parts| parts.replace("Greets", "Greets\u{85}P:evil").build()),
+    ("escape-sequence-beyond-ascii", |parts| parts.replace("Greets", "\u{9b}2JGreets").build()),
+    ("line-separator-in-a-license", |parts| parts.replace("MIT", "MIT\u{2028}P:evil").build()),
+    ("paragraph-separator-in-an-address", |parts| {
+        parts.replace("example.com", "example.com\u{2029}P:evil").build()
+    }),
     ("tab-in-a-dependency", |parts| parts.line("depend = a\tb").build()),
     ("carriage-return-in-a-dependency", |parts| parts.line("depend = a\rP:evil").build()),
+    ("next-line-in-a-dependency", |parts| parts.line("depend = a\u{85}P:evil").build()),
     ("not-utf-8", |parts| {
         parts
             .info_entry(|text| file(".PKGINFO", [text.as_bytes(), b"origin = \xff\n"].concat()))

@@ -116,6 +116,12 @@ async fn assert_refused(store: &Pieces, key: &str, name: &str) -> u64 {
     store.taken()
 }
 
+/// Keys of which none is the one that the files name as their signer's: each is to break its own rule, and no
+/// other.
+fn keys() -> Keys {
+    Keys { name: "other@example.com-5f3c2a1b.rsa.pub".to_owned(), ..Keys::good() }
+}
+
 /// Runs the steps as the state machine does.
 async fn execute<S: alpinist_repository::port::ObjectStore>(
     store: &S,
@@ -123,7 +129,7 @@ async fn execute<S: alpinist_repository::port::ObjectStore>(
 ) -> Option<RefusalReport> {
     let mut state = State::Extract(target(key));
     for _ in 0..20 {
-        state = match state.run(store, &Keys::good()).await.unwrap() {
+        state = match state.run(store, &keys()).await.unwrap() {
             Next::Go(next) | Next::Wait(next) => next,
             Next::End(refusal) => return refusal,
         };

@@ -78,6 +78,7 @@ fn gzip(content: impl AsRef<[u8]>) -> Vec<u8> {
 #[case::second_name(|own: &str| own.replace("P:b\n", "P:b\nP:evil\n").into_bytes())]
 #[case::carriage_return(|own: &str| own.replace("T:Test", "T:Test\rP:evil").into_bytes())]
 #[case::escape_sequence(|own: &str| own.replace("T:Test", "T:\x1b[2J").into_bytes())]
+#[case::next_line(|own: &str| own.replace("T:Test", "T:Test\u{85}P:evil").into_bytes())]
 #[case::of_another_package(|own: &str| own.replace("P:b", "P:a").into_bytes())]
 #[case::of_another_directory(|own: &str| own.replace("A:x86_64", "A:armv7").into_bytes())]
 #[case::with_a_name_that_climbs(|own: &str| own.replace("P:b", "P:../b").into_bytes())]
@@ -317,6 +318,18 @@ async fn a_reindex_reads_the_index_itself(#[case] planted: fn(&[u8]) -> Vec<u8>)
     let (store, index) = two_packages().await;
     plant(&store, INDEX, planted(&index)).await;
     reindex(&store, "", false).await.unwrap();
+    assert_eq!(store.content(INDEX).unwrap(), index);
+}
+
+#[rstest]
+#[case::text(|_: &[u8]| b"overwritten".to_vec())]
+#[case::unsigned(|own: &[u8]| IndexArchive::read(own).unwrap().unsigned.to_vec())]
+#[case::without_packages(without_packages)]
+#[tokio::test]
+async fn an_execution_for_the_index_reads_the_index_itself(#[case] planted: fn(&[u8]) -> Vec<u8>) {
+    let (store, index) = two_packages().await;
+    plant(&store, INDEX, planted(&index)).await;
+    execute(&store, INDEX).await.unwrap();
     assert_eq!(store.content(INDEX).unwrap(), index);
 }
 

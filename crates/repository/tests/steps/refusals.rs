@@ -8,6 +8,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::StoreError,
+    refusal::Refusal,
     step,
 };
 use rstest::rstest;
@@ -96,6 +97,71 @@ async fn a_package_that_is_replaced_by_a_broken_one_disappears() {
     assert_eq!(listed(&store), ["b-1-r0"]);
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
     assert!(store.content(&key("a-1-r0")).is_some(), "the upload itself is not ours to delete");
+}
+
+#[tokio::test]
+async fn a_package_that_is_replaced_by_an_archived_one_disappears() {
+    let store = MemoryStore::default();
+    for name in ["a", "b"] {
+        store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", name));
+        execute(&store, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "archived"));
+    store.before_requests(|_, request| match request {
+        Request::Get(read) if read == key("a-1-r0") => {
+            Err(StoreError::Archived { key: read.to_owned() })
+        }
+        _ => Ok(()),
+    });
+    let failure = execute(&store, &key("a-1-r0")).await.unwrap_err();
+    assert!(failure.is(FailureKind::PackageRefused), "{failure:?}");
+    assert_eq!(
+        failure.cause,
+        format!(
+            "{} was refused: it is archived, in a storage class from which no client could fetch it. \
+             Upload it again, in the storage class STANDARD.",
+            key("a-1-r0")
+        )
+    );
+    assert_eq!(listed(&store), ["b-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_line_that_no_terminal_obeys() {
+    for (stem, shown) in [
+        ("a\n-1-r0", "a\\n-1-r0"),
+        ("\u{1b}[2Ja-1-r0", "\\u{1b}[2Ja-1-r0"),
+        ("\u{9b}2Ja-1-r0", "\\u{9b}2Ja-1-r0"),
+        ("a\u{2028}-1-r0", "a\\u{2028}-1-r0"),
+    ] {
+        let store = MemoryStore::default();
+        store.upload(&key("b-1-r0"), package("b", "1-r0", ""));
+        store.upload(&key(stem), package("a", "1-r0", ""));
+        let failure = execute(&store, &key(stem)).await.unwrap_err();
+        assert!(failure.is(FailureKind::PackageRefused), "{failure:?}");
+        let begin = format!("{} was refused: ", key(shown));
+        assert!(failure.cause.starts_with(&begin), "{}", failure.cause);
+        execute(&store, &key("b-1-r0")).await.unwrap();
+        assert_eq!(listed(&store), ["b-1-r0"]);
+    }
+}
+
+#[tokio::test]
+async fn a_package_that_is_too_large_everywhere_is_to_be_split() {
+    let cause = async |policy: Policy, size: usize| {
+        let store = MemoryStore::default();
+        store.upload(&key("a-1-r0"), vec![0; size]);
+        let extracted = step::extract(&store, policy, target(&key("a-1-r0"))).await.unwrap();
+        let Found::Refused(refusal) = extracted.found else { panic!("it is too large") };
+        refusal.cause
+    };
+    let advice = cause(Policy { max_size: 9, ..Policy::default() }, 10).await;
+    assert!(advice.contains("Split it, or deploy the stack with a greater"), "{advice}");
+    let size = alpinist_apk::package::MAX_SIZE;
+    for max in [size, size + 1] {
+        let refusal = Refusal::Size { size: max + 1, max };
+        assert_eq!(refusal.remedy(), "Split it.");
+    }
 }
 
 #[tokio::test]
