@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod demo;
+mod deploying;
 mod hostile;
 mod keys;
 mod packages;

@@ -9,6 +9,7 @@ use aws_sdk_s3::{
         interceptors::BeforeTransmitInterceptorContextMut,
     },
     error::{BoxError, ProvideErrorMetadata},
+    types::ServerSideEncryption as Encryption,
 };
 use serde_json::{Value, json};
 
@@ -385,6 +386,11 @@ async fn an_uploader_writes_packages_of_one_repository_and_the_public_reads() {
     assert!(!uploader.parameter("/roles/rsa").await);
 
     let (_, package) = OBJECTS[0];
+    for (encryption, may) in [(Encryption::Aes256, true), (Encryption::AwsKms, false)] {
+        let put = uploader.s3.put_object().bucket(stack.bucket()).key(package);
+        let put = put.server_side_encryption(encryption.clone()).send().await;
+        assert_eq!(is_allowed(put), may, "{encryption}");
+    }
     assert!(uploader.object("s3:PutObject", stack.bucket(), package).await);
     let careless = uploader.without_tls();
     for action in ["s3:PutObject", "s3:DeleteObject"] {
