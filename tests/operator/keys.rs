@@ -39,9 +39,13 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
     let said = desk.done(&format!("key put --key {old_key} --key-name {old_name}"));
     assert_eq!(said, format!("signing {old_name}\n"));
-    let said = desk.run(&format!("key put --key {new_key} --key-name {new_name}"));
-    assert_eq!(said.status, Some(2), "{said}");
-    assert!(said.err.starts_with("error: /own/key holds a key name already\n"), "{said}");
+    for name in [&old_name, &new_name] {
+        let said = desk.run(&format!("key put --key {new_key} --key-name {name}"));
+        assert_eq!(said.status, Some(2), "{said}");
+        assert!(said.err.starts_with("error: /own/key holds a key name already\n"), "{said}");
+    }
+    let said = desk.run(&format!("key rotate --key {new_key} --key-name {old_name}"));
+    assert!(said.err.starts_with(&format!("error: a key in use is called {old_name}\n")), "{said}");
     let said = desk.run(&format!("key drop {old_name}"));
     assert!(said.err.starts_with(&format!("error: {old_name} is the only key\n")), "{said}");
 
@@ -72,7 +76,22 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
         "{said}"
     );
     desk.done("reindex --sign");
-    assert_eq!(signers(&stack).await, [new_name]);
+    assert_eq!(signers(&stack).await, std::slice::from_ref(&new_name));
+    let said = desk.run(&format!("key put --key {old_key} --key-name {old_name}"));
+    assert!(said.err.starts_with("error: /own/key-2 holds a key name already\n"), "{said}");
+
+    // The private key is lost, and put back.
+    let delete = ["ssm", "delete-parameter", "--name", "/own/rsa-2"];
+    command::output(local_stack.emulator().aws().args(delete)).unwrap();
+    let ends = desk.json(1, "push hello-1.0-r0.apk --to later/main --wait");
+    let cause = ends[0]["cause"].as_str().unwrap();
+    assert!(cause.starts_with("the index can't be signed"), "{cause}");
+    let said = desk.run(&format!("key rotate --key {old_key} --key-name {old_name}"));
+    let error = format!("error: {new_name} is in use, and its private key is missing or unusable");
+    assert!(said.err.starts_with(&error), "{said}");
+    let said = desk.done(&format!("key put --key {new_key} --key-name {new_name}"));
+    assert_eq!(said, format!("signing {new_name}\n"));
+    desk.json(0, "replay --failed --since 1h");
 }
 
 #[tokio::test]

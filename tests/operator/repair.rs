@@ -7,14 +7,16 @@ use crate::desk::Desk;
 
 const PREFIX: &str = "3.22/main/x86_64";
 
-/// What `verify` says of each key, by the file's name: the fault and the command that mends it.
+/// What `verify` says of each key, by the file's name: the fault and the command that mends it, or else the one that
+/// deletes it.
 fn faults(verified: &Value) -> Vec<(&str, &str, &str)> {
     let faults = verified["faults"].as_array().unwrap().iter();
     faults
         .map(|fault| {
             let key = fault["key"].as_str().unwrap();
             let file = key.rsplit('/').next().unwrap();
-            (file, fault["fault"].as_str().unwrap(), fault["mend"].as_str().unwrap())
+            let command = if fault["mend"].is_null() { &fault["delete"] } else { &fault["mend"] };
+            (file, fault["fault"].as_str().unwrap(), command.as_str().unwrap())
         })
         .collect()
 }
@@ -45,12 +47,13 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
         ("APKINDEX.tar.gz", "there is no index, although there are packages", stale)
     );
     assert_eq!((found[1].0, found[1].2), ("bad-1-r0.apk", remove));
+    assert!(verified["faults"][1]["mend"].is_null(), "what deletes mends nothing");
     assert!(found[1].1.contains("the file does not begin as a gzip stream"), "{found:?}");
     assert_eq!(found[2], ("hello-1.0-r0.apk", "the index does not list it", stale));
     assert_eq!(found[3], ("plus++-1.0-r0.apk", "the index does not list it", stale));
     assert_eq!(found.len(), 4);
     let said = mend(stale);
-    assert_eq!(said.status, Some(0), "{said}");
+    assert_eq!(said.status, Some(1), "one is refused: {said}");
     assert!(said.out.contains("2 packages indexed, 0 unchanged\n"), "{said}");
     stack.send_events().await.unwrap();
     let said = mend(remove);

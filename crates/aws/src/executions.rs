@@ -11,6 +11,8 @@ use aws_sdk_sfn::{
     types::{ExecutionListItem, ExecutionRedriveStatus, ExecutionStatus, HistoryEvent},
 };
 
+use serde_json::Value;
+
 use crate::error::store_error;
 
 /// A time in milliseconds since 1970, by the clock of AWS.
@@ -94,7 +96,7 @@ pub struct Execution {
     pub output: Option<String>,
     /// The name of the error with which it failed.
     pub error: Option<String>,
-    /// The cause of that.
+    /// The cause of that: what the function said, if it was one that failed.
     pub cause: Option<String>,
     /// Whether it can be continued with the state that failed.
     pub is_redrivable: bool,
@@ -240,7 +242,7 @@ impl From<DescribeExecutionOutput> for Execution {
             input: found.input.unwrap_or_default(),
             output: found.output,
             error: found.error,
-            cause: found.cause,
+            cause: found.cause.map(said),
         }
     }
 }
@@ -265,6 +267,13 @@ fn add(visits: &mut Vec<Visit>, event: &HistoryEvent) {
         event.task_timed_out_event_details().map(|failed| (failed.error(), failed.cause()));
     if let Some((error, cause)) = task.or(timeout) {
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        visit.failures.push((text(error), text(cause)));
+        visit.failures.push((text(error), said(text(cause))));
     }
+}
+
+/// Returns what a function said in the cause of a failure, which is JSON; or the cause itself.
+fn said(cause: String) -> String {
+    let message = serde_json::from_str::<Value>(&cause).ok();
+    let message = message.as_ref().and_then(|message| message["errorMessage"].as_str());
+    message.map(str::to_owned).unwrap_or(cause)
 }

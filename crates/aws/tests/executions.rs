@@ -5,7 +5,9 @@
 use alpinist_aws::executions::Executions;
 use aws_sdk_sfn::{
     Client,
-    operation::list_executions::ListExecutionsOutput,
+    operation::{
+        describe_execution::DescribeExecutionOutput, list_executions::ListExecutionsOutput,
+    },
     primitives::DateTime,
     types::{ExecutionListItem, ExecutionStatus},
 };
@@ -58,6 +60,31 @@ async fn an_old_execution_that_ended_just_now_hides_none_that_began_since() {
         item("older", 1, Some(9)),
     ];
     assert_eq!(arns(10, &[page(None, None, items)]).await, ["running", "new"]);
+}
+
+#[tokio::test]
+async fn a_cause_is_what_the_function_said() {
+    for (cause, said) in [
+        (
+            r#"{"errorType": "Alpinist.Misconfigured", "errorMessage": "no key. Put it."}"#,
+            "no key. Put it.",
+        ),
+        ("a was refused.", "a was refused."),
+        (r#"{"other": 1}"#, r#"{"other": 1}"#),
+    ] {
+        let found = mock!(Client::describe_execution).then_output(move || {
+            DescribeExecutionOutput::builder()
+                .execution_arn("arn")
+                .state_machine_arn("machine")
+                .status(ExecutionStatus::Failed)
+                .start_date(DateTime::from_secs(1))
+                .cause(cause)
+                .build()
+                .unwrap()
+        });
+        let executions = Executions::new(mock_client!(aws_sdk_sfn, [&found]));
+        assert_eq!(executions.find("arn").await.unwrap().unwrap().cause.as_deref(), Some(said));
+    }
 }
 
 #[tokio::test]

@@ -139,6 +139,24 @@ pub(crate) enum Error {
     /// A private key is to be stored where the one in KMS signs.
     #[error("the stack signs with a key in KMS: no private key can be stored in its place")]
     KeyIsInKms,
+    /// A new key has the name of one that is in use.
+    #[error("a key in use is called {name}")]
+    KeyNameInUse {
+        /// The name.
+        name: String,
+    },
+    /// A key that is in use can't sign.
+    #[error("{name} is in use, and its private key is missing or unusable")]
+    KeyCannotSign {
+        /// Its name.
+        name: String,
+    },
+    /// Both places have the same name, so it does not say which key is meant.
+    #[error("both keys are called {name}")]
+    KeyNameTwice {
+        /// The name.
+        name: String,
+    },
     /// Both places for keys are taken.
     #[error("there are two keys already")]
     TwoKeys,
@@ -243,6 +261,18 @@ impl Error {
             Self::KeyIsInKms => {
                 "leave `--key` out to give that key its name; `alpinist key rotate` \
                                  adds a second key, beside the one in KMS"
+                    .to_owned()
+            }
+            Self::KeyNameInUse { .. } => {
+                "give the new key a name of its own, as `alpinist keygen` does".to_owned()
+            }
+            Self::KeyCannotSign { name } => format!(
+                "nothing can be published until it is put back: `alpinist key put --key FILE \
+                 --key-name {name}`"
+            ),
+            Self::KeyNameTwice { .. } => {
+                "find out which private key belongs to the published public key, and delete the two \
+                 parameters of the other one with `aws ssm delete-parameter`, the key name first"
                     .to_owned()
             }
             Self::TwoKeys => {

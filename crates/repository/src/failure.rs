@@ -305,8 +305,7 @@ impl Failure {
                 "Start one for each branch, with a prefix such as 3.22/.".to_owned()
             }
             Self::Incomplete { .. } => {
-                "The failed executions tell why. Mend that, then start the reindex again with \
-                 {\"only_stale\": true}."
+                "The failed executions tell why. Mend that, then start another reindex with the same input."
                     .to_owned()
             }
             Self::Key(KeyStoreError::Store(error)) | Self::Store(error) => store_remedy(error),

@@ -85,6 +85,7 @@ fn print_places(stack: &Stack, key_pair: &KeyPair) {
     println!("ENDPOINT={}", stack.endpoint());
     println!("BUCKET={}", stack.bucket());
     println!("STATE_MACHINE_ARN={}", stack.state_machine());
+    println!("REINDEX_STATE_MACHINE_ARN={}", stack.reindex_state_machine());
     println!("REPOSITORY_URL={}", stack.repository_url());
     println!("PUBLIC_KEY_URL={}", stack.public_key_url(key_pair.name()));
 }

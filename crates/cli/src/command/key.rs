@@ -41,7 +41,9 @@ pub(crate) struct Key {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Store the first key
+    /// Store the first key, or its private key again
+    ///
+    /// If this key name is in use, and its private key is missing or unusable, it is put back.
     #[command(after_help = "\
 Examples:
   alpinist key put --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub --stack alpinist
@@ -146,11 +148,24 @@ impl Put {
         let pem = self.read()?;
         let context = self.place.open().await?;
         let parameters = context.parameters();
-        let [first, _] = places(&context);
-        if parameters.get(&first.key_name).await?.is_some() {
-            return Err(Error::KeyPlaceTaken { parameter: first.key_name });
+        let used = in_use(&context, &parameters).await?;
+        let same = used.iter().find(|(name, _)| *name == self.key_name.as_str());
+        if let (Some((_, place)), Some(pem)) = (same, &pem) {
+            if place.can_sign(&parameters).await? {
+                return Err(Error::KeyPlaceTaken { parameter: place.key_name.clone() });
+            }
+            place.store(&parameters, pem).await?;
+            return report(&context, None, output).await;
         }
-        first.fill(&parameters, pem.as_deref(), &self.key_name).await?;
+        let [first, _] = places(&context);
+        // Beside a key in KMS there may be one in the second place already.
+        let taken = used
+            .iter()
+            .find(|(_, place)| first.private_key.is_some() || place.key_name == first.key_name);
+        if let Some((_, taken)) = taken {
+            return Err(Error::KeyPlaceTaken { parameter: taken.key_name.clone() });
+        }
+        first.fill(&parameters, pem.as_ref(), &self.key_name).await?;
         report(&context, None, output).await
     }
 
@@ -159,13 +174,24 @@ impl Put {
         let context = self.place.open().await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
+        if used.len() == 2 {
+            return Err(Error::TwoKeys);
+        }
+        for (name, place) in &used {
+            if *name == self.key_name.as_str() {
+                return Err(Error::KeyNameInUse { name: name.clone() });
+            }
+            if !place.can_sign(&parameters).await? {
+                return Err(Error::KeyCannotSign { name: name.clone() });
+            }
+        }
         let is_used =
             |place: &KeyPlace| used.iter().any(|(_, used)| used.key_name == place.key_name);
         // A place that is without a private key is for the key in KMS alone.
         let mut free = places(&context).into_iter().filter(|place| !is_used(place));
         let free = free.find(|place| place.private_key.is_some());
         let free = free.ok_or(Error::TwoKeys)?;
-        free.fill(&parameters, pem.as_deref(), &self.key_name).await?;
+        free.fill(&parameters, pem.as_ref(), &self.key_name).await?;
         let executions = context.executions();
         let signed = reindex::start(&context, &executions, r#"{"sign": true}"#).await?;
         report(&context, Some(signed), output).await
@@ -184,21 +210,31 @@ impl Put {
 }
 
 impl KeyPlace {
+    /// Tells whether there is a private key, and it is one.
+    async fn can_sign(&self, parameters: &Parameters) -> Result<bool, Error> {
+        let Some(private_key) = &self.private_key else { return Ok(true) };
+        let pem = parameters.get(private_key).await?;
+        Ok(pem.is_some_and(|pem| SigningKey::from_pem(&pem).is_ok()))
+    }
+
+    /// Stores a private key in the place of an unusable one, or of none.
+    async fn store(&self, parameters: &Parameters, pem: &str) -> Result<(), Error> {
+        let private_key = self.private_key.as_ref().ok_or(Error::KeyIsInKms)?;
+        parameters.delete(private_key).await?;
+        Ok(parameters.create(private_key, pem, ParameterKind::Secret).await?)
+    }
+
     /// Puts a key into a place that has no name. The name comes last: with it, the key begins to sign.
     async fn fill(
         &self,
         parameters: &Parameters,
-        pem: Option<&String>,
+        pem: Option<&Zeroizing<String>>,
         name: &KeyName,
     ) -> Result<(), Error> {
-        match (&self.private_key, pem) {
-            (Some(private_key), Some(pem)) => {
-                parameters.delete(private_key).await?;
-                parameters.create(private_key, pem, ParameterKind::Secret).await?;
-            }
-            (None, None) => {}
-            (Some(_), None) => return Err(Error::NoPrivateKey),
-            (None, Some(_)) => return Err(Error::KeyIsInKms),
+        match pem {
+            Some(pem) => self.store(parameters, pem).await?,
+            None if self.private_key.is_some() => return Err(Error::NoPrivateKey),
+            None => {}
         }
         Ok(parameters.create(&self.key_name, name.as_str(), ParameterKind::Text).await?)
     }
@@ -224,6 +260,9 @@ impl Drop {
         };
         if used.len() == 1 {
             return Err(Error::OnlyKey { name });
+        }
+        if used.iter().all(|(used, _)| *used == name) {
+            return Err(Error::KeyNameTwice { name });
         }
         place.empty(&parameters).await?;
         report(&context, None, output).await

@@ -20,7 +20,7 @@ use crate::{
     follow,
     output::{Answer, BAD, GOOD, HEADING, Output, Report, counted, harmless},
     progress::Progress,
-    repository::Prefix,
+    repository::{self, Prefix},
 };
 
 /// The most bytes of a report: that of 100,000 packages has some ten million.
@@ -40,7 +40,7 @@ Examples:
 /// Make fragments and indexes again from the packages
 ///
 /// Waits for the end, and shows what was found. It may run while packages are uploaded. Refused packages do
-/// not stop it; the exit status is 1 if something was left undone.
+/// not stop it; the exit status is 1 if any was refused, or something was left undone.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Reindex {
@@ -77,14 +77,16 @@ impl Reindex {
             "prefix": self.prefix.as_str(), "only_stale": self.stale, "sign": self.sign,
         });
         let executions = context.executions();
+        repository::repositories(&context.bucket()?, &self.prefix).await?;
         let execution = start(&context, &executions, &input.to_string()).await?;
         let report = if self.sign {
             None
         } else {
             read_report(&context.bucket()?, runs::id(&execution.arn)).await?
         };
+        let is_refused = report.as_ref().is_some_and(|report| !report.refused.is_empty());
         let answer = match execution.status {
-            Status::Succeeded => Answer::Yes,
+            Status::Succeeded if !is_refused => Answer::Yes,
             _ => Answer::No,
         };
         let Execution { arn, status, error, cause, .. } = execution;

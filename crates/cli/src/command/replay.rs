@@ -73,7 +73,8 @@ impl Replay {
         };
         let mut begun = Vec::new();
         for execution in chosen {
-            begun.push((begin(&executions, &execution).await?, execution));
+            let is_reindex = context.reindex_state_machine().ok() == Some(&execution.state_machine);
+            begun.push((begin(&executions, &execution, is_reindex).await?, execution));
         }
         let progress = Progress::of_packages(begun.len());
         let mut replayed = Vec::new();
@@ -105,9 +106,14 @@ async fn failed(
     Ok(found)
 }
 
-/// Redrives an execution, or starts another one with its input, and returns the ARN to follow.
-async fn begin(executions: &Executions, execution: &Execution) -> Result<(String, How), Error> {
-    if execution.is_redrivable {
+/// Redrives an execution, or starts another one with its input, and returns the ARN to follow. What fails in a
+/// reindex is its report of what was left undone before, so it has to begin anew.
+async fn begin(
+    executions: &Executions,
+    execution: &Execution,
+    is_reindex: bool,
+) -> Result<(String, How), Error> {
+    if execution.is_redrivable && !is_reindex {
         match executions.redrive(&execution.arn).await {
             Ok(()) => return Ok((execution.arn.clone(), How::Redriven)),
             // It can't be, after all.

@@ -1,4 +1,7 @@
-use std::io::{self, Write};
+use std::{
+    cmp::Reverse,
+    io::{self, Write},
+};
 
 use alpinist_aws::executions::{Execution, Executions, Listed, Status};
 use clap::Args;
@@ -25,6 +28,8 @@ Examples:
   alpinist runs --failed --since 1h --json | jq -r '.[].cause'";
 
 /// List executions, the latest first
+///
+/// Those of the reindex are among them, without a key. `alpinist run ID` tells why one failed.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Runs {
@@ -58,8 +63,12 @@ impl Runs {
     pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
         let context = self.place.open().await?;
         let executions = context.executions();
-        let mut listed =
-            executions.list(context.state_machine()?, self.since.milliseconds()).await?;
+        let since = self.since.milliseconds();
+        let mut listed = executions.list(context.state_machine()?, since).await?;
+        if let Ok(reindex) = context.reindex_state_machine() {
+            listed.extend(executions.list(reindex, since).await?);
+            listed.sort_by_key(|listed| Reverse(listed.began));
+        }
         listed.retain(|listed| !self.failed || has_failed(listed.status));
         let found = look_at_all(&executions, listed).await?;
         output.print(&Found(found.into_iter().map(Run::from).collect()))?;

@@ -21,12 +21,12 @@ Examples:
   alpinist verify 3.22/main/x86_64 --deep
 
   # The commands that mend what is wrong, each once.
-  alpinist verify --json | jq -r '.faults[].mend' | sort -u";
+  alpinist verify --json | jq -r '.faults[].mend // empty' | sort -u";
 
 /// Check what is published against what is there
 ///
 /// Reads each index as a client does, verifies its signatures, and compares its entries with the packages in
-/// the bucket. Says what is wrong, and which command mends it. What is uploaded meanwhile may be told as a
+/// the bucket. Says what is wrong, and which command mends it, if one does: none deletes anything. What is uploaded meanwhile may be told as a
 /// fault. The exit status is 1 if anything is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -53,7 +53,10 @@ struct Verified {
 struct FoundFault {
     key: String,
     fault: String,
-    mend: String,
+    /// The command that mends it.
+    mend: Option<String>,
+    /// The command that deletes the package, which nothing else is to be done with but what the fault says.
+    delete: Option<String>,
 }
 
 impl Verify {
@@ -82,24 +85,31 @@ impl FoundFault {
     fn new(prefix: &RepositoryPrefix, key: &str, fault: &Fault) -> Self {
         let below = prefix.to_string();
         let below = below.trim_end_matches('/');
-        let mend = match fault.mend() {
-            Mend::ReindexStale => format!("alpinist reindex {below} --stale"),
-            Mend::Sign => format!("alpinist reindex {below} --sign"),
+        let (mend, delete) = match fault.mend() {
+            Mend::ReindexStale => (Some(format!("alpinist reindex {below} --stale")), None),
+            Mend::Sign => (Some(format!("alpinist reindex {below} --sign")), None),
             Mend::Replace => {
                 let file = key.rsplit('/').next().unwrap_or_default();
                 let stem = file.strip_suffix(".apk").unwrap_or(file);
-                format!("alpinist rm {stem} --from {below}")
+                (None, Some(format!("alpinist rm {stem} --from {below}")))
             }
-            _ => format!("alpinist reindex {below}"),
+            _ => (Some(format!("alpinist reindex {below}")), None),
         };
-        Self { key: harmless(key), fault: harmless(&chain(fault)), mend: harmless(&mend) }
+        let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(harmless));
+        Self { key: harmless(key), fault: harmless(&chain(fault)), mend, delete }
     }
 }
 
 impl Report for Verified {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for FoundFault { key, fault, mend } in &self.faults {
-            writeln!(out, "{BAD}wrong{BAD:#} {key}: {fault}\n      mend it with: {mend}")?;
+        for FoundFault { key, fault, mend, delete } in &self.faults {
+            writeln!(out, "{BAD}wrong{BAD:#} {key}: {fault}")?;
+            if let Some(mend) = mend {
+                writeln!(out, "      mend it with: {mend}")?;
+            }
+            if let Some(delete) = delete {
+                writeln!(out, "      or delete it with: {delete}")?;
+            }
         }
         let packages = counted(self.packages, "package", "packages");
         let indexes = counted(self.repositories, "index", "indexes");
