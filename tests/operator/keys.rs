@@ -70,6 +70,7 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     }
     let said = desk.done(&format!("key drop {old_name}"));
     assert_eq!(said, format!("signing {new_name}\n"));
+    assert_eq!(desk.done("verify"), "right: 1 package in 1 index\n");
     let said = desk.run(&format!("key drop {old_name}"));
     assert!(
         said.err.starts_with(&format!("error: no key in use is called {old_name}\n")),
@@ -113,11 +114,15 @@ async fn a_key_in_kms_gets_a_name_and_a_second_key_beside_it() {
     assert!(said.err.starts_with("error: nothing says where the private key is\n"), "{said}");
     let said = desk.done(&format!("key rotate --key {key} --key-name {name}"));
     assert_eq!(said, format!("signing {name}\nAll indexes are signed again.\n"));
-    let said = desk.done(&format!("key put --key-name {in_kms}"));
-    assert_eq!(said, format!("signing {in_kms}\nsigning {name}\n"));
-
     desk.build(&PackageSpec::new("hello", "1.0"), "");
     desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
+    let said = desk.done(&format!("key put --key-name {in_kms}"));
+    assert_eq!(said, format!("signing {in_kms}\nsigning {name}\n"));
+    let fault = &desk.json(1, "verify")["faults"][0];
+    assert_eq!(fault["fault"], format!("it is not signed by {in_kms}, a key that is in use"));
+    assert_eq!(fault["mend"], "alpinist reindex 3.22/main/x86_64 --sign");
+    desk.done("reindex --sign");
+    assert_eq!(desk.done("verify"), "right: 1 package in 1 index\n");
     assert_eq!(signers(&stack).await, [in_kms, &name]);
     desk.done(&format!("key drop {name}"));
     desk.done("reindex --sign");

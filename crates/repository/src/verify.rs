@@ -148,6 +148,8 @@ impl Fault {
 pub struct Verified {
     /// How many packages the index lists.
     pub packages: usize,
+    /// The names of the keys that signed the index; none if there is no index that could be read.
+    pub signers: BTreeSet<String>,
     /// What is wrong, by key.
     pub faults: Vec<(String, Fault)>,
 }
@@ -168,7 +170,7 @@ pub async fn verify<S: ObjectStore>(
     let published = port::read(store, &index_key, archive::MAX_LENGTH).await?;
     let listing = Listing::read(store, prefix, &Snapshot::default()).await?;
     let mut faults = Vec::new();
-    let mut entries = Vec::new();
+    let (mut entries, mut signers) = (Vec::new(), BTreeSet::new());
     match published.as_ref().map(|published| IndexArchive::read(&published.body)) {
         None if listing.packages.is_empty() => {}
         None => faults.push((index_key, Fault::NoIndex)),
@@ -177,13 +179,15 @@ pub async fn verify<S: ObjectStore>(
             let found = check_signatures(store, &index).await?;
             faults.extend(found.into_iter().map(|fault| (index_key.clone(), fault)));
             entries = index.index.entries().to_vec();
+            let names = index.signatures.iter().map(|(name, _)| name.key_name.to_string());
+            signers = names.collect();
         }
     }
     let packages = entries.len();
     let repository = Repository { store, prefix, demands, listing };
     repository.check(entries, &mut faults).await?;
     faults.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(Verified { packages, faults })
+    Ok(Verified { packages, signers, faults })
 }
 
 async fn check_signatures<S: ObjectStore>(
