@@ -72,7 +72,12 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
     }
     store.upload(&prefix.snapshot_key(), snapshot);
     store.pass(LONG_ENOUGH);
-    let target = Target { bucket: "packages".to_owned(), key: prefix.index_key(), time: None, reindex: None };
+    let target = Target {
+        bucket: "packages".to_owned(),
+        key: prefix.index_key(),
+        time: None,
+        reindex: None,
+    };
     let written = Written { target, fragment: None, changed: true, refusal: None, signed_by: None };
     let aggregated = block_on(step::aggregate(&store, Aggregated::from(written)));
     if aggregated.expect("the index is made").staged.is_some() {
