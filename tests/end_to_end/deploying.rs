@@ -1,16 +1,10 @@
 //! The life of a stack: deployed, upgraded, removed. Its bucket outlives it.
 
 use alpinist_apk::{archive::IndexArchive, entry::IndexEntry};
-use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools, command};
+use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, Stack, command};
 use serde_json::json;
 
-use crate::repository::assert_succeeded;
-
-async fn publish(stack: &Stack, name: &str) {
-    let package = PackageSpec::new(name, "1.0").build(&Tools::install().unwrap()).unwrap();
-    let key = package.key("3.22/main/x86_64");
-    assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
-}
+use crate::repository::{assert_succeeded, publish};
 
 async fn listed(stack: &Stack) -> Vec<String> {
     let index = stack.get("3.22/main/x86_64/APKINDEX.tar.gz").await.unwrap().unwrap();

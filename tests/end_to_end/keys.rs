@@ -8,15 +8,9 @@ use alpinist_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::repository::assert_succeeded;
+use crate::repository::{assert_succeeded, publish};
 
 const INDEX: &str = "3.22/main/x86_64/APKINDEX.tar.gz";
-
-async fn publish(stack: &Stack, name: &str) {
-    let package = PackageSpec::new(name, "1.0").build(&Tools::install().unwrap()).unwrap();
-    let key = package.key("3.22/main/x86_64");
-    assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
-}
 
 /// Tells whether a new machine that has only this key can install a package.
 fn can_install(stack: &Stack, key_pair: &KeyPair, package: &str) -> bool {

@@ -72,6 +72,13 @@ impl Repository {
     }
 }
 
+/// Publishes a package to `3.22/main` of a stack that one story has for itself.
+pub(crate) async fn publish(stack: &Stack, name: &str) {
+    let package = PackageSpec::new(name, "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = package.key("3.22/main/x86_64");
+    assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
+}
+
 pub(crate) fn assert_succeeded(execution: &Execution) {
     assert_eq!(execution.status, ExecutionStatus::Succeeded, "{execution:#?}");
 }

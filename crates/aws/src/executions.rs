@@ -10,7 +10,6 @@ use aws_sdk_sfn::{
     primitives::DateTime,
     types::{ExecutionListItem, ExecutionRedriveStatus, ExecutionStatus, HistoryEvent},
 };
-
 use serde_json::Value;
 
 use crate::error::store_error;

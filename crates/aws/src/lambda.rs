@@ -8,7 +8,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use mimalloc::MiMalloc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     config,
@@ -40,7 +40,7 @@ pub async fn run<Request: DeserializeOwned, Answer: Response>(
             // Boxed, or the compiler gives up on the depth of the whole.
             Ok(request) => Box::pin(guarded(&invocation.subject, step(request))).await,
             Err(error) => {
-                warn!(%error, "input is not understood");
+                debug!(%error, "input is not understood");
                 Err(Failure::InvalidInput)
             }
         };

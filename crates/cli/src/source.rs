@@ -55,13 +55,13 @@ fn file_name(url: &Url) -> String {
 }
 
 /// A file that is written piece by piece.
-struct Copy {
+struct Download {
     name: String,
     file: NamedTempFile,
     length: u64,
 }
 
-impl Copy {
+impl Download {
     fn begin(name: &str) -> Result<Self, Error> {
         let file = NamedTempFile::new().map_err(Error::file("write", "a temporary file"))?;
         Ok(Self { name: name.to_owned(), file, length: 0 })
@@ -86,7 +86,7 @@ async fn download_object(object: &str, access: Access) -> Result<NamedTempFile, 
     let (bucket, key) = object.split_once('/').ok_or_else(missing)?;
     let store = access.open().await.bucket(bucket);
     let mut found = store.get(key).await?.ok_or_else(missing)?;
-    let mut copy = Copy::begin(object)?;
+    let mut copy = Download::begin(object)?;
     while let Some(piece) = found.body.next().await? {
         copy.push(&piece)?;
     }
@@ -100,7 +100,7 @@ async fn download(url: Url) -> Result<NamedTempFile, Error> {
         return Err(Error::NoPackage { name: url.to_string() });
     }
     answer = answer.error_for_status().map_err(failed)?;
-    let mut copy = Copy::begin(url.as_str())?;
+    let mut copy = Download::begin(url.as_str())?;
     while let Some(piece) = answer.chunk().await.map_err(failed)? {
         copy.push(&piece)?;
     }

@@ -28,8 +28,8 @@ Examples:
 /// Check what is published against what is there
 ///
 /// Reads each index as a client does, verifies its signatures, and compares its entries with the packages in
-/// the bucket. Says what is wrong, and which command mends it, if one does: none deletes anything. What is uploaded meanwhile may be told as a
-/// fault. The exit status is 1 if anything is wrong.
+/// the bucket. Says what is wrong, and which command mends it, if one does: none deletes anything. What is
+/// uploaded meanwhile may be told as a fault. The exit status is 1 if anything is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
