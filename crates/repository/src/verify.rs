@@ -36,7 +36,7 @@ pub enum Depth {
 }
 
 /// What is asked of a repository.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Demands {
     /// How much is looked at.
     pub depth: Depth,
@@ -44,6 +44,8 @@ pub struct Demands {
     pub policy: Policy,
     /// Whether copies of packages whose names have a `+` are kept.
     pub plus_copies: PlusCopies,
+    /// The names of the keys that sign now, as far as they are known.
+    pub signers: Vec<String>,
 }
 
 /// What is wrong with an object.
@@ -67,6 +69,12 @@ pub enum Fault {
     Signers {
         /// Their names.
         names: Vec<String>,
+    },
+    /// A key that signs now has not signed the index.
+    #[error("it is not signed by {key_name}, a key that is in use")]
+    NotSigned {
+        /// The name of the key.
+        key_name: String,
     },
     /// The index lists what is not there.
     #[error("the index lists it, but it is not there")]
@@ -137,7 +145,10 @@ impl Fault {
             | Self::Orphan
             | Self::NoCopy => Mend::ReindexStale,
             Self::Entry | Self::Fragment | Self::ListedThough { .. } => Mend::Reindex,
-            Self::Index(_) | Self::Signature { .. } | Self::Signers { .. } => Mend::Sign,
+            Self::Index(_)
+            | Self::Signature { .. }
+            | Self::Signers { .. }
+            | Self::NotSigned { .. } => Mend::Sign,
             Self::Refused { .. } => Mend::Replace,
         }
     }
@@ -148,8 +159,6 @@ impl Fault {
 pub struct Verified {
     /// How many packages the index lists.
     pub packages: usize,
-    /// The names of the keys that signed the index; none if there is no index that could be read.
-    pub signers: BTreeSet<String>,
     /// What is wrong, by key.
     pub faults: Vec<(String, Fault)>,
 }
@@ -164,39 +173,41 @@ pub struct Verified {
 pub async fn verify<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
-    demands: Demands,
+    demands: &Demands,
 ) -> Result<Verified, Failure> {
     let index_key = prefix.index_key();
     let published = port::read(store, &index_key, archive::MAX_LENGTH).await?;
     let listing = Listing::read(store, prefix, &Snapshot::default()).await?;
     let mut faults = Vec::new();
-    let (mut entries, mut signers) = (Vec::new(), BTreeSet::new());
+    let mut entries = Vec::new();
     match published.as_ref().map(|published| IndexArchive::read(&published.body)) {
         None if listing.packages.is_empty() => {}
         None => faults.push((index_key, Fault::NoIndex)),
         Some(Err(error)) => faults.push((index_key, error.into())),
         Some(Ok(index)) => {
-            let found = check_signatures(store, &index).await?;
+            let found = check_signatures(store, &index, &demands.signers).await?;
             faults.extend(found.into_iter().map(|fault| (index_key.clone(), fault)));
             entries = index.index.entries().to_vec();
-            let names = index.signatures.iter().map(|(name, _)| name.key_name.to_string());
-            signers = names.collect();
         }
     }
     let packages = entries.len();
     let repository = Repository { store, prefix, demands, listing };
     repository.check(entries, &mut faults).await?;
     faults.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(Verified { packages, signers, faults })
+    Ok(Verified { packages, faults })
 }
 
 async fn check_signatures<S: ObjectStore>(
     store: &S,
     index: &IndexArchive<'_>,
+    in_use: &[String],
 ) -> Result<Vec<Fault>, StoreError> {
     let signers: BTreeSet<_> =
         index.signatures.iter().map(|(name, _)| name.key_name.as_str()).collect();
-    let (mut faults, mut is_known) = (Vec::new(), false);
+    let lacking = in_use.iter().filter(|name| !signers.contains(name.as_str()));
+    let mut faults: Vec<_> =
+        lacking.map(|name| Fault::NotSigned { key_name: name.clone() }).collect();
+    let mut is_known = false;
     for (name, _) in &index.signatures {
         let key_name = &name.key_name;
         let object = port::read(store, key_name.as_str(), MAX_KEY_LENGTH).await?;
@@ -219,7 +230,7 @@ async fn check_signatures<S: ObjectStore>(
 struct Repository<'a, S> {
     store: &'a S,
     prefix: &'a RepositoryPrefix,
-    demands: Demands,
+    demands: &'a Demands,
     listing: Listing,
 }
 

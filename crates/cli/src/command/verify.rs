@@ -66,22 +66,19 @@ impl Verify {
         let context = self.place.open().await?;
         let store = context.bucket()?;
         let depth = if self.deep { Depth::Content } else { Depth::Listing };
-        let demands =
-            Demands { depth, policy: context.policy(), plus_copies: context.plus_copies() };
-        let in_use = match key::names_in_use(&context).await {
+        let signers = match key::names_in_use(&context).await {
             Ok(names) => names,
             // Whoever looks need not be somebody who may look at keys.
             Err(Error::Store(StoreError::Denied { .. })) => Vec::new(),
             Err(error) => return Err(error),
         };
+        let (policy, plus_copies) = (context.policy(), context.plus_copies());
+        let demands = Demands { depth, policy, plus_copies, signers };
         let mut verified = Verified::default();
         for prefix in repository::repositories(&store, &self.prefix).await? {
-            let found = verify::verify(&store, &prefix, demands).await?;
+            let found = verify::verify(&store, &prefix, &demands).await?;
             verified.repositories += 1;
             verified.packages += found.packages;
-            let unsigned = in_use.iter().filter(|name| !found.signers.contains(*name));
-            let unsigned = unsigned.filter(|_| !found.signers.is_empty());
-            verified.faults.extend(unsigned.map(|name| FoundFault::unsigned(&prefix, name)));
             let faults = found.faults.into_iter();
             verified
                 .faults
@@ -93,18 +90,6 @@ impl Verify {
 }
 
 impl FoundFault {
-    /// The index lacks the signature of a key that is in use.
-    fn unsigned(prefix: &RepositoryPrefix, name: &str) -> Self {
-        let below = prefix.to_string();
-        let mend = format!("alpinist reindex {} --sign", below.trim_end_matches('/'));
-        Self {
-            key: harmless(&prefix.index_key()),
-            fault: harmless(&format!("it is not signed by {name}, a key that is in use")),
-            mend: Some(harmless(&mend)),
-            delete: None,
-        }
-    }
-
     fn new(prefix: &RepositoryPrefix, key: &str, fault: &Fault) -> Self {
         let below = prefix.to_string();
         let below = below.trim_end_matches('/');
