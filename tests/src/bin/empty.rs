@@ -1,0 +1,26 @@
+//! A function that does nothing: what AWS's own parts cost, against which ours are measured.
+//!
+//! It makes the clients that `CLIENTS` names, `s3`, `ssm` and `kms`, as the SDK's documentation does, and answers
+//! each request with the request.
+
+use std::{env, hint::black_box};
+
+use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let config = aws_config::load_from_env().await;
+    #[expect(clippy::disallowed_methods, reason = "not a part of the product")]
+    for client in env::var("CLIENTS").unwrap_or_default().split(' ') {
+        match client {
+            "s3" => drop(black_box(aws_sdk_s3::Client::new(&config))),
+            "ssm" => drop(black_box(aws_sdk_ssm::Client::new(&config))),
+            "kms" => drop(black_box(aws_sdk_kms::Client::new(&config))),
+            _ => {}
+        }
+    }
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| Ok::<_, Error>(event.payload)))
+        .await
+}
