@@ -7,7 +7,7 @@ use std::io;
 
 use crate::{
     gzip::{self, GzipStream, NotGzip},
-    index::{Index, IndexError},
+    index::{Index, IndexError, parse_entries},
     key::{KeyName, VerifyingKey},
     signature::{Signature, SignatureName},
     tar::{self, Bodies, Entry, Scanner, TarError},
@@ -66,9 +66,9 @@ impl From<NotGzip> for ArchiveError {
 ///
 /// [`ArchiveError::Write`], which does not happen.
 pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, ArchiveError> {
-    let text = index.to_string();
+    let text = index.to_text();
     let files = [("DESCRIPTION", description.as_bytes()), ("APKINDEX", text.as_bytes())];
-    Ok(gzip::compress(&tar::write_archive(&files)?)?)
+    Ok(tar::write_archive(gzip::encoder(), &files)?.finish()?)
 }
 
 /// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A client
@@ -109,6 +109,61 @@ impl<'a> IndexArchive<'a> {
     ///
     /// [`ArchiveError`], for whatever a client would refuse, signatures aside.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
+        let Content { signatures, unsigned, description, text } = Content::read(bytes)?;
+        Ok(Self { signatures, unsigned, description, index: text.parse()? })
+    }
+
+    /// Tells whether a client that has only `key`, under `name`, accepts the index: it tries the
+    /// first signature of that name and no other (measured).
+    pub fn is_signed_by(&self, name: &KeyName, key: &VerifyingKey) -> bool {
+        is_signed_by(&self.signatures, self.unsigned, name, key)
+    }
+}
+
+/// Reads an archive that was just written as strictly as the strictest client, and tells whether it has just
+/// these entries, and signatures by all of these keys. One entry after the other: it takes little more memory than the text.
+///
+/// # Errors
+///
+/// [`ArchiveError`], for whatever a client would refuse, signatures aside.
+pub fn is_as_written<'k>(
+    archive: &[u8],
+    index: &Index,
+    keys: impl IntoIterator<Item = (&'k KeyName, &'k VerifyingKey)>,
+) -> Result<bool, ArchiveError> {
+    let Content { signatures, unsigned, text, .. } = Content::read(archive)?;
+    let mut expected = index.entries().iter();
+    for entry in parse_entries(&text) {
+        if Some(&entry?) != expected.next() {
+            return Ok(false);
+        }
+    }
+    let is_signed = |(name, key)| is_signed_by(&signatures, unsigned, name, key);
+    Ok(expected.next().is_none() && keys.into_iter().all(is_signed))
+}
+
+fn is_signed_by(
+    signatures: &[(SignatureName, Signature)],
+    unsigned: &[u8],
+    name: &KeyName,
+    key: &VerifyingKey,
+) -> bool {
+    signatures
+        .iter()
+        .find(|(signature, _)| signature.key_name == *name)
+        .is_some_and(|(name, bytes)| key.verifies(name.algorithm, unsigned, bytes))
+}
+
+/// What is in an archive, with the entries as text.
+struct Content<'a> {
+    signatures: Vec<(SignatureName, Signature)>,
+    unsigned: &'a [u8],
+    description: String,
+    text: String,
+}
+
+impl<'a> Content<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
         let (signatures, unsigned) = read_stream(bytes)?;
         if unsigned.is_empty() {
             return Err(ArchiveError::Streams { found: 1 });
@@ -128,30 +183,21 @@ impl<'a> IndexArchive<'a> {
             .filter_map(|entry| Some((SignatureName::parse(&entry.path)?, Signature(entry.body))))
             .collect();
         let mut description = String::new();
-        let mut index = None;
+        let mut text = None;
         for entry in content.entries {
             match entry.path.as_slice() {
                 _ if !entry.is_file => return Err(ArchiveError::Content),
-                b"DESCRIPTION" => description = text(entry.body)?,
-                b"APKINDEX" if index.is_none() => index = Some(text(entry.body)?.parse()?),
+                b"DESCRIPTION" => description = utf8(entry.body)?,
+                b"APKINDEX" if text.is_none() => text = Some(utf8(entry.body)?),
                 _ => return Err(ArchiveError::Content),
             }
         }
-        let index = index.ok_or(ArchiveError::Content)?;
-        Ok(Self { signatures, unsigned, description, index })
-    }
-
-    /// Tells whether a client that has only `key`, under `name`, accepts the index: it tries the
-    /// first signature of that name and no other (measured).
-    pub fn is_signed_by(&self, name: &KeyName, key: &VerifyingKey) -> bool {
-        self.signatures
-            .iter()
-            .find(|(signature, _)| signature.key_name == *name)
-            .is_some_and(|(name, bytes)| key.verifies(name.algorithm, self.unsigned, bytes))
+        let text = text.ok_or(ArchiveError::Content)?;
+        Ok(Self { signatures, unsigned, description, text })
     }
 }
 
-fn text(body: Vec<u8>) -> Result<String, ArchiveError> {
+fn utf8(body: Vec<u8>) -> Result<String, ArchiveError> {
     String::from_utf8(body).map_err(|_| ArchiveError::Content)
 }
 

@@ -1,6 +1,6 @@
 //! Dependency tokens: `D:`, `p:` and `i:` of an index, `depend` and its like in `.PKGINFO`.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, fmt::Write as _};
 
 use crate::{
     value::Excerpt,
@@ -104,16 +104,25 @@ impl Operator {
 /// One token of a dependency list, such as `so:libc.musl-x86_64.so.1`, `!foo<2` or `bar~=1.2`.
 ///
 /// Prints in canonical spelling: `=>` becomes `>=`, `~=` becomes `~`.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Dependency {
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Dependency<'a> {
     conflict: bool,
-    name: String,
-    constraint: Option<(Operator, String)>,
+    name: &'a str,
+    constraint: Option<(Operator, &'a str)>,
 }
 
-impl Dependency {
+impl<'a> Dependency<'a> {
     /// The longest token that is accepted, in bytes.
     pub const MAX_LENGTH: usize = 250;
+
+    /// Parses a token of `depend` or `install_if`.
+    ///
+    /// # Errors
+    ///
+    /// [`DependencyError`], if apk would refuse or garble it.
+    pub fn parse(token: &'a str) -> Result<Self, DependencyError> {
+        Self::parse_with(token, version::is_canonical)
+    }
 
     /// Parses a token of `provides`, whose version may be outside the grammar.
     ///
@@ -121,9 +130,9 @@ impl Dependency {
     ///
     /// # Errors
     ///
-    /// As for [`Dependency::from_str`], but for the grammar of the version.
-    pub fn parse_provided(token: &str) -> Result<Self, DependencyError> {
-        Self::parse(token, |version| {
+    /// As for [`Dependency::parse`], but for the grammar of the version.
+    pub fn parse_provided(token: &'a str) -> Result<Self, DependencyError> {
+        Self::parse_with(token, |version| {
             version.bytes().all(|b| b.is_ascii_graphic() && !b"<>=~@".contains(&b))
                 || version::is_canonical(version)
         })
@@ -135,16 +144,16 @@ impl Dependency {
     ///
     /// # Errors
     ///
-    /// As for [`Dependency::from_str`], but for the grammar of the version.
-    pub(crate) fn parse_listed(token: &str) -> Result<Self, DependencyError> {
-        Self::parse(token, |version| {
+    /// As for [`Dependency::parse`], but for the grammar of the version.
+    pub(crate) fn parse_listed(token: &'a str) -> Result<Self, DependencyError> {
+        Self::parse_with(token, |version| {
             version::is_canonical(version) || version.parse::<Version>().is_ok()
         })
     }
 
     /// Returns the name that it asks for, or that is provided.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> &'a str {
+        self.name
     }
 
     /// Tells whether it asks for a package to be there, rather than not to be.
@@ -154,39 +163,35 @@ impl Dependency {
 
     /// Tells whether a package called `name` fulfils it, if it is a requirement.
     pub fn is_met_by(&self, name: &str, version: &str) -> bool {
-        let admits = |(operator, wanted): &(Operator, String)| operator.admits(version, wanted);
-        self.name == name && self.constraint.as_ref().is_none_or(admits)
+        let admits = |(operator, wanted): (Operator, &str)| operator.admits(version, wanted);
+        self.name == name && self.constraint.is_none_or(admits)
     }
 
     /// Tells whether a package that provides `provided` fulfils it, if it is a requirement. What is provided without
     /// a version fulfils only what asks for none.
-    pub fn is_met_by_provided(&self, provided: &Self) -> bool {
-        match &provided.constraint {
-            Some((_, version)) => self.is_met_by(&provided.name, version),
+    pub fn is_met_by_provided(&self, provided: Dependency<'_>) -> bool {
+        match provided.constraint {
+            Some((_, version)) => self.is_met_by(provided.name, version),
             None => self.constraint.is_none() && self.name == provided.name,
         }
     }
 
-    fn parse(token: &str, is_version: impl FnOnce(&str) -> bool) -> Result<Self, DependencyError> {
+    fn parse_with(
+        token: &'a str,
+        is_version: impl FnOnce(&str) -> bool,
+    ) -> Result<Self, DependencyError> {
         let excerpt = || Excerpt::of(token.as_bytes());
         if token.len() > Self::MAX_LENGTH {
             return Err(DependencyError::Length { token: excerpt() });
         }
-        let (conflict, rest) =
-            token.strip_prefix('!').map_or((false, token), |after| (true, after));
-        let is_operator = |c| matches!(c, '<' | '>' | '=' | '~');
-        let name_end = rest.find(is_operator).unwrap_or(rest.len());
-        let (name, rest) = rest.split_at(name_end);
+        let Parts { conflict, name, operator, version } = Parts::of(token);
         if name.is_empty() || !name.bytes().all(is_name_byte) {
             return Err(DependencyError::Name { token: excerpt() });
         }
-        let name = name.to_owned();
-        if rest.is_empty() {
+        if operator.is_empty() && version.is_empty() {
             return Ok(Self { conflict, name, constraint: None });
         }
-        let version = rest.trim_start_matches(is_operator);
-        let operator = rest.get(..rest.len() - version.len()).and_then(Operator::parse);
-        let Some(operator) = operator else {
+        let Some(operator) = Operator::parse(operator) else {
             return Err(DependencyError::Operator { token: excerpt() });
         };
         let valid = match operator {
@@ -196,7 +201,27 @@ impl Dependency {
         if version.is_empty() || !valid {
             return Err(DependencyError::Version { token: excerpt() });
         }
-        Ok(Self { conflict, name, constraint: Some((operator, version.to_owned())) })
+        Ok(Self { conflict, name, constraint: Some((operator, version)) })
+    }
+}
+
+/// A token taken apart, whether it is a dependency or not.
+struct Parts<'a> {
+    conflict: bool,
+    name: &'a str,
+    operator: &'a str,
+    version: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(token: &'a str) -> Self {
+        let (conflict, rest) =
+            token.strip_prefix('!').map_or((false, token), |after| (true, after));
+        let is_operator = |c| matches!(c, '<' | '>' | '=' | '~');
+        let (name, rest) = rest.split_at(rest.find(is_operator).unwrap_or(rest.len()));
+        let version = rest.trim_start_matches(is_operator);
+        let (operator, _) = rest.split_at(rest.len() - version.len());
+        Self { conflict, name, operator, version }
     }
 }
 
@@ -204,33 +229,34 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+._,:/[]-".contains(&byte)
 }
 
-impl FromStr for Dependency {
-    type Err = DependencyError;
-
-    fn from_str(token: &str) -> Result<Self, DependencyError> {
-        Self::parse(token, version::is_canonical)
-    }
-}
-
-impl fmt::Display for Dependency {
+impl fmt::Display for Dependency<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.conflict { "!" } else { "" })?;
-        f.write_str(&self.name)?;
-        match &self.constraint {
-            Some((operator, version)) => write!(f, "{}{version}", operator.as_str()),
+        f.write_str(self.name)?;
+        match self.constraint {
+            Some((operator, version)) => {
+                f.write_str(operator.as_str())?;
+                f.write_str(version)
+            }
             None => Ok(()),
         }
     }
 }
 
 /// A list of dependencies in the order of its package, repeats included: one line of an index.
+///
+/// Kept as that line, in canonical spelling.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Dependencies(Vec<Dependency>);
+pub struct Dependencies(String);
 
 impl Dependencies {
     /// Returns the dependencies, in their order.
-    pub fn iter(&self) -> impl Iterator<Item = &Dependency> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Dependency<'_>> {
+        self.0.split_terminator(' ').map(|token| {
+            let Parts { conflict, name, operator, version } = Parts::of(token);
+            let constraint = Operator::parse(operator).map(|operator| (operator, version));
+            Dependency { conflict, name, constraint }
+        })
     }
 
     /// Tells whether the list is empty; it is then left out of an index.
@@ -243,13 +269,15 @@ impl Dependencies {
     /// # Errors
     ///
     /// Those of `parse`, for the first token that it refuses.
-    pub(crate) fn extend_from_line(
+    pub(crate) fn extend_from_line<'a>(
         &mut self,
-        line: &str,
-        parse: impl Fn(&str) -> Result<Dependency, DependencyError>,
+        line: &'a str,
+        parse: impl Fn(&'a str) -> Result<Dependency<'a>, DependencyError>,
     ) -> Result<(), DependencyError> {
+        self.0.reserve_exact(line.len() + usize::from(!self.0.is_empty()));
         for token in line.split(' ').filter(|token| !token.is_empty()) {
-            self.0.push(parse(token)?);
+            let separator = if self.0.is_empty() { "" } else { " " };
+            let _infallible = write!(self.0, "{separator}{}", parse(token)?);
         }
         Ok(())
     }
@@ -257,11 +285,7 @@ impl Dependencies {
 
 impl fmt::Display for Dependencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, dependency) in self.0.iter().enumerate() {
-            f.write_str(if position == 0 { "" } else { " " })?;
-            dependency.fmt(f)?;
-        }
-        Ok(())
+        f.write_str(&self.0)
     }
 }
 
@@ -295,9 +319,9 @@ mod tests {
     #[case("/bin/sh", "/bin/sh")]
     #[case("py3.11:foo<2_rc1-r0", "py3.11:foo<2_rc1-r0")]
     fn a_token_is_printed_in_canonical_spelling(#[case] token: &str, #[case] canonical: &str) {
-        let dependency: Dependency = token.parse().unwrap();
+        let dependency = Dependency::parse(token).unwrap();
         assert_eq!(dependency.to_string(), canonical);
-        assert_eq!(canonical.parse(), Ok(dependency));
+        assert_eq!(Dependency::parse(canonical), Ok(dependency));
     }
 
     #[rstest]
@@ -319,25 +343,26 @@ mod tests {
     #[case("a>~1.2", "a", "1.3", true)]
     #[case("a>~1.2", "a", "1.1", false)]
     fn a_requirement_is_met_by_what_apk_would_take(
-        #[case] dependency: Dependency,
+        #[case] dependency: &str,
         #[case] name: &str,
         #[case] version: &str,
         #[case] is_met: bool,
     ) {
+        let dependency = Dependency::parse(dependency).unwrap();
         assert_eq!(dependency.is_met_by(name, version), is_met);
-        let provided = Dependency::parse_provided(&format!("{name}={version}")).unwrap();
-        assert_eq!(dependency.is_met_by_provided(&provided), is_met);
+        let provided = format!("{name}={version}");
+        let provided = Dependency::parse_provided(&provided).unwrap();
+        assert_eq!(dependency.is_met_by_provided(provided), is_met);
     }
 
     #[test]
     fn what_is_provided_without_a_version_meets_what_asks_for_none() {
         let provided = Dependency::parse_provided("cmd:a").unwrap();
-        let is_met =
-            |token: &str| token.parse::<Dependency>().unwrap().is_met_by_provided(&provided);
+        let is_met = |token| Dependency::parse(token).unwrap().is_met_by_provided(provided);
         assert!(is_met("cmd:a"));
         assert!(!is_met("cmd:a>0"));
-        assert!("a".parse::<Dependency>().unwrap().is_requirement());
-        assert!(!"!a".parse::<Dependency>().unwrap().is_requirement());
+        assert!(Dependency::parse("a").unwrap().is_requirement());
+        assert!(!Dependency::parse("!a").unwrap().is_requirement());
     }
 
     #[rstest]
@@ -352,16 +377,27 @@ mod tests {
     #[case("a=xyz")]
     #[case("a=1\n")]
     fn a_token_that_apk_would_garble_is_refused(#[case] token: &str) {
-        assert!(token.parse::<Dependency>().is_err());
+        assert!(Dependency::parse(token).is_err());
+    }
+
+    #[test]
+    fn a_list_is_its_tokens_in_canonical_spelling() {
+        let mut list = Dependencies::default();
+        list.extend_from_line(" b=>1  !a", Dependency::parse).unwrap();
+        list.extend_from_line("b>=1", Dependency::parse).unwrap();
+        assert_eq!(list.to_string(), "b>=1 !a b>=1");
+        let tokens = ["b>=1", "!a", "b>=1"].map(|token| Dependency::parse(token).unwrap());
+        assert_eq!(list.iter().collect::<Vec<_>>(), tokens);
+        assert_eq!(Dependencies::default().iter().count(), 0);
     }
 
     #[test]
     fn an_index_may_name_any_version_that_a_package_may_have() {
         let token = "opensmtpd=6.8.0p2-r4";
         assert_eq!(Dependency::parse_listed(token).unwrap().to_string(), token);
-        assert!(matches!(token.parse::<Dependency>(), Err(DependencyError::Version { .. })));
+        assert!(matches!(Dependency::parse(token), Err(DependencyError::Version { .. })));
         let long = format!("a~{}", "1".repeat(100));
-        assert_eq!(Dependency::parse_listed(&long), long.parse());
+        assert_eq!(Dependency::parse_listed(&long), Dependency::parse(&long));
         assert!(Dependency::parse_listed("a=xyz").is_err());
     }
 
@@ -369,7 +405,7 @@ mod tests {
     fn only_provides_may_have_a_version_outside_the_grammar() {
         let token = "so:libaws-c-s3.so.0unstable=0unstable";
         assert_eq!(Dependency::parse_provided(token).unwrap().to_string(), token);
-        assert!(matches!(token.parse::<Dependency>(), Err(DependencyError::Version { .. })));
+        assert!(matches!(Dependency::parse(token), Err(DependencyError::Version { .. })));
         assert!(Dependency::parse_provided("a=").is_err());
         assert!(Dependency::parse_provided("a=1@edge").is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use flate2::{Compression, Decompress, FlushDecompress, GzBuilder, Status};
+use flate2::{Compression, Decompress, FlushDecompress, GzBuilder, Status, write::GzEncoder};
 
 /// Inflates one gzip stream of which the bytes arrive piece by piece, in constant memory.
 pub(crate) struct GzipStream {
@@ -24,11 +24,12 @@ pub(crate) struct Fed {
 
 impl GzipStream {
     pub(crate) fn new() -> Self {
-        let window_bits = 15;
-        Self {
-            inflate: Decompress::new_gzip(window_bits),
-            buffer: vec![0; 64 * 1024].into_boxed_slice(),
-        }
+        Self { inflate: decompress(), buffer: vec![0; 64 * 1024].into_boxed_slice() }
+    }
+
+    /// Begins with the next stream.
+    pub(crate) fn restart(&mut self) {
+        self.inflate = decompress();
     }
 
     /// Inflates `input` as far as it belongs to this stream, handing what comes out to `sink`.
@@ -56,17 +57,26 @@ impl GzipStream {
     }
 }
 
+fn decompress() -> Decompress {
+    let window_bits = 15;
+    Decompress::new_gzip(window_bits)
+}
+
 /// The difference of two running totals around one call, which a buffer's length bounds.
 fn difference(after: u64, before: u64) -> usize {
     usize::try_from(after - before).unwrap_or(usize::MAX)
 }
 
-/// Compresses `content` into one gzip stream with the header that apk writes: no name, no time,
-/// best compression, Unix.
-pub(crate) fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
+/// Returns a writer of one gzip stream with the header that apk writes: no name, no time, Unix. At level 6,
+/// an index is as small as `gzip -9` makes it, in a third of the time (measured).
+pub(crate) fn encoder() -> GzEncoder<Vec<u8>> {
     let unix = 3;
-    let mut writer =
-        GzBuilder::new().mtime(0).operating_system(unix).write(Vec::new(), Compression::best());
-    writer.write_all(content)?;
-    writer.finish()
+    GzBuilder::new().mtime(0).operating_system(unix).write(Vec::new(), Compression::default())
+}
+
+/// Compresses `content` into one such stream.
+pub(crate) fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = encoder();
+    encoder.write_all(content)?;
+    encoder.finish()
 }

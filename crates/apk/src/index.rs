@@ -1,8 +1,11 @@
 //! The index: all entries of one repository prefix.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, fmt::Write as _, str::FromStr};
 
-use crate::entry::{EntryError, IndexEntry};
+use crate::{
+    entry::{EntryError, IndexEntry},
+    value::PackageName,
+};
 
 /// The entries of one repository prefix in the order of `apk index`: by name without regard to
 /// ASCII case, by name, by version (measured on apk-tools 3.0.8; clients need no order).
@@ -29,6 +32,14 @@ impl Index {
         Self(entries)
     }
 
+    /// Returns the content of `APKINDEX`.
+    pub(crate) fn to_text(&self) -> String {
+        // Grown piece by piece, it would take three times as much memory on the way.
+        let mut text = String::with_capacity(self.0.iter().map(IndexEntry::length).sum());
+        let _infallible = write!(text, "{self}");
+        text
+    }
+
     /// Returns the entries, in order.
     pub fn entries(&self) -> &[IndexEntry] {
         &self.0
@@ -36,11 +47,15 @@ impl Index {
 }
 
 fn order(a: &IndexEntry, b: &IndexEntry) -> Ordering {
-    let folded = |entry: &'_ IndexEntry| entry.metadata.name.as_str().to_ascii_lowercase();
-    folded(a)
-        .cmp(&folded(b))
-        .then_with(|| a.metadata.name.cmp(&b.metadata.name))
-        .then_with(|| a.metadata.version.cmp(&b.metadata.version))
+    let (a, b) = (&a.metadata, &b.metadata);
+    folded(&a.name)
+        .cmp(folded(&b.name))
+        .then_with(|| a.name.cmp(&b.name))
+        .then_with(|| a.version.cmp(&b.version))
+}
+
+fn folded(name: &PackageName) -> impl Iterator<Item = u8> {
+    name.as_str().bytes().map(|byte| byte.to_ascii_lowercase())
 }
 
 impl fmt::Display for Index {
@@ -55,15 +70,15 @@ impl FromStr for Index {
     type Err = IndexError;
 
     fn from_str(text: &str) -> Result<Self, IndexError> {
-        let entries = text
-            .split_inclusive("\n\n")
-            .enumerate()
-            .map(|(position, entry)| {
-                entry.parse().map_err(|source| IndexError { position: position + 1, source })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self(entries))
+        Ok(Self(parse_entries(text).collect::<Result<_, _>>()?))
     }
+}
+
+/// Parses the entries of an `APKINDEX` one after the other.
+pub(crate) fn parse_entries(text: &str) -> impl Iterator<Item = Result<IndexEntry, IndexError>> {
+    text.split_inclusive("\n\n").enumerate().map(|(position, entry)| {
+        entry.parse().map_err(|source| IndexError { position: position + 1, source })
+    })
 }
 
 #[cfg(test)]

@@ -337,7 +337,6 @@ impl PackageReader {
         let mut scan = std::mem::replace(&mut self.tar, next)
             .finish()
             .map_err(|source| PackageError::Tar { section, source })?;
-        self.stream = GzipStream::new();
         self.stream_length = 0;
         self.inflated = 0;
         let next = Part::Leading { digest: ControlDigest::default() };
@@ -350,6 +349,9 @@ impl PackageReader {
             },
             end @ Part::End { .. } => end,
         };
+        if !matches!(self.part, Part::End { .. }) {
+            self.stream.restart();
+        }
         Ok(())
     }
 
@@ -433,7 +435,7 @@ mod tests {
     }
 
     fn data(content: &[u8]) -> Vec<u8> {
-        gzip::compress(&tar::write_archive(&[("usr/hello", content)]).unwrap()).unwrap()
+        gzip::compress(&tar::write_archive(Vec::new(), &[("usr/hello", content)]).unwrap()).unwrap()
     }
 
     #[test]

@@ -163,8 +163,10 @@ impl<'a> Keys<'a> {
             "commit" => ("commit", &mut self.commit),
             "provider_priority" => ("provider_priority", &mut self.provider_priority),
             "datahash" => ("datahash", &mut self.datahash),
-            "depend" => return list(&mut self.depend, "depend", value, str::parse),
-            "install_if" => return list(&mut self.install_if, "install_if", value, str::parse),
+            "depend" => return list(&mut self.depend, "depend", value, Dependency::parse),
+            "install_if" => {
+                return list(&mut self.install_if, "install_if", value, Dependency::parse);
+            }
             "provides" => {
                 return list(&mut self.provides, "provides", value, Dependency::parse_provided);
             }
@@ -199,11 +201,11 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn list(
+fn list<'a>(
     dependencies: &mut Dependencies,
     key: &'static str,
-    value: &str,
-    parse: impl Fn(&str) -> Result<Dependency, DependencyError>,
+    value: &'a str,
+    parse: impl Fn(&'a str) -> Result<Dependency<'a>, DependencyError>,
 ) -> Result<(), PackageInfoError> {
     dependencies
         .extend_from_line(value, parse)

@@ -1,6 +1,9 @@
 //! Tar as apk reads it: a scanner for bytes that arrive piece by piece, and a writer.
 
-use std::{io, ops::Range};
+use std::{
+    io::{self, Write},
+    ops::Range,
+};
 
 use ::tar::{Builder, EntryType, Header};
 
@@ -127,7 +130,7 @@ impl Scanner {
             max_entries,
             offset: 0,
             state: State::Header,
-            collected: Vec::with_capacity(BLOCK),
+            collected: Vec::new(),
             long_path: None,
             scan: Scan::default(),
         }
@@ -175,9 +178,14 @@ impl Scanner {
         if left > 0 {
             return Ok(());
         }
-        let collected = std::mem::replace(&mut self.collected, Vec::with_capacity(BLOCK));
+        let mut collected = std::mem::take(&mut self.collected);
         match std::mem::replace(&mut self.state, State::Header) {
-            State::Header => self.take_header(&collected),
+            State::Header => {
+                let taken = self.take_header(&collected);
+                collected.clear();
+                self.collected = collected;
+                taken
+            }
             State::Collect { purpose, size } => {
                 self.state = skip(padding(size));
                 self.take_body(purpose, collected)
@@ -356,14 +364,14 @@ fn is_unusable(path: &[u8]) -> bool {
 
 /// Writes files one after the other as apk does, without an end of archive: a *tar segment*.
 pub(crate) fn write_segment(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
-    let mut tar = write_archive(files)?;
+    let mut tar = write_archive(Vec::new(), files)?;
     tar.truncate(tar.len() - 2 * BLOCK);
     Ok(tar)
 }
 
-/// Writes files with fixed mode, owner and time, and two zero blocks at the end.
-pub(crate) fn write_archive(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
-    let mut builder = Builder::new(Vec::new());
+/// Writes files with fixed mode, owner and time, and two zero blocks at the end, and returns the writer.
+pub(crate) fn write_archive<W: Write>(writer: W, files: &[(&str, &[u8])]) -> io::Result<W> {
+    let mut builder = Builder::new(writer);
     for (name, content) in files {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
@@ -385,7 +393,8 @@ mod tests {
 
     #[test]
     fn a_tar_may_have_as_many_entries_as_its_scanner_allows() {
-        let tar = write_archive(&[("a", b"1"), ("b", b""), ("c", b"3")]).unwrap();
+        let files: [(&str, &[u8]); 3] = [("a", b"1"), ("b", b""), ("c", b"3")];
+        let tar = write_archive(Vec::new(), &files).unwrap();
         for bodies in [Bodies::Keep, Bodies::Skip] {
             let mut scanner = Scanner::new(bodies, 3);
             scanner.feed(&tar).unwrap();
@@ -398,7 +407,8 @@ mod tests {
     #[test]
     fn a_segment_is_an_archive_without_its_end() {
         let files: [(&str, &[u8]); 2] = [("a", b"1"), ("b", &[2; 513])];
-        let (archive, segment) = (write_archive(&files).unwrap(), write_segment(&files).unwrap());
+        let archive = write_archive(Vec::new(), &files).unwrap();
+        let segment = write_segment(&files).unwrap();
         assert_eq!(archive, [&*segment, &[0; 2 * BLOCK]].concat());
         assert_eq!(segment.len(), (2 + 3) * BLOCK);
     }

@@ -136,7 +136,10 @@ impl TryFrom<String> for FieldText {
     type Error = InvalidValue;
 
     fn try_from(value: String) -> Result<Self, InvalidValue> {
-        let rule = if value.contains(char::is_control) {
+        // Nearly every text is of these characters, which need no decoding.
+        let rule = if value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Ok(Self(value));
+        } else if value.contains(char::is_control) {
             "has a control character, which could forge lines of the index"
         } else if value.contains(['\u{2028}', '\u{2029}']) {
             "has a line separator, which could forge lines of the index"

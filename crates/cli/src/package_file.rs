@@ -10,14 +10,16 @@ use alpinist_apk::package::{Package, PackageError, PackageReader};
 
 use crate::error::Error;
 
-/// How many bytes of a file are read at once.
-const PIECE: usize = 256 * 1024;
+/// How many bytes of a file are read at once, at most.
+const PIECE: u64 = 256 * 1024;
 
 /// Reads a package, and no further than to the first fault.
 pub(crate) fn read(path: &Path) -> Result<Result<Package, PackageError>, Error> {
     let mut file = File::open(path).map_err(Error::file("open", path))?;
     let mut reader = PackageReader::new();
-    let mut buffer = vec![0; PIECE];
+    let length = file.metadata().map_err(Error::file("look at", path))?.len();
+    // One byte more than there are, so that the first read may find the end.
+    let mut buffer = vec![0; usize::try_from(PIECE.min(length + 1)).unwrap_or_default()];
     loop {
         let length = file.read(&mut buffer).map_err(Error::file("read", path))?;
         if length == 0 {
@@ -39,7 +41,7 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
             paths.push(path);
         }
     }
-    paths.sort();
+    paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
     Ok(paths)
 }
 

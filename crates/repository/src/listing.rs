@@ -8,9 +8,9 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// How many remembered objects one request is to list: at most the 1,000 that it can, and some fewer
-/// to leave room for new ones.
-const OBJECTS_PER_REQUEST: usize = 992;
+/// How many remembered packages one request is to list, with their fragments: at most the 500 that it can, and some
+/// fewer to leave room for new ones.
+const PACKAGES_PER_REQUEST: usize = 496;
 
 /// The packages and fragments of a repository prefix, by `<name>-<version>`.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ impl Listing {
         prefix: &RepositoryPrefix,
         remembered: &Snapshot,
     ) -> Result<Self, StoreError> {
-        let stems = remembered.stems();
-        let mut keys: Vec<_> =
-            stems.flat_map(|stem| [prefix.package_key(stem), prefix.fragment_key(stem)]).collect();
-        keys.sort_unstable();
-        let cuts: Vec<_> =
-            keys.into_iter().skip(OBJECTS_PER_REQUEST - 1).step_by(OBJECTS_PER_REQUEST).collect();
+        let mut stems: Vec<_> = remembered.stems().collect();
+        stems.sort_unstable();
+        let last = stems.into_iter().skip(PACKAGES_PER_REQUEST - 1).step_by(PACKAGES_PER_REQUEST);
+        let mut cuts: Vec<_> = last.map(|stem| prefix.fragment_key(stem)).collect();
+        // A file name and its stem do not always come in the same order.
+        cuts.sort_unstable();
         let mut listing = Self { packages: HashMap::new(), fragments: HashMap::new(), youngest: 0 };
         for object in store.list(&prefix.to_string(), &cuts).await? {
             listing.youngest = listing.youngest.max(object.last_modified);

@@ -41,7 +41,7 @@ pub fn dependents(index: &Index, removed: &BTreeSet<String>) -> Vec<Dependent> {
         for dependency in depends.filter(|dependency| dependency.is_requirement()) {
             let candidates = providers.get(dependency.name()).into_iter().flatten().copied();
             let (gone, staying): (Vec<&IndexEntry>, Vec<_>) =
-                candidates.filter(|entry| fulfils(entry, dependency)).partition(|e| is_removed(e));
+                candidates.filter(|entry| fulfils(entry, &dependency)).partition(|e| is_removed(e));
             if let (Some(needed), []) = (gone.first(), &*staying) {
                 let (stem, needed) = (entry.file_stem(), needed.file_stem());
                 dependents.push(Dependent { stem, dependency: dependency.to_string(), needed });
@@ -56,7 +56,7 @@ fn providers(index: &Index) -> HashMap<&str, Vec<&IndexEntry>> {
     let mut providers = HashMap::<_, Vec<_>>::new();
     for entry in index.entries() {
         let metadata = &entry.metadata;
-        let provided = metadata.provides.iter().map(Dependency::name);
+        let provided = metadata.provides.iter().map(|provided| provided.name());
         let names: BTreeSet<_> = provided.chain([metadata.name.as_str()]).collect();
         for name in names {
             providers.entry(name).or_default().push(entry);
@@ -65,7 +65,7 @@ fn providers(index: &Index) -> HashMap<&str, Vec<&IndexEntry>> {
     providers
 }
 
-fn fulfils(entry: &IndexEntry, dependency: &Dependency) -> bool {
+fn fulfils(entry: &IndexEntry, dependency: &Dependency<'_>) -> bool {
     let metadata = &entry.metadata;
     dependency.is_met_by(metadata.name.as_str(), metadata.version.as_str())
         || metadata.provides.iter().any(|provided| dependency.is_met_by_provided(provided))

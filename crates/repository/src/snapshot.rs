@@ -11,7 +11,8 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
-    io::{self, Write},
+    fmt::Write as _,
+    io::{self, BufWriter, IntoInnerError, Write},
     mem,
 };
 
@@ -159,9 +160,12 @@ impl Snapshot {
         hash.update(prefix.description());
         let mut records: Vec<_> = self.records.iter().collect();
         records.sort_unstable_by_key(|&(stem, _)| stem);
+        let mut text = String::new();
         for (_, record) in records {
+            text.clear();
+            let _infallible = write!(text, "{}", record.entry);
             hash.update([0]);
-            hash.update(record.entry.to_string());
+            hash.update(&text);
         }
         hex::encode(hash.finalize())
     }
@@ -179,14 +183,17 @@ impl Snapshot {
     pub fn to_bytes(&self, header: &Header) -> Result<Vec<u8>, SnapshotError> {
         let mut records: Vec<_> = self.records.iter().collect();
         records.sort_unstable_by_key(|&(stem, record)| (Reverse(record.since), stem));
-        let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
+        let encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        // JSON is written in small pieces, each of which would cost the encoder a call.
+        let mut writer = BufWriter::with_capacity(64 * 1024, encoder);
         serde_json::to_writer(&mut writer, header)?;
         writer.write_all(b"\n")?;
         for (_, record) in records {
             serde_json::to_writer(&mut writer, record)?;
             writer.write_all(b"\n")?;
         }
-        Ok(writer.finish()?)
+        let encoder = writer.into_inner().map_err(IntoInnerError::into_error)?;
+        Ok(encoder.finish()?)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alpinist_apk::{
-    archive::{self, IndexArchive},
+    archive,
     entry::IndexEntry,
     index::Index as PackageIndex,
     key::{KeyName, SigningKey},
@@ -118,7 +118,15 @@ impl Index {
 type Read = (PathBuf, Result<Package, PackageError>);
 
 fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
-    paths.par_iter().map(|path| Ok((path.clone(), package_file::read(path)?))).collect()
+    let read = |path: &PathBuf| {
+        let mut read = package_file::read(path)?;
+        if let Ok(package) = &mut read {
+            // An index has no use for them, and they would take a third of the memory.
+            package.signatures = Vec::new();
+        }
+        Ok((path.clone(), read))
+    };
+    paths.par_iter().map(read).collect()
 }
 
 /// Returns the architecture for which packages were built that can't be for any.
@@ -158,11 +166,9 @@ fn sign(key: &SigningKey, name: &KeyName, index: &PackageIndex) -> Result<Vec<u8
     let unsigned = archive::write_unsigned("", index).map_err(Error::Index)?;
     let signatures = key.sign_index(name, &unsigned, &mut OsRng).map_err(Error::NewKey)?;
     let signed = archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
-    let read = IndexArchive::read(&signed).map_err(Error::Index)?;
-    if read.index != *index || !read.is_signed_by(name, &key.verifying_key()) {
-        return Err(Error::SelfCheck);
-    }
-    Ok(signed)
+    let keys = [(name, &key.verifying_key())];
+    let is_right = archive::is_as_written(&signed, index, keys).map_err(Error::Index)?;
+    if is_right { Ok(signed) } else { Err(Error::SelfCheck) }
 }
 
 /// Replaces a file at once, so that who reads it meanwhile gets the old or the new one.

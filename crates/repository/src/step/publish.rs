@@ -1,8 +1,4 @@
-use alpinist_apk::{
-    archive::{self, IndexArchive},
-    index::Index,
-    key::VerifyingKey,
-};
+use alpinist_apk::{archive, index::Index, key::VerifyingKey};
 use rand_core::CryptoRngCore;
 use tracing::debug;
 
@@ -85,12 +81,12 @@ async fn sign(
     }
     let signed = archive::write_signed(&signatures, &unsigned).map_err(failed)?;
     let wrong = |source| Failure::SelfCheck { prefix: prefix.to_string(), source };
-    let read = IndexArchive::read(&signed).map_err(|error| wrong(Some(error)))?;
-    let is_signed = signers.iter().all(|signer| read.is_signed_by(&signer.name, &signer.public));
-    if read.index != *index || !is_signed {
-        return Err(wrong(None));
+    let keys = signers.iter().map(|signer| (&signer.name, &signer.public));
+    match archive::is_as_written(&signed, index, keys) {
+        Ok(true) => Ok(signed),
+        Ok(false) => Err(wrong(None)),
+        Err(error) => Err(wrong(Some(error))),
     }
-    Ok(signed)
 }
 
 /// Publishes a public key under its name, unless it is there. Another key under this name is one
