@@ -58,11 +58,18 @@ impl Alpinist {
         Self { program: Arc::clone(&self.program), environment }
     }
 
-    /// Runs it in a directory, with these arguments, which spaces separate.
-    pub fn run(&self, directory: &Path, arguments: &str) -> Result<Said, Error> {
+    /// Returns a command that runs it, to which the arguments must be added.
+    pub fn command(&self) -> Command {
         let mut alpinist = Command::new(&*self.program);
         // No setting of the person who runs this may reach it, lest it reach a real AWS.
-        alpinist.env_clear().envs(self.environment.iter().cloned()).current_dir(directory);
+        alpinist.env_clear().envs(self.environment.iter().cloned());
+        alpinist
+    }
+
+    /// Runs it in a directory, with these arguments, which spaces separate.
+    pub fn run(&self, directory: &Path, arguments: &str) -> Result<Said, Error> {
+        let mut alpinist = self.command();
+        alpinist.current_dir(directory);
         let output = alpinist.args(arguments.split_whitespace()).stdin(Stdio::null()).output();
         let output = output.map_err(command::not_started(&alpinist))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

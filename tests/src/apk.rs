@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
@@ -51,10 +51,21 @@ impl Apk {
     pub fn index(&self, architecture: &str, packages: &[PathBuf]) -> Result<Vec<u8>, Error> {
         let directory = temporary_directory("index-")?;
         let archive = directory.path().join("APKINDEX.tar.gz");
+        command::output(&mut self.index_command(architecture, &archive, packages))?;
+        fs::read(&archive).map_err(Error::file("read", archive))
+    }
+
+    /// Returns a command that writes such an index to `archive`.
+    pub fn index_command(
+        &self,
+        architecture: &str,
+        archive: &Path,
+        packages: &[PathBuf],
+    ) -> Command {
         let mut index = self.command();
         index.args(["index", "--allow-untrusted", "--rewrite-arch", architecture, "--output"]);
-        command::output(index.arg(&archive).args(packages))?;
-        fs::read(&archive).map_err(Error::file("read", archive))
+        index.arg(archive).args(packages);
+        index
     }
 
     /// Returns a command that runs apk.

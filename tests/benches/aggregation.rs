@@ -1,0 +1,194 @@
+//! `cargo bench --bench aggregation`: what one upload into a repository of N packages costs
+//! `AggregateApkindex`, beside what the original Alpinist read, and the least that S3 allows.
+//!
+//! The bucket is in memory, with the latency of a real one for each request, and a page for each thousand
+//! objects of a listing. The heap is what the step has at most at once.
+
+#![expect(clippy::print_stdout, reason = "the figures go to standard output")]
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a benchmark may fail")]
+
+mod slow_store;
+mod support;
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use alpinist_apk::entry::IndexEntry;
+use alpinist_repository::{
+    location::RepositoryPrefix,
+    memory::MemoryStore,
+    message::{Aggregated, Target, Written, WrittenFragment},
+    port::{
+        self, Attributes, ETag, KeptKey, KeyMaterial, KeyStore, KeyStoreError, NewObject,
+        ObjectStore, Precondition,
+    },
+    step,
+};
+use alpinist_tests::KeyPair;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use slow_store::SlowStore;
+use support::{figures::median, real_index};
+use tokio::runtime::{Builder, Runtime};
+
+const PREFIX: &str = "3.22/main/x86_64/";
+
+/// How many fragments the original's function read at once, at most: the SDK's pool of connections.
+const PARALLEL_READS: usize = 64;
+
+/// How often each figure is measured.
+const TIMES: usize = 5;
+
+fn main() {
+    let runtime = Builder::new_current_thread().enable_time().build().expect("tokio starts");
+    println!("       N     ours  requests     heap    the least    the original  requests");
+    for packages in [1_000, 10_000, 30_000, 100_000] {
+        measure(&runtime, packages);
+    }
+}
+
+/// What something took, and how many requests it made.
+#[derive(Clone, Copy)]
+struct Cost {
+    time: Duration,
+    requests: usize,
+}
+
+fn measure(runtime: &Runtime, packages: usize) {
+    let repository = runtime.block_on(Repository::publish(packages));
+    let mut ours = Vec::new();
+    let mut least = Vec::new();
+    let mut heaps = Vec::new();
+    for _ in 0..TIMES {
+        let store = SlowStore::new(repository.store.duplicate());
+        let request = repository.request.clone();
+        let mut cost = None;
+        let heap = allocation_counter::measure(|| {
+            cost = Some(runtime.block_on(cost_of(&store, async {
+                let aggregated = step::aggregate(&store, request).await.expect("it aggregates");
+                assert!(aggregated.staged.is_some(), "there is something to publish");
+            })));
+        });
+        ours.extend(cost);
+        heaps.push(heap.bytes_max);
+        let store = SlowStore::new(repository.store.duplicate());
+        least.push(runtime.block_on(cost_of(&store, the_least(&store, &repository.cuts))));
+    }
+    let store = SlowStore::new(repository.store.duplicate());
+    let original = runtime.block_on(cost_of(&store, the_original(&store)));
+    println!(
+        "{packages:>8} {:>7.3}s {:>9} {:>5} MiB {:>11.3}s {:>14.1}s {:>9}",
+        median(ours.iter().map(|cost| cost.time)).as_secs_f64(),
+        ours[0].requests,
+        median(heaps).div_ceil(1 << 20),
+        median(least.iter().map(|cost| cost.time)).as_secs_f64(),
+        original.time.as_secs_f64(),
+        original.requests,
+    );
+}
+
+async fn cost_of(store: &SlowStore, work: impl Future<Output = ()>) -> Cost {
+    let before = store.requests();
+    let start = Instant::now();
+    work.await;
+    Cost { time: start.elapsed(), requests: store.requests() - before }
+}
+
+/// A listing in parallel, one read and one write of the size of a snapshot.
+async fn the_least(store: &SlowStore, cuts: &[String]) {
+    let prefix: RepositoryPrefix = PREFIX.parse().expect("it is a prefix");
+    let snapshot = prefix.snapshot_key();
+    let listed = store.list(PREFIX, cuts).await.expect("it lists");
+    black_box(listed);
+    let read = port::read(store, &snapshot, u64::MAX).await.expect("it reads");
+    let bytes = read.unwrap_or_else(|| panic!("{snapshot} is not there")).body;
+    put(store, "written", bytes, Attributes::new()).await;
+}
+
+/// Lists the fragments page after page, and reads each.
+async fn the_original(store: &SlowStore) {
+    let listed = store.list(PREFIX, &[]).await.expect("it lists");
+    let fragments = listed.into_iter().filter(|object| object.key.ends_with(".index"));
+    let reads = stream::iter(fragments).map(async |fragment| {
+        port::read(store, &fragment.key, u64::MAX).await.map(|object| object.map(|o| o.body))
+    });
+    let read: Vec<_> =
+        reads.buffer_unordered(PARALLEL_READS).try_collect().await.expect("it reads");
+    black_box(read);
+}
+
+/// A repository with an index of some packages, and one more package that it does not list yet.
+struct Repository {
+    store: MemoryStore,
+    request: Aggregated,
+    /// Where a listing is cut in parts of a thousand objects.
+    cuts: Vec<String>,
+}
+
+impl Repository {
+    async fn publish(packages: usize) -> Self {
+        let store = MemoryStore::default();
+        let mut entries = real_index::entries(packages + 1);
+        let last = entries.swap_remove(packages / 2);
+        for entry in entries {
+            upload(&store, entry).await;
+        }
+        let whole = Aggregated::from(Written {
+            target: target("APKINDEX.tar.gz"),
+            fragment: None,
+            changed: false,
+            refusal: None,
+            signed_by: None,
+        });
+        let staged = step::aggregate(&store, whole).await.expect("it aggregates");
+        let keys = Key(KeyPair::generate("bench@example.com", KeyPair::BITS).expect("a key"));
+        step::publish(&store, &keys, &mut rand_core::OsRng, staged).await.expect("it publishes");
+        // Nobody is about to publish, and the index is not of this second.
+        store.pass(Duration::from_mins(5));
+        let keys = store.keys();
+        let listed = keys.iter().filter(|key| key.starts_with(PREFIX)).cloned();
+        let cuts = listed.skip(991).step_by(992).collect();
+        let target = target(&format!("{}.apk", last.file_stem()));
+        let fragment = Some(upload(&store, last).await);
+        let written = Written { target, fragment, changed: true, refusal: None, signed_by: None };
+        Self { store, request: written.into(), cuts }
+    }
+}
+
+fn target(file: &str) -> Target {
+    let key = format!("{PREFIX}{file}");
+    Target { bucket: "bucket".to_owned(), key, time: None, reindex: None }
+}
+
+/// Puts a package, of which nobody will look at the content, and its fragment.
+async fn upload(store: &MemoryStore, entry: IndexEntry) -> WrittenFragment {
+    let stem = entry.file_stem();
+    let key = format!("{PREFIX}{stem}.apk");
+    let package = put(store, &key, stem.clone().into_bytes(), Attributes::new()).await;
+    let attributes = Attributes::from([("package-etag".to_owned(), package.0.clone())]);
+    let text = entry.to_string().into_bytes();
+    let fragment = put(store, &format!("{PREFIX}{stem}.index"), text, attributes).await;
+    WrittenFragment { package, fragment, entry }
+}
+
+async fn put<S: ObjectStore>(store: &S, key: &str, bytes: Vec<u8>, attributes: Attributes) -> ETag {
+    let object = NewObject { bytes, content_type: "", attributes };
+    store.put(key, object, Precondition::None).await.expect("it writes")
+}
+
+/// A key store with one key.
+struct Key(KeyPair);
+
+impl KeyStore for Key {
+    async fn keys(&self) -> Result<Vec<KeptKey>, KeyStoreError> {
+        let pem = self.0.private().to_owned().into();
+        let material = KeyMaterial::Pem { parameter: "/apk/rsa".to_owned(), pem };
+        let (name_parameter, name) = ("/apk/key".to_owned(), self.0.name().to_owned());
+        Ok(vec![KeptKey { name_parameter, name, material }])
+    }
+
+    async fn sign(&self, key: &str, _: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {
+        unreachable!("{key} is no key of a key service")
+    }
+}

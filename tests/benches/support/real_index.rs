@@ -1,0 +1,32 @@
+//! The entries of a real index, in any number.
+
+use std::{fs, path::Path};
+
+use alpinist_apk::{archive::IndexArchive, checksum::PullChecksum, entry::IndexEntry};
+
+/// Returns `count` entries: those of Alpine 3.16's main repository, and once these are used up, the same under
+/// other names. Each has a checksum of its own, which compresses as badly as a real one.
+///
+/// The index is not a part of the project, but lies beside it in `../shared/fixtures`.
+pub(crate) fn entries(count: usize) -> Vec<IndexEntry> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
+    let path = fixtures.join("indexes/alpine-3.16-APKINDEX.tar.gz");
+    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let archive = IndexArchive::read(&bytes).expect("Alpine's own index is an index");
+    let mut random = fastrand::Rng::with_seed(7);
+    let rounds = (0..).flat_map(|round| archive.index.entries().iter().map(move |e| (round, e)));
+    rounds.take(count).map(|(round, entry)| renamed(entry, round, &mut random)).collect()
+}
+
+fn renamed(entry: &IndexEntry, round: usize, random: &mut fastrand::Rng) -> IndexEntry {
+    let mut entry = entry.clone();
+    if round > 0 {
+        // Before the name, lest the copies stand side by side, where they would cost a compressor nothing.
+        let name = format!("x{round}-{}", entry.metadata.name);
+        entry.metadata.name = name.parse().expect("a longer name is a name");
+    }
+    let mut sha1 = [0; 20];
+    random.fill(&mut sha1);
+    entry.checksum = PullChecksum::new(sha1);
+    entry
+}
