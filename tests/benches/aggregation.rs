@@ -2,7 +2,7 @@
 //! `AggregateApkindex`, beside what the original Alpinist read, and the least that S3 allows.
 //!
 //! The bucket is in memory, with the latency of a real one for each request, and a page for each thousand
-//! objects of a listing. The heap is what the step has at most at once.
+//! objects of a listing. How much memory it takes is in the repository's test `counted`.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a benchmark may fail")]
@@ -28,9 +28,13 @@ use alpinist_repository::{
 };
 use alpinist_tests::KeyPair;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use mimalloc::MiMalloc;
 use slow_store::SlowStore;
 use support::{figures::median, real_index};
 use tokio::runtime::{Builder, Runtime};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const PREFIX: &str = "3.22/main/x86_64/";
 
@@ -42,7 +46,7 @@ const TIMES: usize = 5;
 
 fn main() {
     let runtime = Builder::new_current_thread().enable_time().build().expect("tokio starts");
-    println!("       N     ours  requests     heap    the least    the original  requests");
+    println!("       N     ours  requests    the least    the original  requests");
     for packages in [1_000, 10_000, 30_000, 100_000] {
         measure(&runtime, packages);
     }
@@ -59,29 +63,23 @@ fn measure(runtime: &Runtime, packages: usize) {
     let repository = runtime.block_on(Repository::publish(packages));
     let mut ours = Vec::new();
     let mut least = Vec::new();
-    let mut heaps = Vec::new();
     for _ in 0..TIMES {
         let store = SlowStore::new(repository.store.duplicate());
         let request = repository.request.clone();
-        let mut cost = None;
-        let heap = allocation_counter::measure(|| {
-            cost = Some(runtime.block_on(cost_of(&store, async {
-                let aggregated = step::aggregate(&store, request).await.expect("it aggregates");
-                assert!(aggregated.staged.is_some(), "there is something to publish");
-            })));
-        });
-        ours.extend(cost);
-        heaps.push(heap.bytes_max);
+        let aggregate = async {
+            let aggregated = step::aggregate(&store, request).await.expect("it aggregates");
+            assert!(aggregated.staged.is_some(), "there is something to publish");
+        };
+        ours.push(runtime.block_on(cost_of(&store, aggregate)));
         let store = SlowStore::new(repository.store.duplicate());
         least.push(runtime.block_on(cost_of(&store, the_least(&store, &repository.cuts))));
     }
     let store = SlowStore::new(repository.store.duplicate());
     let original = runtime.block_on(cost_of(&store, the_original(&store)));
     println!(
-        "{packages:>8} {:>7.3}s {:>9} {:>5} MiB {:>11.3}s {:>14.1}s {:>9}",
+        "{packages:>8} {:>7.3}s {:>9} {:>11.3}s {:>14.1}s {:>9}",
         median(ours.iter().map(|cost| cost.time)).as_secs_f64(),
         ours[0].requests,
-        median(heaps).div_ceil(1 << 20),
         median(least.iter().map(|cost| cost.time)).as_secs_f64(),
         original.time.as_secs_f64(),
         original.requests,

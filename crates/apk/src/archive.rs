@@ -68,7 +68,9 @@ impl From<NotGzip> for ArchiveError {
 pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, ArchiveError> {
     let text = index.to_text();
     let files = [("DESCRIPTION", description.as_bytes()), ("APKINDEX", text.as_bytes())];
-    Ok(tar::write_archive(gzip::encoder(), &files)?.finish()?)
+    let tar = tar::write_archive(&files)?;
+    drop(text);
+    Ok(gzip::compress(&tar)?)
 }
 
 /// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A client

@@ -259,9 +259,9 @@ impl Dependencies {
         })
     }
 
-    /// Tells whether the list is empty; it is then left out of an index.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Returns the line; one that is empty is left out of an index.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// Appends the tokens of `line`, which are separated by spaces.

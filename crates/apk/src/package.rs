@@ -435,7 +435,7 @@ mod tests {
     }
 
     fn data(content: &[u8]) -> Vec<u8> {
-        gzip::compress(&tar::write_archive(Vec::new(), &[("usr/hello", content)]).unwrap()).unwrap()
+        gzip::compress(&tar::write_archive(&[("usr/hello", content)]).unwrap()).unwrap()
     }
 
     #[test]

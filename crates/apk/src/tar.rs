@@ -1,9 +1,6 @@
 //! Tar as apk reads it: a scanner for bytes that arrive piece by piece, and a writer.
 
-use std::{
-    io::{self, Write},
-    ops::Range,
-};
+use std::{io, ops::Range};
 
 use ::tar::{Builder, EntryType, Header};
 
@@ -364,14 +361,16 @@ fn is_unusable(path: &[u8]) -> bool {
 
 /// Writes files one after the other as apk does, without an end of archive: a *tar segment*.
 pub(crate) fn write_segment(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
-    let mut tar = write_archive(Vec::new(), files)?;
+    let mut tar = write_archive(files)?;
     tar.truncate(tar.len() - 2 * BLOCK);
     Ok(tar)
 }
 
-/// Writes files with fixed mode, owner and time, and two zero blocks at the end, and returns the writer.
-pub(crate) fn write_archive<W: Write>(writer: W, files: &[(&str, &[u8])]) -> io::Result<W> {
-    let mut builder = Builder::new(writer);
+/// Writes files with fixed mode, owner and time, and two zero blocks at the end.
+pub(crate) fn write_archive(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
+    let blocks = |(_, content): &(_, &[u8])| BLOCK + content.len().next_multiple_of(BLOCK);
+    let length = files.iter().map(blocks).sum::<usize>() + 2 * BLOCK;
+    let mut builder = Builder::new(Vec::with_capacity(length));
     for (name, content) in files {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
@@ -394,7 +393,7 @@ mod tests {
     #[test]
     fn a_tar_may_have_as_many_entries_as_its_scanner_allows() {
         let files: [(&str, &[u8]); 3] = [("a", b"1"), ("b", b""), ("c", b"3")];
-        let tar = write_archive(Vec::new(), &files).unwrap();
+        let tar = write_archive(&files).unwrap();
         for bodies in [Bodies::Keep, Bodies::Skip] {
             let mut scanner = Scanner::new(bodies, 3);
             scanner.feed(&tar).unwrap();
@@ -407,7 +406,7 @@ mod tests {
     #[test]
     fn a_segment_is_an_archive_without_its_end() {
         let files: [(&str, &[u8]); 2] = [("a", b"1"), ("b", &[2; 513])];
-        let archive = write_archive(Vec::new(), &files).unwrap();
+        let archive = write_archive(&files).unwrap();
         let segment = write_segment(&files).unwrap();
         assert_eq!(archive, [&*segment, &[0; 2 * BLOCK]].concat());
         assert_eq!(segment.len(), (2 + 3) * BLOCK);

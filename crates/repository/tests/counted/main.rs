@@ -1,0 +1,208 @@
+//! What one upload costs in what can be counted: requests, bytes that are read, allocations and memory.
+//! Times are no matter here, but follow from these.
+
+#![cfg(test)]
+
+#[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "the steps' own tests need more of it")]
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use allocation_counter::AllocationInfo;
+use alpinist_apk::entry::IndexEntry;
+use alpinist_repository::{
+    memory::{MemoryStore, Request},
+    port::{Attributes, NewObject, ObjectStore, Precondition},
+};
+use common::{
+    INDEX, KEY_NAME, Keys, PREFIX,
+    execution::{Next, State},
+    key, package, target,
+};
+use tokio::runtime::{Builder, Runtime};
+
+const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
+
+/// What the steps of one execution cost, by their names.
+type Costs = BTreeMap<&'static str, Cost>;
+
+/// What one step cost.
+#[derive(Clone, Debug, Default)]
+struct Cost {
+    /// The operations of the requests, in their order.
+    operations: Vec<&'static str>,
+    /// How many bytes were read, by object.
+    read: BTreeMap<String, usize>,
+    /// What was allocated, and the most that was allocated at once.
+    heap: AllocationInfo,
+}
+
+/// A bucket with an index of `packages` packages.
+fn published(runtime: &Runtime, packages: usize) -> MemoryStore {
+    let store = MemoryStore::default();
+    runtime.block_on(async {
+        for number in 0..packages {
+            upload(&store, &entry(number)).await;
+        }
+        let mut state = State::Extract(target(INDEX));
+        while let Next::Go(next) = state.run(&store, &Keys::good()).await.unwrap() {
+            state = next;
+        }
+    });
+    assert!(store.content(INDEX).is_some());
+    // Nobody is at work, and the index is not of this second.
+    store.pass(Duration::from_mins(5));
+    store
+}
+
+/// The entry of a package as they usually are.
+fn entry(number: usize) -> IndexEntry {
+    let checksum = format!("{number:026}0=");
+    format!(
+        "C:Q1{checksum}\nP:usual-{number}\nV:1.2.3-r4\nA:x86_64\nS:10000\nI:40000\n\
+         T:What it is good for, in some ten words or more\nU:https://example.com/usual\nL:MIT\n\
+         o:usual\nm:Somebody <somebody@example.com>\nt:1700000000\n\
+         c:0123456789abcdef0123456789abcdef01234567\n\
+         D:so:libc.musl-x86_64.so.1 so:libz.so.1 usual-libs>=1.2\n\
+         p:cmd:usual-{number}=1.2.3-r4 so:libusual-{number}.so.1=1.2.3\n\n"
+    )
+    .parse()
+    .unwrap()
+}
+
+/// Puts a package, of which nobody looks at the content, and its fragment.
+async fn upload(store: &MemoryStore, entry: &IndexEntry) {
+    let stem = entry.file_stem();
+    let put = async |key: &str, bytes: Vec<u8>, attributes| {
+        let object = NewObject { bytes, content_type: "", attributes };
+        store.put(key, object, Precondition::None).await.unwrap()
+    };
+    let etag = put(&key(&stem), stem.clone().into_bytes(), Attributes::new()).await;
+    let attributes = Attributes::from([("package-etag".to_owned(), etag.0)]);
+    put(&format!("{PREFIX}{stem}.index"), entry.to_string().into_bytes(), attributes).await;
+}
+
+/// Uploads a package of one file, and follows the execution.
+fn execute(runtime: &Runtime, store: &MemoryStore, content: &str) -> Costs {
+    let package = package("hello", "1.0-r0", content);
+    store.upload(&key("hello-1.0-r0"), package);
+    let mut costs = Costs::new();
+    let mut state = State::Extract(target(&key("hello-1.0-r0")));
+    loop {
+        let (name, counted) = (state.name(), count(store));
+        let keys = Keys::good();
+        let mut next = None;
+        let heap = allocation_counter::measure(|| {
+            next = Some(runtime.block_on(state.clone().run(store, &keys)).unwrap());
+        });
+        let Cost { operations, read, .. } = counted.lock().unwrap().clone();
+        assert!(costs.insert(name, Cost { operations, read, heap }).is_none(), "{name} twice");
+        match next {
+            Some(Next::Go(next)) => state = next,
+            Some(Next::End(None)) => return costs,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+/// Counts requests from now on.
+fn count(store: &MemoryStore) -> Arc<Mutex<Cost>> {
+    let counted = Arc::new(Mutex::new(Cost::default()));
+    let cost = Arc::clone(&counted);
+    store.before_requests(move |store, request| {
+        let mut cost = cost.lock().unwrap();
+        let operation = match request {
+            Request::Head(_) => "HEAD",
+            Request::Get(_) => "GET",
+            Request::Put(_) => "PUT",
+            Request::Delete(_) => "DELETE",
+            Request::Copy(_) => "COPY",
+            Request::List(_) => "LIST",
+        };
+        cost.operations.push(operation);
+        if let Request::Get(key) = request {
+            let bytes = store.content(key).map_or(0, |content| content.len());
+            *cost.read.entry(key.to_owned()).or_default() += bytes;
+        }
+        Ok(())
+    });
+    counted
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
+#[test]
+fn an_upload_makes_as_many_requests_into_a_large_repository_as_into_a_small_one() {
+    let runtime = runtime();
+    let operations = |packages| {
+        let costs = execute(&runtime, &published(&runtime, packages), "");
+        costs.into_iter().map(|(name, cost)| (name, cost.operations)).collect::<BTreeMap<_, _>>()
+    };
+    let expected = BTreeMap::from([
+        ("extract", vec!["GET"]),
+        ("write", vec!["PUT", "HEAD"]),
+        // The listing is one request for each thousand objects, in parallel.
+        ("aggregate", vec!["GET", "HEAD", "PUT", "LIST", "PUT"]),
+        ("publish", vec!["GET", "GET", "PUT", "HEAD"]),
+    ]);
+    assert_eq!(operations(100), expected);
+    assert_eq!(operations(1000), expected);
+}
+
+#[test]
+fn an_upload_reads_the_package_once_and_of_all_others_what_is_remembered() {
+    let runtime = runtime();
+    let packages = 1000;
+    let store = published(&runtime, packages);
+    let costs = execute(&runtime, &store, "");
+    let uploaded = store.content(&key("hello-1.0-r0")).unwrap().len();
+    let read = |name: &str| costs[name].read.clone();
+    assert_eq!(read("extract"), BTreeMap::from([(key("hello-1.0-r0"), uploaded)]));
+    assert_eq!(read("write"), BTreeMap::new());
+    assert_eq!(read("aggregate").keys().collect::<Vec<_>>(), [SNAPSHOT]);
+    assert_eq!(read("publish").keys().collect::<Vec<_>>(), [SNAPSHOT, KEY_NAME]);
+    for name in ["aggregate", "publish"] {
+        let bytes = read(name)[SNAPSHOT];
+        assert!(bytes < 160 * packages, "{name} reads {bytes} bytes");
+    }
+}
+
+#[test]
+fn each_package_that_is_there_costs_so_many_allocations_and_so_much_memory() {
+    let runtime = runtime();
+    let heap = |packages| execute(&runtime, &published(&runtime, packages), "");
+    let (few, many) = (heap(500), heap(2000));
+    let for_each = |name: &str, figure: fn(&AllocationInfo) -> u64| {
+        let (few, many) = (figure(&few[name].heap), figure(&many[name].heap));
+        many.saturating_sub(few) / 1500
+    };
+    for (name, allocations, bytes) in [
+        ("extract", 0, 0),
+        ("write", 0, 0),
+        // At 30,000 packages, 60 MiB.
+        ("aggregate", 42, 2100),
+        ("publish", 47, 1500),
+    ] {
+        let found = for_each(name, |heap| heap.count_total);
+        assert!(found <= allocations, "{name}: {found} allocations for each package");
+        let found = for_each(name, |heap| heap.bytes_max);
+        assert!(found <= bytes, "{name}: {found} bytes for each package");
+    }
+}
+
+#[test]
+fn a_large_package_takes_no_more_allocations_and_memory_than_a_small_one() {
+    let runtime = runtime();
+    let heap = |content: &str| execute(&runtime, &MemoryStore::default(), content)["extract"].heap;
+    let (small, large) = (heap("x"), heap(&"x".repeat(16 << 20)));
+    assert_eq!(large.count_total, small.count_total);
+    assert!(small.count_total <= 75, "{} allocations", small.count_total);
+    assert!(large.bytes_max <= 192 << 10, "{} bytes", large.bytes_max);
+}
