@@ -1,8 +1,10 @@
-//! What the environment of a function says. `template.yaml` sets it.
+//! What the environment of a function says. `template.yaml` sets it, and Lambda itself.
 
 use std::{env, str::FromStr};
 
 use alpinist_repository::{plus_copy::PlusCopies, policy::Policy};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 
 /// The keys that sign indexes. There are places for two, so that one can take the place of the other
 /// while clients know only one of them.
@@ -25,12 +27,43 @@ pub struct KeyParameters {
     pub key_name: String,
 }
 
-/// Says that the environment lacks something that `template.yaml` sets, or that it makes no sense.
+/// Says that the environment lacks something that `template.yaml` or Lambda sets, or that it makes no sense.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("environment variable {name} is not set, or not to something that is known")]
 pub struct InvalidVariable {
     /// The variable.
     pub name: &'static str,
+}
+
+/// Tells from `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` where AWS is and
+/// who asks it; from `AWS_ENDPOINT_URL`, where an emulated one is.
+///
+/// Lambda sets them for good: the credentials outlive the environment. The SDK's own chain, which also looks in
+/// files and asks other services, is for those who run a command.
+///
+/// # Errors
+///
+/// [`InvalidVariable`]
+pub fn aws() -> Result<SdkConfig, InvalidVariable> {
+    aws_of(variable)
+}
+
+fn aws_of(
+    variable: impl Fn(&'static str) -> Result<String, InvalidVariable>,
+) -> Result<SdkConfig, InvalidVariable> {
+    let credentials = Credentials::new(
+        variable("AWS_ACCESS_KEY_ID")?,
+        variable("AWS_SECRET_ACCESS_KEY")?,
+        variable("AWS_SESSION_TOKEN").ok(),
+        None,
+        "the environment of the function",
+    );
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(variable("AWS_REGION")?))
+        .credentials_provider(SharedCredentialsProvider::new(credentials));
+    config.set_endpoint_url(variable("AWS_ENDPOINT_URL").ok());
+    Ok(config.build())
 }
 
 /// Tells from `STACK_NAME` which stack the function belongs to.
@@ -87,4 +120,54 @@ fn parsed<T: FromStr>(name: &'static str) -> Result<T, InvalidVariable> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn variable(name: &'static str) -> Result<String, InvalidVariable> {
     env::var(name).map_err(|_| InvalidVariable { name })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::config::ProvideCredentials;
+
+    use super::*;
+
+    const LAMBDA: [(&str, &str); 4] = [
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "ASIAEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_SESSION_TOKEN", "token"),
+    ];
+
+    fn aws_of_variables(set: &[(&str, &str)]) -> Result<SdkConfig, InvalidVariable> {
+        aws_of(|name| match set.iter().find(|(set, _)| *set == name) {
+            Some((_, value)) => Ok((*value).to_owned()),
+            None => Err(InvalidVariable { name }),
+        })
+    }
+
+    #[tokio::test]
+    async fn requests_have_the_region_and_the_whole_credentials_of_the_environment() {
+        let config = aws_of_variables(&LAMBDA).unwrap();
+        assert_eq!(config.region().unwrap().as_ref(), "eu-central-1");
+        assert_eq!(config.endpoint_url(), None);
+        let credentials = config.credentials_provider().unwrap();
+        let credentials = credentials.provide_credentials().await.unwrap();
+        assert_eq!(credentials.access_key_id(), "ASIAEXAMPLE");
+        assert_eq!(credentials.secret_access_key(), "secret");
+        assert_eq!(credentials.session_token(), Some("token"));
+        assert_eq!(credentials.expiry(), None);
+    }
+
+    #[test]
+    fn an_emulated_aws_is_where_the_environment_says() {
+        let emulator = ("AWS_ENDPOINT_URL", "http://127.0.0.1:4700");
+        let config = aws_of_variables(&[&LAMBDA[..], &[emulator]].concat()).unwrap();
+        assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:4700"));
+    }
+
+    #[test]
+    fn what_lambda_does_not_set_is_named() {
+        for missing in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            let set: Vec<_> = LAMBDA.into_iter().filter(|(name, _)| *name != missing).collect();
+            let error = aws_of_variables(&set).unwrap_err();
+            assert_eq!(error, InvalidVariable { name: missing });
+        }
+    }
 }

@@ -34,13 +34,17 @@ const UNUSABLE: [&str; 6] = [
 #[derive(Clone, Debug)]
 pub struct AwsKeyStore {
     ssm: aws_sdk_ssm::Client,
-    kms: aws_sdk_kms::Client,
+    kms: Option<aws_sdk_kms::Client>,
     keys: SigningKeys,
 }
 
 impl AwsKeyStore {
-    /// Makes a store of the keys.
-    pub fn new(ssm: aws_sdk_ssm::Client, kms: aws_sdk_kms::Client, keys: SigningKeys) -> Self {
+    /// Makes a store of the keys. A client of KMS is of use only if one of them is there.
+    pub fn new(
+        ssm: aws_sdk_ssm::Client,
+        kms: Option<aws_sdk_kms::Client>,
+        keys: SigningKeys,
+    ) -> Self {
         Self { ssm, kms, keys }
     }
 
@@ -64,8 +68,15 @@ impl AwsKeyStore {
         Ok(parameters.map(|(name, value)| (name, Zeroizing::new(value))).collect())
     }
 
+    fn kms(&self, key: &str) -> Result<&aws_sdk_kms::Client, KeyStoreError> {
+        self.kms.as_ref().ok_or_else(|| KeyStoreError::Unusable {
+            key: key.to_owned(),
+            source: "the signing key is not in KMS".into(),
+        })
+    }
+
     async fn in_kms(&self, key: &str) -> Result<KeyMaterial, KeyStoreError> {
-        let found = self.kms.get_public_key().key_id(key).send().await;
+        let found = self.kms(key)?.get_public_key().key_id(key).send().await;
         let found = found.map_err(|error| key_error(key, &error))?;
         let public_key = found.public_key.map(Blob::into_inner).unwrap_or_default();
         Ok(KeyMaterial::Remote { key: key.to_owned(), public_key })
@@ -98,7 +109,7 @@ impl KeyStore for AwsKeyStore {
 
     async fn sign(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {
         let request = self
-            .kms
+            .kms(key)?
             .sign()
             .key_id(key)
             .message_type(MessageType::Digest)

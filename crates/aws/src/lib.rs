@@ -39,10 +39,13 @@ mod s3_body;
 
 /// Returns a client of S3 for the credentials and the region of the environment. Its requests are
 /// [counted](telemetry).
-pub async fn s3_client() -> aws_sdk_s3::Client {
-    let config = aws_config::load_from_env().await;
-    let config = aws_sdk_s3::config::Builder::from(&config).interceptor(CountRequests);
-    aws_sdk_s3::Client::from_conf(config.build())
+///
+/// # Errors
+///
+/// [`config::InvalidVariable`]
+pub fn s3_client() -> Result<aws_sdk_s3::Client, config::InvalidVariable> {
+    let config = aws_sdk_s3::config::Builder::from(&config::aws()?).interceptor(CountRequests);
+    Ok(aws_sdk_s3::Client::from_conf(config.build()))
 }
 
 /// Returns the signing keys that the environment names. From then on, the process leaves no core dump,
@@ -51,9 +54,9 @@ pub async fn s3_client() -> aws_sdk_s3::Client {
 /// # Errors
 ///
 /// [`config::InvalidVariable`]; an error of the system, if it does not forbid core dumps.
-pub async fn key_store() -> Result<keys::AwsKeyStore, lambda_runtime::Error> {
+pub fn key_store() -> Result<keys::AwsKeyStore, lambda_runtime::Error> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    let config = aws_config::load_from_env().await;
-    let (ssm, kms) = (aws_sdk_ssm::Client::new(&config), aws_sdk_kms::Client::new(&config));
-    Ok(keys::AwsKeyStore::new(ssm, kms, config::signing_keys()?))
+    let (config, keys) = (config::aws()?, config::signing_keys()?);
+    let kms = keys.kms.is_some().then(|| aws_sdk_kms::Client::new(&config));
+    Ok(keys::AwsKeyStore::new(aws_sdk_ssm::Client::new(&config), kms, keys))
 }

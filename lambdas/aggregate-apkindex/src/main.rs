@@ -7,7 +7,7 @@ use lambda_runtime::{Error, tracing};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let client = alpinist_aws::s3_client().await;
+    let client = alpinist_aws::s3_client()?;
     lambda::run(async |request: Aggregated| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
         step::aggregate(&store, request).await

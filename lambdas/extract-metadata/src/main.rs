@@ -8,7 +8,7 @@ use lambda_runtime::{Error, tracing};
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let policy = config::policy()?;
-    let client = alpinist_aws::s3_client().await;
+    let client = alpinist_aws::s3_client()?;
     lambda::run(async |target: Target| {
         let store = S3Store::new(client.clone(), &target.bucket);
         step::extract(&store, policy, target).await

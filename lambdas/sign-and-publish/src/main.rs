@@ -8,8 +8,8 @@ use rand_core::OsRng;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let client = alpinist_aws::s3_client().await;
-    let keys = alpinist_aws::key_store().await?;
+    let client = alpinist_aws::s3_client()?;
+    let keys = alpinist_aws::key_store()?;
     lambda::run(async |request: Aggregated| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
         step::publish(&store, &keys, &mut OsRng, request).await

@@ -8,7 +8,7 @@ use lambda_runtime::{Error, tracing};
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let copies = config::plus_copies()?;
-    let client = alpinist_aws::s3_client().await;
+    let client = alpinist_aws::s3_client()?;
     lambda::run(async |request: Extracted| {
         let store = S3Store::new(client.clone(), &request.target.bucket);
         step::write_index(&store, copies, request).await
