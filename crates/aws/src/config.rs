@@ -5,6 +5,7 @@ use std::{env, str::FromStr};
 use alpinist_repository::{plus_copy::PlusCopies, policy::Policy};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use tracing::level_filters::LevelFilter;
 
 /// The keys that sign indexes. There are places for two, so that one can take the place of the other
 /// while clients know only one of them.
@@ -64,6 +65,11 @@ fn aws_of(
         .credentials_provider(SharedCredentialsProvider::new(credentials));
     config.set_endpoint_url(variable("AWS_ENDPOINT_URL").ok());
     Ok(config.build())
+}
+
+/// Tells from `AWS_LAMBDA_LOG_LEVEL` what is written to the log. Without it, that is `INFO` and what is more severe.
+pub fn log_level() -> LevelFilter {
+    parsed("AWS_LAMBDA_LOG_LEVEL").unwrap_or(LevelFilter::INFO)
 }
 
 /// Tells from `STACK_NAME` which stack the function belongs to.

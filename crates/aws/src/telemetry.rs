@@ -29,10 +29,19 @@ use aws_sdk_s3::{
     error::BoxError,
 };
 use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::tracing::subscriber;
 use metrics::{Unit, counter, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde_json::Value;
 use tracing::{error, info, warn};
+
+use crate::config;
+
+/// Starts the log of this process: a line of JSON for each event, on standard output.
+pub fn start_log() {
+    let log = subscriber::fmt().json().with_target(false).without_time();
+    log.with_max_level(config::log_level()).init();
+}
 
 /// The metrics of this process.
 #[expect(missing_debug_implementations, reason = "the collector has none")]

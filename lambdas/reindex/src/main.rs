@@ -1,12 +1,12 @@
 //! `Reindex`: finds the indexes of a bucket, and reports what a reindex did.
 
-use alpinist_aws::{lambda, s3::S3Store};
+use alpinist_aws::{lambda, s3::S3Store, telemetry};
 use alpinist_repository::step::{self, ReindexRequest};
-use lambda_runtime::{Error, tracing};
+use lambda_runtime::Error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    telemetry::start_log();
     let client = alpinist_aws::s3_client()?;
     lambda::run(async |request: ReindexRequest| {
         let store = S3Store::new(client.clone(), request.bucket());

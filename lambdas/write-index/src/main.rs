@@ -1,12 +1,12 @@
 //! `WriteIndex`: writes or removes a package's fragment.
 
-use alpinist_aws::{config, lambda, s3::S3Store};
+use alpinist_aws::{config, lambda, s3::S3Store, telemetry};
 use alpinist_repository::{message::Extracted, step};
-use lambda_runtime::{Error, tracing};
+use lambda_runtime::Error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    telemetry::start_log();
     let copies = config::plus_copies()?;
     let client = alpinist_aws::s3_client()?;
     lambda::run(async |request: Extracted| {
