@@ -20,7 +20,8 @@ pub struct Function {
     pub program: PathBuf,
 }
 
-/// Builds all functions below `lambdas/`, for this machine, with the development profile.
+/// Builds all functions below `lambdas/`, for this machine, with the profile that we were built with: release in
+/// a benchmark, development elsewhere.
 ///
 /// Cargo's own messages tell the progress.
 ///
@@ -31,8 +32,12 @@ pub fn build() -> Result<Vec<Function>, Error> {
     build_programs(names()?)
 }
 
-/// Builds programs of the workspace, whether they are functions or not.
-pub(crate) fn build_programs(names: Vec<String>) -> Result<Vec<Function>, Error> {
+/// Builds programs of the workspace, whether they are functions or not, as [`build`] does.
+///
+/// # Errors
+///
+/// [`Error::Program`] if one does not compile.
+pub fn build_programs(names: Vec<String>) -> Result<Vec<Function>, Error> {
     let mut cargo = cargo_build(&names);
     let running = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let built = running.and_then(std::process::Child::wait_with_output);
@@ -63,9 +68,9 @@ pub(crate) fn lay_out(functions: &[Function], directory: &Path) -> Result<(), Er
 /// Returns a build of these functions that repeats nothing which Cargo has just built.
 ///
 /// Cargo chooses the features of shared dependencies for all packages of one command together,
-/// with the needs of their tests if that command builds tests. So this command takes the whole
-/// workspace, like `cargo run --bin demo` and `cargo test`, and a test exactly if we were built
-/// together with tests.
+/// with the needs of their tests if that command builds tests or benchmarks. So this command takes the whole
+/// workspace, like `cargo run --bin demo` and `cargo test`, and a test or a benchmark exactly if we were built
+/// together with such.
 fn cargo_build(names: &[String]) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
@@ -73,8 +78,12 @@ fn cargo_build(names: &[String]) -> Command {
     for name in names {
         command.args(["--bin", name]);
     }
+    let optimized = cfg!(not(debug_assertions));
+    if optimized {
+        command.arg("--release");
+    }
     if cfg!(feature = "built-with-tests") {
-        command.args(["--test", "local_stack"]);
+        command.args(if optimized { ["--bench", "start"] } else { ["--test", "local_stack"] });
     }
     command
 }
