@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use alpinist_tests::{Emulator, EmulatorOptions, KeyPair, LocalStack, Stack, command, workspace};
+use alpinist_tests::{
+    Emulator, EmulatorOptions, KeyPair, LocalStack, Stack, command, http, workspace,
+};
 use aws_sdk_s3::{
     config::{
         BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
@@ -142,6 +144,7 @@ impl Somebody {
         );
         let config = aws_config::SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
+            .http_client(http::client())
             .region(Region::new("eu-central-1"))
             .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(credentials))
             .endpoint_url(emulator.endpoint())
@@ -160,6 +163,7 @@ impl Somebody {
         let none = json!({"AccessKeyId": "", "SecretAccessKey": ""});
         let s3 = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
+            .http_client(http::client())
             .region(Region::new("eu-central-1"))
             .endpoint_url(emulator.endpoint())
             .force_path_style(true)

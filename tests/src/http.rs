@@ -1,13 +1,23 @@
-//! Plain HTTP to the emulator, as a client without credentials speaks it.
+//! HTTP to the emulator: what clients of AWS speak it with, and plain requests, as a client without credentials
+//! makes them.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use aws_sdk_s3::config::SharedHttpClient;
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
 use crate::Error;
 
 /// The emulator is on this machine; only a broken one takes longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Returns what clients of AWS speak HTTP with.
+pub fn client() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
 
 /// An answer to a request.
 #[derive(Clone, Debug, Eq, PartialEq)]

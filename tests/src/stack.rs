@@ -84,6 +84,7 @@ impl Stack {
         let credentials = Credentials::new(CREDENTIALS, CREDENTIALS, None, None, "local stack");
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
+            .http_client(http::client())
             .region(Region::new(REGION))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(&deployed.endpoint)

@@ -7,6 +7,8 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use tracing::level_filters::LevelFilter;
 
+use crate::https;
+
 /// The keys that sign indexes. There are places for two, so that one can take the place of the other
 /// while clients know only one of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,6 +63,7 @@ fn aws_of(
     );
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
+        .http_client(https::client())
         .region(Region::new(variable("AWS_REGION")?))
         .credentials_provider(SharedCredentialsProvider::new(credentials));
     config.set_endpoint_url(variable("AWS_ENDPOINT_URL").ok());

@@ -35,6 +35,7 @@ pub mod telemetry;
 pub mod upload;
 
 mod error;
+mod https;
 mod s3_body;
 
 /// Returns a client of S3 for the credentials and the region of the environment. Its requests are

@@ -2,7 +2,7 @@
 
 use aws_config::{Region, SdkConfig};
 
-use crate::{executions::Executions, parameters::Parameters, s3::S3Store, stacks::Stacks};
+use crate::{executions::Executions, https, parameters::Parameters, s3::S3Store, stacks::Stacks};
 
 /// What of a session is not to be taken from the environment and the configuration of the AWS CLI.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ impl Session {
     /// Opens a session. That makes no request yet.
     pub async fn open(options: SessionOptions) -> Self {
         let SessionOptions { profile, region, endpoint_url } = options;
-        let mut loader = aws_config::from_env();
+        let mut loader = aws_config::from_env().http_client(https::client());
         if let Some(profile) = profile {
             loader = loader.profile_name(profile);
         }

@@ -5,13 +5,16 @@
 
 use std::{env, hint::black_box};
 
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let config = aws_config::load_from_env().await;
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let config = aws_config::from_env().http_client(https).load().await;
     #[expect(clippy::disallowed_methods, reason = "not a part of the product")]
     for client in env::var("CLIENTS").unwrap_or_default().split(' ') {
         match client {
