@@ -14,7 +14,7 @@ use alpinist_tests::{Error, progress};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// The functions, and the clients that they need.
@@ -107,7 +107,7 @@ async fn start(program: &Path, clients: &str) -> Result<f64, Error> {
     ended.map_err(no_api)?;
     let what = "the request for work";
     let line = asked.map_err(|_| Error::Deadline { what: what.to_owned(), limit: LIMIT })?;
-    let line = line.map_err(no_api)?;
+    let (line, _connection) = line.map_err(no_api)?;
     if line.starts_with("GET /2018-06-01/runtime/invocation/next ") {
         Ok(took.as_secs_f64() * 1000.0)
     } else {
@@ -115,12 +115,13 @@ async fn start(program: &Path, clients: &str) -> Result<f64, Error> {
     }
 }
 
-/// Takes the first line of the first request.
-async fn request(api: &TcpListener) -> io::Result<String> {
+/// Takes the first line of the first request, which waits for its answer as long as the connection is there.
+async fn request(api: &TcpListener) -> io::Result<(String, BufReader<TcpStream>)> {
     let (stream, _) = api.accept().await?;
+    let mut connection = BufReader::new(stream);
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).await?;
-    Ok(line)
+    connection.read_line(&mut line).await?;
+    Ok((line, connection))
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
