@@ -283,12 +283,18 @@ impl Lines {
         if self.inflated > MAX_INFLATED {
             return Err(SnapshotError::TooLarge);
         }
-        let mut pieces = inflated.split(|&byte| byte == b'\n');
-        self.rest.extend_from_slice(pieces.next().unwrap_or_default());
-        for piece in pieces {
-            let line = mem::replace(&mut self.rest, piece.to_owned());
-            self.parse(&line)?;
+        let mut lines = inflated.split(|&byte| byte == b'\n');
+        let last = lines.next_back().unwrap_or_default();
+        for line in lines {
+            if self.rest.is_empty() {
+                self.parse(line)?;
+            } else {
+                let mut whole = mem::take(&mut self.rest);
+                whole.extend_from_slice(line);
+                self.parse(&whole)?;
+            }
         }
+        self.rest.extend_from_slice(last);
         if self.rest.len() > MAX_LINE { Err(SnapshotError::Line) } else { Ok(()) }
     }
 }
