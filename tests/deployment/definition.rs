@@ -98,6 +98,25 @@ fn the_errors_in_the_definition_are_those_of_the_code() {
 }
 
 #[test]
+fn a_refused_package_takes_the_same_way_to_the_index_and_ends_in_refused() {
+    let states = states();
+    let ways = [
+        ("SignAndPublish", "PublishWithoutRefused", "Refused"),
+        ("WaitForNextSecond", "WaitForNextSecondWithoutRefused", "PublishWithoutRefused"),
+    ];
+    for (usual, refused, next) in ways {
+        let [mut usual, mut refused] =
+            [usual, refused].map(|name| states[&format!("alpinist: {name}")].clone());
+        assert_eq!(refused["Next"], next);
+        for differs in ["Comment", "Next", "End"] {
+            usual.as_object_mut().unwrap().remove(differs);
+            refused.as_object_mut().unwrap().remove(differs);
+        }
+        assert_eq!(usual, refused);
+    }
+}
+
+#[test]
 fn every_state_can_be_reached() {
     for machine in ["alpinist", "reindex"] {
         let definition = text(&format!("statemachine/{machine}.asl.json"));

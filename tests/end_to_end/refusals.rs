@@ -41,6 +41,7 @@ async fn a_package_that_is_replaced_by_a_broken_one_disappears() {
     let key = breaks.key(&repository.prefix());
     let execution = repository.stack.upload(&key, bytes).await.unwrap();
     assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRefused"));
+    assert!(execution.state_names().ends_with(&["PublishWithoutRefused", "Refused"]));
     let cause = execution.cause.unwrap();
     assert!(cause.contains("is cut off in the data section"), "{cause}");
     assert_eq!(repository.available().await, ["good-1.0-r0"]);

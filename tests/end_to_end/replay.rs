@@ -180,6 +180,28 @@ async fn a_refused_package_is_refused_again_until_it_is_a_better_one() {
     assert_listed(&stack, "replayed-refusal").await;
 }
 
+#[tokio::test]
+async fn a_refused_package_that_could_not_be_taken_off_the_index_can_be_redriven() {
+    let local_stack = LocalStack::start(short_waits()).unwrap();
+    let stack = deploy(&local_stack, "refused").await;
+    let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = package.key("3.22/main/x86_64");
+    assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
+    let path = vec!["3.22/main".to_owned(), "APKINDEX.tar.gz".to_owned()];
+    let throttled = Fault { method: "PUT", path, answer: FaultAnswer::Throttled };
+    local_stack.emulator().inject(&[throttled]).unwrap();
+    let failed = stack.upload(&key, b"no package".to_vec()).await.unwrap();
+    assert_eq!(failed.error.as_deref(), Some("Alpinist.Unavailable"), "{failed:#?}");
+    assert_eq!(failed.state_names().last(), Some(&"PublishWithoutRefused"));
+
+    local_stack.emulator().inject(&[]).unwrap();
+    let refused = stack.redrive(&failed.arn).await.unwrap();
+    assert_eq!(refused.error.as_deref(), Some("Alpinist.PackageRefused"), "{refused:#?}");
+    assert_eq!(refused.state_names().last(), Some(&"Refused"));
+    let index = stack.get("3.22/main/x86_64/APKINDEX.tar.gz").await.unwrap().unwrap();
+    assert!(IndexArchive::read(&index).unwrap().index.entries().is_empty());
+}
+
 fn short_waits() -> EmulatorOptions {
     EmulatorOptions { wait_percentage: Some(5), ..EmulatorOptions::default() }
 }

@@ -1,7 +1,9 @@
 //! A repository of one story, and what one does with it.
 
+use std::collections::BTreeSet;
+
 use alpinist_tests::{
-    ApkClient, Execution, ExecutionStatus, LocalStack, Package, PackageSpec, Stack, Tools,
+    ApkClient, Execution, ExecutionStatus, LocalStack, Package, PackageSpec, Request, Stack, Tools,
 };
 
 /// A repository on the shared stack that no other story uses.
@@ -37,6 +39,17 @@ impl Repository {
         let execution = self.stack.upload(&key, package.bytes.clone()).await.unwrap();
         assert_succeeded(&execution);
         execution
+    }
+
+    /// The requests to S3 after `mark`, of the invocations that had to do with this repository.
+    pub(crate) fn requests(&self, mark: usize) -> Vec<Request> {
+        let mut requests = self.stack.requests().since(mark).unwrap();
+        requests.retain(|request| request.by_function && request.service == "s3");
+        let prefix = self.prefix();
+        let own = requests.iter().filter(|request| request.path.contains(&prefix));
+        let own: BTreeSet<_> = own.map(|request| request.invocation.clone()).collect();
+        requests.retain(|request| own.contains(&request.invocation));
+        requests
     }
 
     /// A new machine that trusts the published key.

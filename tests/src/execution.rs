@@ -1,7 +1,7 @@
 //! Executions of the state machine: start them, find them by package, wait for their end.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_sfn::primitives::DateTime;
 pub use aws_sdk_sfn::types::ExecutionStatus;
@@ -36,6 +36,8 @@ pub struct Execution {
     pub error: Option<String>,
     /// The cause of the error, if it failed.
     pub cause: Option<String>,
+    /// When it began, by the emulator's clock, which is that of this machine.
+    pub began: SystemTime,
     /// How long it took, if it ended.
     pub duration: Option<Duration>,
     /// The states that it was in, in their order.
@@ -49,6 +51,9 @@ pub struct StateVisit {
     pub name: String,
     /// How long the stay was, or `None` if the execution is in this state or failed in it.
     pub duration: Option<Duration>,
+    /// How often its task was begun: more than once if it failed and was tried again, and never if the state
+    /// has no task.
+    pub attempts: usize,
 }
 
 impl Execution {
@@ -60,6 +65,17 @@ impl Execution {
     /// Returns the names of the states that it was in, in their order.
     pub fn state_names(&self) -> Vec<&str> {
         self.states.iter().map(|visit| visit.name.as_str()).collect()
+    }
+
+    /// Returns how many transitions AWS bills: one for each state that was entered, and one for each time that
+    /// a task was tried again.
+    pub fn transitions(&self) -> usize {
+        self.states.iter().map(|visit| visit.attempts.max(1)).sum()
+    }
+
+    /// Returns how often a task was begun.
+    pub fn attempts(&self) -> usize {
+        self.states.iter().map(|visit| visit.attempts).sum()
     }
 }
 
@@ -198,6 +214,11 @@ impl Stack {
         }
     }
 
+    /// Returns when the last execution ended, if any has ended.
+    pub async fn last_end(&self) -> Result<Option<SystemTime>, Error> {
+        Ok(self.list_executions().await?.into_iter().filter_map(|started| started.ended).max())
+    }
+
     /// Returns the executions about the package at `key`, or about any below `key` if that ends
     /// in `/`, in the order of their start.
     pub async fn executions(&self, key: &str) -> Result<Vec<Execution>, Error> {
@@ -219,6 +240,7 @@ impl Stack {
             output: output.as_deref().map(json).transpose()?,
             error: described.error,
             cause: described.cause,
+            began: time(&described.start_date),
             duration: times.map(|(start, stop)| between(&start, &stop)),
             states: state_visits(&self.history(arn).await?),
             input,
@@ -252,8 +274,9 @@ impl Stack {
         let mut all = Vec::new();
         while let Some(item) = items.next().await {
             let item = item.map_err(Error::service("list executions of", self.state_machine()))?;
-            let Item { execution_arn: arn, status, start_date, .. } = item;
-            all.push(Started { at: start_date.as_nanos(), arn, status });
+            let Item { execution_arn: arn, status, start_date, stop_date, .. } = item;
+            let ended = stop_date.map(|stop| time(&stop));
+            all.push(Started { at: start_date.as_nanos(), ended, arn, status });
         }
         Ok(all)
     }
@@ -286,6 +309,7 @@ struct Started {
     arn: String,
     /// Nanoseconds since 1970.
     at: i128,
+    ended: Option<SystemTime>,
     status: ExecutionStatus,
 }
 
@@ -322,8 +346,13 @@ fn state_visits(events: &[HistoryEvent]) -> Vec<StateVisit> {
     let mut visits: Vec<(StateVisit, DateTime)> = Vec::new();
     for event in events {
         if let Some(entered) = event.state_entered_event_details() {
-            let visit = StateVisit { name: entered.name.clone(), duration: None };
+            let visit = StateVisit { name: entered.name.clone(), duration: None, attempts: 0 };
             visits.push((visit, event.timestamp));
+        }
+        if let (Some(_), Some((visit, _))) =
+            (event.task_scheduled_event_details(), visits.last_mut())
+        {
+            visit.attempts += 1;
         }
         if let (Some(_), Some((visit, since))) =
             (event.state_exited_event_details(), visits.last_mut())
@@ -332,6 +361,10 @@ fn state_visits(events: &[HistoryEvent]) -> Vec<StateVisit> {
         }
     }
     visits.into_iter().map(|(visit, _)| visit).collect()
+}
+
+fn time(time: &DateTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + between(&DateTime::from_secs(0), time)
 }
 
 fn between(start: &DateTime, stop: &DateTime) -> Duration {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -32,6 +33,16 @@ pub struct Request {
     pub service: String,
     /// Whether a function made it.
     pub by_function: bool,
+    /// The invocation that made it, an opaque text; empty if no function did.
+    pub invocation: String,
+    /// The access key of who made it; each function has one of its own.
+    pub access_key: String,
+    /// How many bytes the body of the answer has.
+    pub length: u64,
+    /// When it arrived, since 1970.
+    pub began: Duration,
+    /// When its answer began, since 1970.
+    pub ended: Duration,
 }
 
 impl RequestLog {
@@ -88,12 +99,19 @@ impl Request {
 fn parse(line: &str) -> Option<Request> {
     let note: Value = serde_json::from_str(line).ok()?;
     let text = |name| note.get(name)?.as_str().map(str::to_owned);
+    let time = |name| Duration::try_from_secs_f64(note.get(name)?.as_f64()?).ok();
+    let access_key = text("access_key")?;
     Some(Request {
         method: text("method")?,
         path: text("path")?,
         query: text("query")?,
         status: note.get("status")?.as_u64()?.try_into().ok()?,
         service: text("service")?,
-        by_function: text("access_key")?.starts_with(FUNCTION_ACCESS_KEY),
+        by_function: access_key.starts_with(FUNCTION_ACCESS_KEY),
+        invocation: text("trace")?,
+        access_key,
+        length: note.get("length")?.as_u64()?,
+        began: time("began")?,
+        ended: time("ended")?,
     })
 }

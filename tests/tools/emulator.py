@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from urllib.parse import unquote
 
 HOST = "127.0.0.1"
@@ -66,9 +67,11 @@ def noting(app, notes, latency, faults):
         if scope["type"] != "http":
             return await app(scope, receive, send)
 
+        began = time.time()
+
         async def send_noting_status(message):
             if message["type"] == "http.response.start":
-                notes.write(json.dumps(note(scope) | {"status": message["status"]}) + "\n")
+                notes.write(json.dumps(note(scope) | note_answer(scope, message, began)) + "\n")
             await send(message)
 
         if is_of_function_to_s3(note(scope)):
@@ -134,14 +137,23 @@ def decode_like_s3(scope):
     return {**scope, "path": unquote(raw_path.decode("latin-1").replace("+", " "))}
 
 
+def note_answer(scope, message, began):
+    headers = {name.lower(): value for name, value in message["headers"]}
+    length = 0 if scope["method"] == "HEAD" else int(headers.get(b"content-length", 0))
+    return {"status": message["status"], "length": length, "began": began, "ended": time.time()}
+
+
 def note(scope):
-    authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+    headers = dict(scope["headers"])
+    authorization = headers.get(b"authorization", b"").decode("latin-1")
     return {
         "method": scope["method"],
         "path": scope["path"],
         "query": scope["query_string"].decode("latin-1"),
         "access_key": authorization.partition("Credential=")[2].partition("/")[0],
         "service": "/".join(authorization.split("/")[3:4]),
+        # Functions pass on the trace that each of their invocations has of its own.
+        "trace": headers.get(b"x-amzn-trace-id", b"").decode("latin-1"),
     }
 
 
