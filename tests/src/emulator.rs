@@ -66,6 +66,23 @@ pub enum FaultAnswer {
     Cut,
 }
 
+/// A process that serves invocations of a function, one after the other.
+#[derive(Clone, Debug)]
+pub struct FunctionProcess {
+    /// The number of the process.
+    pub id: i32,
+    /// The function's name.
+    pub function: String,
+    /// The access key of the function's requests.
+    pub access_key: String,
+    /// The memory that the function was given, in MiB.
+    pub memory_size: u32,
+    /// The most memory that the process had, in bytes.
+    pub peak_memory: u64,
+    /// How long it has computed.
+    pub computed: Duration,
+}
+
 /// A running emulator. It ends, and its functions end, when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Emulator {
@@ -160,27 +177,40 @@ impl Emulator {
 
     /// Returns the most memory that a process of each function ever had, in bytes, by function name.
     pub fn peak_memory(&self) -> Result<BTreeMap<String, u64>, Error> {
-        let failed = |source| Error::Processes { source };
         let mut peaks = BTreeMap::new();
-        for process in procfs::process::all_processes().map_err(failed)?.flatten() {
-            // One that ends meanwhile can't be read any more.
-            let Some((function, peak)) = self.function_of(&process) else { continue };
-            let known = peaks.entry(function).or_default();
-            *known = peak.max(*known);
+        for process in self.function_processes()? {
+            let known = peaks.entry(process.function).or_default();
+            *known = process.peak_memory.max(*known);
         }
         Ok(peaks)
     }
 
-    /// The name of the function that a process runs, and the most memory that it had.
-    fn function_of(&self, process: &procfs::process::Process) -> Option<(String, u64)> {
+    /// Returns the processes of all functions.
+    pub fn function_processes(&self) -> Result<Vec<FunctionProcess>, Error> {
+        let failed = |source| Error::Processes { source };
+        let processes = procfs::process::all_processes().map_err(failed)?.flatten();
+        // One that ends meanwhile can't be read any more.
+        Ok(processes.filter_map(|process| self.function_process(&process)).collect())
+    }
+
+    fn function_process(&self, process: &procfs::process::Process) -> Option<FunctionProcess> {
         let group = i32::try_from(self.process.id()).ok()?;
-        if process.stat().ok()?.pgrp != group {
+        let stat = process.stat().ok()?;
+        if stat.pgrp != group {
             return None;
         }
         let environment = process.environ().ok()?;
-        let function = environment.get(OsStr::new("AWS_LAMBDA_FUNCTION_NAME"))?;
-        let kibibytes = process.status().ok()?.vmhwm?;
-        Some((function.to_str()?.to_owned(), kibibytes * 1024))
+        let variable = |name: &str| environment.get(OsStr::new(name))?.to_str().map(str::to_owned);
+        let ticks = f64::from(u32::try_from(stat.utime + stat.stime).ok()?);
+        let ticks_per_second = f64::from(u32::try_from(procfs::ticks_per_second()).ok()?);
+        Some(FunctionProcess {
+            id: process.pid(),
+            function: variable("AWS_LAMBDA_FUNCTION_NAME")?,
+            access_key: variable("AWS_ACCESS_KEY_ID")?,
+            memory_size: variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?.parse().ok()?,
+            peak_memory: process.status().ok()?.vmhwm? * 1024,
+            computed: Duration::from_secs_f64(ticks / ticks_per_second),
+        })
     }
 
     /// Returns the programs that this emulator was started with.

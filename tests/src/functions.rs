@@ -58,6 +58,11 @@ pub(crate) fn lay_out(functions: &[Function], directory: &Path) -> Result<(), Er
         let to = directory.join("statemachine").join(definition.file_name().unwrap_or_default());
         copy(&definition, &to)?;
     }
+    lay_out_programs(functions, directory)
+}
+
+/// Lays out `functions` alone in `directory` as they lie in the workspace after `cargo lambda build`.
+pub(crate) fn lay_out_programs(functions: &[Function], directory: &Path) -> Result<(), Error> {
     for function in functions {
         let to = directory.join("target/lambda").join(&function.name).join("bootstrap");
         copy(&function.program, &to)?;

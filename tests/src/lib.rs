@@ -64,7 +64,7 @@ pub mod workspace;
 pub use alpinist::{Alpinist, Said};
 pub use apk::{Apk, ApkClient, ApkOutput};
 pub use directions::directions;
-pub use emulator::{Emulator, EmulatorOptions, Fault, FaultAnswer};
+pub use emulator::{Emulator, EmulatorOptions, Fault, FaultAnswer, FunctionProcess};
 pub use error::Error;
 pub use execution::{Execution, ExecutionStatus, StateVisit};
 pub use key_pair::KeyPair;

@@ -1,18 +1,22 @@
 //! The whole of it: an emulated AWS on which the real template is deployed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::stack::Deployed;
+use crate::workspace::copy;
 use crate::{
     Emulator, EmulatorOptions, Error, KeyPair, Stack, Tools, command, functions, progress,
 };
 
 /// The bucket for the functions' code, which `aws cloudformation package` uploads.
 const ARTIFACTS: &str = "artifacts";
+
+/// What a template is called in the directory from which it is deployed.
+const TEMPLATE: &str = "template.yaml";
 
 /// The stack that [`LocalStack::shared`] and the programs deploy.
 const STACK_NAME: &str = "alpinist";
@@ -35,7 +39,10 @@ impl LocalStack {
             progress::step("starting the emulator", || Emulator::start(&tools, options))?;
         progress::say(&format!("    its log is {}", emulator.log().display()));
         progress::step("packaging the template", || {
-            let packaged = package(&emulator, &functions)?;
+            let directory = emulator.scratch().join("deployment");
+            functions::lay_out(&functions, &directory)?;
+            command::output(emulator.aws().args(["s3", "mb", &format!("s3://{ARTIFACTS}")]))?;
+            let packaged = package(&emulator, &directory)?;
             Ok(Self { emulator, packaged })
         })
     }
@@ -63,12 +70,7 @@ impl LocalStack {
     ///
     /// `parameters` are names and values of the template's parameters.
     pub fn deploy_as(&self, name: &str, parameters: &[(&str, &str)]) -> Result<Stack, Error> {
-        let deployed = progress::step(&format!("deploying the stack `{name}`"), || {
-            self.cloudformation_deploy(name, parameters)?;
-            let outputs = self.outputs(name)?;
-            Deployed::new(name, &self.emulator, outputs, parameters)
-        })?;
-        Ok(Stack::connect(deployed))
+        self.deploy_packaged(&self.packaged, name, parameters)
     }
 
     /// Deploys the template as [`LocalStack::deploy_as`] does, beside a bucket of this name that is there
@@ -88,16 +90,46 @@ impl LocalStack {
         self.deploy_as(name, &[("BucketIs", "existing")])
     }
 
+    /// Deploys another template, to measure ours against it, as the stack `name`, whose bucket has this name
+    /// too. Its one function is `program` of this workspace, at `target/lambda/<program>/`.
+    pub fn deploy_other(&self, name: &str, template: &Path, program: &str) -> Result<Stack, Error> {
+        let functions = functions::build_programs(vec![program.to_owned()])?;
+        let directory = self.emulator.scratch().join(name);
+        copy(template, &directory.join(TEMPLATE))?;
+        functions::lay_out_programs(&functions, &directory)?;
+        let packaged = package(&self.emulator, &directory)?;
+        self.deploy_packaged(&packaged, name, &[])
+    }
+
     /// Returns the emulator that the stacks run on.
     pub fn emulator(&self) -> &Emulator {
         &self.emulator
     }
 
-    fn cloudformation_deploy(&self, name: &str, parameters: &[(&str, &str)]) -> Result<(), Error> {
+    fn deploy_packaged(
+        &self,
+        packaged: &Path,
+        name: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Stack, Error> {
+        let deployed = progress::step(&format!("deploying the stack `{name}`"), || {
+            self.cloudformation_deploy(packaged, name, parameters)?;
+            let outputs = self.outputs(name)?;
+            Deployed::new(name, &self.emulator, outputs, parameters)
+        })?;
+        Ok(Stack::connect(deployed))
+    }
+
+    fn cloudformation_deploy(
+        &self,
+        packaged: &Path,
+        name: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<(), Error> {
         let mut deploy = self.emulator.aws();
         deploy
             .args(["cloudformation", "deploy", "--stack-name", name, "--template-file"])
-            .arg(&self.packaged)
+            .arg(packaged)
             .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
             .args(["--parameter-overrides", &format!("BucketName={name}")])
             .args(parameters.iter().map(|(parameter, value)| format!("{parameter}={value}")));
@@ -123,15 +155,13 @@ async fn start_shared() -> Result<(LocalStack, Deployed), Error> {
     Ok((local_stack, stack.deployed().clone()))
 }
 
-fn package(emulator: &Emulator, functions: &[functions::Function]) -> Result<PathBuf, Error> {
-    let directory = emulator.scratch().join("deployment");
-    functions::lay_out(functions, &directory)?;
+/// Uploads the code that the template in `directory` refers to, and returns the template that refers to that.
+fn package(emulator: &Emulator, directory: &Path) -> Result<PathBuf, Error> {
     let packaged = directory.join("packaged.yaml");
-    command::output(emulator.aws().args(["s3", "mb", &format!("s3://{ARTIFACTS}")]))?;
     let mut package = emulator.aws();
     package
-        .current_dir(&directory)
-        .args(["cloudformation", "package", "--template-file", "template.yaml"])
+        .current_dir(directory)
+        .args(["cloudformation", "package", "--template-file", TEMPLATE])
         .args(["--s3-bucket", ARTIFACTS, "--output-template-file"])
         .arg(&packaged);
     command::output(&mut package)?;
