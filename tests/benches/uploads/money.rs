@@ -26,6 +26,7 @@ use alpinist_tests::{
 };
 use serde_json::json;
 
+use crate::one::Side;
 use crate::{Arguments, burst, put_key};
 
 /// How long S3 and SSM take to answer.
@@ -232,11 +233,12 @@ async fn one_at_a_time(
     say(&format!("==> {times} uploads into {count} packages, one at a time"));
     let emulator = local_stack.emulator();
     let packages = PackageSpec::new("paid", "1.0").build_series(emulator.tools(), times + 1)?;
+    let mut side = Side::new("Alpinist", stack).await?;
     let mut mark = Mark::set(emulator, stack)?;
     let mut executions = Vec::new();
     for (number, package) in packages.iter().enumerate() {
         let key = package.key(&prefix(count));
-        let execution = stack.upload(&key, package.bytes.clone()).await?;
+        let (_, execution) = side.upload(&key, &package.bytes).await?;
         // The first one starts the functions.
         match number {
             0 => mark = Mark::set(emulator, stack)?,

@@ -39,7 +39,7 @@ pub(crate) async fn measure(
 }
 
 /// One of the two that are compared.
-struct Side<'a> {
+pub(crate) struct Side<'a> {
     name: &'static str,
     stack: &'a Stack,
     /// How many executions there are.
@@ -51,15 +51,20 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    async fn new(name: &'static str, stack: &'a Stack) -> Result<Self, Error> {
+    pub(crate) async fn new(name: &'static str, stack: &'a Stack) -> Result<Self, Error> {
         let executions = stack.wait_until_idle(0, LIMIT).await?.into_values().sum();
         Ok(Self { name, stack, executions, totals: Vec::new(), parts: BTreeMap::new() })
     }
 
     /// Uploads a package, and returns what came of it and when the upload began.
     ///
-    /// The emulator is asked as seldom as can be, since each answer takes time from what is measured.
-    async fn upload(&mut self, key: &str, bytes: &[u8]) -> Result<(SystemTime, Execution), Error> {
+    /// The emulator is asked every two seconds, since each answer takes time from what is measured. So no
+    /// index is of the same second as the one before.
+    pub(crate) async fn upload(
+        &mut self,
+        key: &str,
+        bytes: &[u8],
+    ) -> Result<(SystemTime, Execution), Error> {
         self.executions += 1;
         let began = SystemTime::now();
         self.stack.put(key, bytes.to_vec()).await?;
