@@ -151,6 +151,29 @@ fn a_client_needs_the_key_under_its_name() {
 }
 
 #[test]
+fn what_was_written_is_told_from_anything_else() {
+    let signed = sign(&unsigned());
+    let (name, key) = (key_name(), signing_key().verifying_key());
+    let is_as_written = |index: &Index| archive::is_as_written(&signed, index, [(&name, &key)]);
+    assert!(is_as_written(&index()).unwrap());
+
+    let entries = index().entries().to_vec();
+    let others = [
+        entries[..2].to_vec(),
+        [&*entries, &[index_entry("z", "1")]].concat(),
+        [&entries[..2], &[index_entry("g++", "1.1-r0")]].concat(),
+    ];
+    for other in others {
+        assert!(!is_as_written(&Index::new(other)).unwrap());
+    }
+    let other: KeyName = "other.rsa.pub".parse().unwrap();
+    let keys = [(&name, &key), (&other, &key)];
+    assert!(!archive::is_as_written(&signed, &index(), keys).unwrap());
+    let cut = &signed[..signed.len() - 1];
+    assert!(archive::is_as_written(cut, &index(), [(&name, &key)]).is_err());
+}
+
+#[test]
 fn a_client_tries_only_the_first_signature_of_its_key() {
     let signed = sign(&unsigned());
     let mut archive = IndexArchive::read(&signed).unwrap();
