@@ -5,10 +5,18 @@
 //! objects of a listing. How much memory it takes is in the repository's test `counted`.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
-#![expect(clippy::indexing_slicing, clippy::panic, reason = "a benchmark may fail")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a benchmark may fail"
+)]
 
 mod slow_store;
-mod support;
+mod support {
+    pub(crate) mod figures;
+    pub(crate) mod real_index;
+}
 
 use std::{
     hint::black_box,

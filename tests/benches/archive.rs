@@ -2,9 +2,20 @@
 //! `openssl`.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
-#![expect(clippy::indexing_slicing, clippy::panic, reason = "a benchmark may fail")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a benchmark may fail"
+)]
+#![expect(clippy::cast_precision_loss, reason = "a ratio for people")]
 
-mod support;
+mod support {
+    pub(crate) mod figures;
+    #[expect(dead_code, reason = "only the time matters here")]
+    pub(crate) mod measured;
+    pub(crate) mod real_index;
+}
 
 use std::{
     fs,
@@ -22,8 +33,8 @@ use alpinist_apk::{
 use alpinist_tests::KeyPair;
 use rand_core::OsRng;
 use support::{
-    figures::{median, ratio},
-    measured::measure,
+    figures::median,
+    measured::{measure, ratio},
     real_index,
 };
 

@@ -6,10 +6,20 @@
 //! does none of that.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
-#![expect(clippy::indexing_slicing, clippy::panic, reason = "a benchmark may fail")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a benchmark may fail"
+)]
+#![expect(clippy::cast_precision_loss, reason = "a ratio for people")]
 
 mod package;
-mod support;
+mod support {
+    pub(crate) mod figures;
+    pub(crate) mod measured;
+    pub(crate) mod real_index;
+}
 
 use std::{
     env, fs,
@@ -19,8 +29,8 @@ use std::{
 
 use alpinist_tests::{Alpinist, KeyPair, Tools};
 use support::{
-    figures::{median, ratio},
-    measured::{Cost, measure},
+    figures::median,
+    measured::{Cost, measure, ratio},
     real_index,
 };
 

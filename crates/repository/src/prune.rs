@@ -38,7 +38,7 @@ pub fn dependents(index: &Index, removed: &BTreeSet<String>) -> Vec<Dependent> {
     let mut dependents = Vec::new();
     for entry in index.entries().iter().filter(|entry| !is_removed(entry)) {
         let depends = entry.metadata.depends.iter();
-        for dependency in depends.filter(|dependency| dependency.is_requirement()) {
+        for dependency in depends.filter(Dependency::is_requirement) {
             let candidates = providers.get(dependency.name()).into_iter().flatten().copied();
             let (gone, staying): (Vec<&IndexEntry>, Vec<_>) =
                 candidates.filter(|entry| fulfils(entry, &dependency)).partition(|e| is_removed(e));

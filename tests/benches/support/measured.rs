@@ -28,3 +28,8 @@ pub(crate) fn measure(command: &mut Command) -> Cost {
     let usage = used.rusage;
     Cost { wall, processor: usage.utime + usage.stime, memory: usage.maxrss }
 }
+
+/// Returns how many times `b` goes into `a`.
+pub(crate) fn ratio(a: Duration, b: Duration) -> f64 {
+    a.as_secs_f64() / b.as_secs_f64()
+}

@@ -21,8 +21,8 @@ use crate::support::{
     tar::{BLOCK, end_of_archive, entries, file, gzip, patched, streams},
 };
 
-/// No name, no time, neither the best nor the fastest compression, Unix (RFC 1952).
-const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+/// No name, no time, neither the best nor the fastest compression, no system (RFC 1952).
+const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
 
 fn index_entry(name: &str, version: &str) -> IndexEntry {
     let rest = "A:x86_64\nS:1\nI:1\nT:\nU:\nL:MIT\n\n";
