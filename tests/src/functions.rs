@@ -80,6 +80,13 @@ fn cargo_build(names: &[String]) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command.current_dir(root()).args(["build", "--message-format=json-render-diagnostics"]);
+    // What Cargo tells a test of its package: some build scripts would take it for a change, and run again.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.starts_with(begin)) {
+            command.env_remove(&*name);
+        }
+    }
     for name in names {
         command.args(["--bin", name]);
     }
