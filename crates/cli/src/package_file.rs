@@ -12,14 +12,15 @@ use crate::error::Error;
 
 /// How many bytes of a file are read at once, at most.
 const PIECE: u64 = 256 * 1024;
+/// How many are read at once at least: a pipe does not say how long it is.
+const SMALL: u64 = 16 * 1024;
 
 /// Reads a package, and no further than to the first fault.
 pub(crate) fn read(path: &Path) -> Result<Result<Package, PackageError>, Error> {
     let mut file = File::open(path).map_err(Error::file("open", path))?;
     let mut reader = PackageReader::new();
     let length = file.metadata().map_err(Error::file("look at", path))?.len();
-    // One byte more than there are, so that the first read may find the end.
-    let mut buffer = vec![0; usize::try_from(PIECE.min(length + 1)).unwrap_or_default()];
+    let mut buffer = vec![0; usize::try_from(length.clamp(SMALL, PIECE)).unwrap_or_default()];
     loop {
         let length = file.read(&mut buffer).map_err(Error::file("read", path))?;
         if length == 0 {
