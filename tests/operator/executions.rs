@@ -74,4 +74,6 @@ async fn a_failure_is_found_explained_and_replayed() {
     let refused = failed.iter().find(|run| run["error"] == "Alpinist.PackageRefused").unwrap();
     let refused = desk.json(1, &format!("replay {}", refused["id"].as_str().unwrap()));
     assert_eq!(refused[0]["outcome"], "refused");
+    // A redrive would say it again without a look at the package.
+    assert_eq!(refused[0]["how"], "started_again");
 }

@@ -24,8 +24,8 @@ Examples:
 
 /// Continue executions that failed, and wait for their end
 ///
-/// Redrives an execution from the state that failed, where Step Functions allows that; otherwise, starts
-/// another one with the same input. With `--failed`, passes over refused packages, which would be refused
+/// Redrives an execution from the state that failed, where Step Functions allows that; otherwise, and to have a
+/// refused package looked at again, starts another one with the same input. With `--failed`, passes over refused packages, which would be refused
 /// again. The exit status is 1 if one fails again.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("which").required(true).args(["id", "failed"]))]
@@ -107,13 +107,15 @@ async fn failed(
 }
 
 /// Redrives an execution, or starts another one with its input, and returns the ARN to follow. What fails in a
-/// reindex is its report of what was left undone before, so it has to begin anew.
+/// reindex is its report of what was left undone before, and what fails for a refused package says no more than
+/// that: both have to begin anew.
 async fn begin(
     executions: &Executions,
     execution: &Execution,
     is_reindex: bool,
 ) -> Result<(String, How), Error> {
-    if execution.is_redrivable && !is_reindex {
+    let is_refused = execution.error.as_deref() == Some(FailureKind::PackageRefused.name());
+    if execution.is_redrivable && !is_reindex && !is_refused {
         match executions.redrive(&execution.arn).await {
             Ok(()) => return Ok((execution.arn.clone(), How::Redriven)),
             // It can't be, after all.

@@ -13,7 +13,7 @@ use crate::{
     message::{Accepted, Extracted, Found, RefusalReport, Target},
     plus_copy,
     policy::Policy,
-    port::{self, Object, ObjectBody, ObjectStore, StoreError},
+    port::{self, Object, ObjectBody, ObjectInfo, ObjectStore, StoreError},
     refusal::Refusal,
     trust::{self, SignedBy},
 };
@@ -76,11 +76,23 @@ async fn find<S: ObjectStore>(
     })
 }
 
-/// Refuses a package that can't be read, unless it was replaced meanwhile.
+/// Refuses a package that can't be read, unless it was replaced meanwhile: what is refused by its version is
+/// of that version.
 async fn archived<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failure> {
-    let there = store.head(&target.key).await?;
-    let there = there.ok_or_else(|| StoreError::Conflict { key: target.key.clone() })?;
-    Ok(Found::Refused(RefusalReport::new(&target.key, there.etag, &Refusal::Archived)))
+    let key = &target.key;
+    let before = store.head(key).await?;
+    let is_archived = match store.get(key).await {
+        Err(StoreError::Archived { .. }) => true,
+        got => got.map(|_| false)?,
+    };
+    let after = store.head(key).await?;
+    let version = |package: Option<ObjectInfo>| package.map(|package| package.etag);
+    match (version(before), version(after)) {
+        (Some(before), Some(after)) if is_archived && before == after => {
+            Ok(Found::Refused(RefusalReport::new(key, after, &Refusal::Archived)))
+        }
+        _ => Err(StoreError::Conflict { key: key.clone() }.into()),
+    }
 }
 
 /// What is listed of a package, and who signed it.

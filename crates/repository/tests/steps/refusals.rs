@@ -127,6 +127,23 @@ async fn a_package_that_is_replaced_by_an_archived_one_disappears() {
 }
 
 #[tokio::test]
+async fn a_package_that_takes_the_place_of_an_archived_one_is_read() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "archived"));
+    let mut reads = 0;
+    store.before_requests(move |store, request| match request {
+        Request::Get(read) if read == key("a-1-r0") && reads == 0 => {
+            reads += 1;
+            store.upload(read, package("a", "1-r0", "not archived"));
+            Err(StoreError::Archived { key: read.to_owned() })
+        }
+        _ => Ok(()),
+    });
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
+}
+
+#[tokio::test]
 async fn a_refusal_is_one_line_that_no_terminal_obeys() {
     for (stem, shown) in [
         ("a\n-1-r0", "a\\n-1-r0"),
@@ -236,10 +253,27 @@ async fn a_package_that_is_refused_now_loses_its_fragment() {
     execute(&store, &key("a-1-r0")).await.unwrap();
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let refused = refused_now(extracted);
-    let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
+    let write = async || step::write_index(&store, PlusCopies::Kept, refused.clone()).await;
+    // It was accepted, too, and nobody knows what came last.
+    assert_eq!(write().await.unwrap_err().kind(), FailureKind::Superseded);
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
-    aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap_err();
+    aggregate_and_publish(&store, &Keys::good(), write().await.unwrap().into()).await.unwrap_err();
     assert_eq!(listed(&store), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_late_refusal_by_an_earlier_rule_does_no_harm() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
+    let strict = Policy { max_size: 1, ..Policy::default() };
+    let refused = step::extract(&store, strict, target(&key("a-1-r0"))).await.unwrap();
+    execute(&store, &key("a-1-r0")).await.unwrap();
+
+    let late = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap_err();
+    assert_eq!(late.kind(), FailureKind::Superseded);
+    // So the state machine has it looked at again.
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
 }
 
 #[tokio::test]
