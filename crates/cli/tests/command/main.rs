@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod credentials;
 mod help;
 mod index;
 mod inspect;

@@ -57,14 +57,19 @@ impl Bench {
 
     /// Runs the command there, without anything of this machine's environment.
     pub(crate) fn run(&self, arguments: &str) -> Said {
-        run_in(self.directory.path(), arguments)
+        run_in(self.directory.path(), &[], arguments)
+    }
+
+    /// Runs the command there, with nothing but these variables in its environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &str) -> Said {
+        run_in(self.directory.path(), environment, arguments)
     }
 }
 
-fn run_in(directory: &Path, arguments: &str) -> Said {
+fn run_in(directory: &Path, environment: &[(&str, &str)], arguments: &str) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alpinist"));
-    let output =
-        command.args(arguments.split(' ')).current_dir(directory).env_clear().output().unwrap();
+    command.args(arguments.split(' ')).current_dir(directory);
+    let output = command.env_clear().envs(environment.iter().copied()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said {
         status: output.status.code().unwrap(),
