@@ -114,8 +114,9 @@ impl<'a> Rivals<'a> {
         let archive = self.directory.join("theirs.tar.gz");
         let pairs: Vec<_> = (0..TIMES)
             .map(|_| {
-                let theirs = self.tools.apk().index_command("x86_64", &archive, &packages);
-                (measure(&mut self.ours(&many)), measure(&mut { theirs }))
+                let mut theirs = self.tools.apk().index_command("x86_64", &archive, &packages);
+                theirs.arg("--no-warnings");
+                (measure(&mut self.ours(&many)), measure(&mut theirs))
             })
             .collect();
         println!("{PACKAGES} packages               wall       CPU       memory");

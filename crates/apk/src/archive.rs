@@ -66,11 +66,10 @@ impl From<NotGzip> for ArchiveError {
 ///
 /// [`ArchiveError::Write`], which does not happen.
 pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, ArchiveError> {
-    let text = index.to_text();
-    let files = [("DESCRIPTION", description.as_bytes()), ("APKINDEX", text.as_bytes())];
-    let tar = tar::write_archive(&files)?;
-    drop(text);
-    Ok(gzip::compress(&tar)?)
+    let mut tar = tar::Writer::new();
+    tar.file("DESCRIPTION", description.len(), description.as_bytes())?;
+    tar.file("APKINDEX", index.length(), index.text())?;
+    Ok(gzip::compress(&tar.end()?)?)
 }
 
 /// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A client

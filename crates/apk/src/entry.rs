@@ -245,7 +245,7 @@ impl FromStr for IndexEntry {
         if text.len() > MAX_ENTRY + 1 {
             return Err(EntryError::Length { length: text.len() });
         }
-        let mut fields = Fields::split(text)?;
+        let mut fields = Fields::of(text);
         let checksum = fields.required('C')?;
         let (name, version) = (fields.required('P')?, fields.required('V')?);
         let architecture = fields.required('A')?;
@@ -277,23 +277,28 @@ impl FromStr for IndexEntry {
     }
 }
 
-/// The fields of an entry that have not been taken yet, in the order of their lines.
-struct Fields<'a>(std::iter::Peekable<std::vec::IntoIter<(char, &'a str)>>);
+/// The lines of an entry that have not been taken yet, if there are any.
+struct Fields<'a>(Option<&'a str>);
 
 impl<'a> Fields<'a> {
-    fn split(text: &'a str) -> Result<Self, EntryError> {
+    fn of(text: &'a str) -> Self {
         let lines = text.strip_suffix('\n').unwrap_or(text);
-        let lines = lines.strip_suffix('\n').unwrap_or(lines);
-        let fields: Result<Vec<_>, _> = lines.split('\n').map(split_line).collect();
-        Ok(Self(fields?.into_iter().peekable()))
+        Self(Some(lines.strip_suffix('\n').unwrap_or(lines)))
     }
 
+    /// Takes the value of the next line, if it is that of `letter`.
     fn take(&mut self, letter: char) -> Option<&'a str> {
-        self.0.next_if(|(found, _)| *found == letter).map(|(_, value)| value)
+        let rest = self.0?.strip_prefix(letter)?.strip_prefix(':')?;
+        let (value, rest) = match rest.split_once('\n') {
+            Some((value, rest)) => (value, Some(rest)),
+            None => (rest, None),
+        };
+        self.0 = rest;
+        Some(value)
     }
 
     fn required<T: FromStr<Err = InvalidValue>>(&mut self, letter: char) -> Result<T, EntryError> {
-        let value = self.take(letter).ok_or(EntryError::Missing { letter })?;
+        let value = self.take(letter).ok_or_else(|| self.missing(letter))?;
         value.parse().map_err(|source| EntryError::Value { letter, source })
     }
 
@@ -324,18 +329,30 @@ impl<'a> Fields<'a> {
         Ok(dependencies)
     }
 
-    fn finish(mut self) -> Result<(), EntryError> {
-        match self.0.next() {
-            Some((letter, _)) => Err(EntryError::Letter { letter }),
+    /// Says why the next line is not that of `letter`.
+    fn missing(&self, letter: char) -> EntryError {
+        match self.next_letter() {
+            Err(error) => error,
+            Ok(_) => EntryError::Missing { letter },
+        }
+    }
+
+    fn finish(self) -> Result<(), EntryError> {
+        match self.next_letter()? {
+            Some(letter) => Err(EntryError::Letter { letter }),
             None => Ok(()),
         }
     }
-}
 
-fn split_line(line: &str) -> Result<(char, &str), EntryError> {
-    line.split_once(':')
-        .and_then(|(letter, value)| Some((letter.parse().ok()?, value)))
-        .ok_or_else(|| EntryError::Line { line: Excerpt::of(line.as_bytes()) })
+    /// Returns the letter of the next line, if there is a line.
+    fn next_letter(&self) -> Result<Option<char>, EntryError> {
+        let Some(line) = self.0.and_then(|lines| lines.split('\n').next()) else { return Ok(None) };
+        let letter = line.split_once(':').and_then(|(letter, _)| letter.parse().ok());
+        match letter {
+            Some(letter) => Ok(Some(letter)),
+            None => Err(EntryError::Line { line: Excerpt::of(line.as_bytes()) }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -364,6 +381,7 @@ mod tests {
     #[case::climbing_name("P:hello", "P:../hello")]
     #[case::signed_number("S:499", "S:+499")]
     #[case::carriage_return("T:A = b\n", "T:A = b\r\n")]
+    #[case::empty_line("i:e f\n\n", "i:e f\n\n\n")]
     fn an_entry_that_could_harm_an_index_is_refused(#[case] good: &str, #[case] bad: &str) {
         let text = ENTRY.replacen(good, bad, 1);
         assert_ne!(text, ENTRY);

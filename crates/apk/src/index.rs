@@ -1,6 +1,12 @@
 //! The index: all entries of one repository prefix.
 
-use std::{cmp::Ordering, fmt, fmt::Write as _, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt::{self, Write as _},
+    io::{self, Read},
+    slice,
+    str::FromStr,
+};
 
 use crate::{
     entry::{EntryError, IndexEntry},
@@ -32,17 +38,43 @@ impl Index {
         Self(entries)
     }
 
-    /// Returns the content of `APKINDEX`.
-    pub(crate) fn to_text(&self) -> String {
-        // Grown piece by piece, it would take three times as much memory on the way.
-        let mut text = String::with_capacity(self.0.iter().map(IndexEntry::length).sum());
-        let _infallible = write!(text, "{self}");
-        text
+    /// Returns how many bytes the content of `APKINDEX` has.
+    pub(crate) fn length(&self) -> usize {
+        self.0.iter().map(IndexEntry::length).sum()
+    }
+
+    /// Returns the content of `APKINDEX`, one entry at a time.
+    pub(crate) fn text(&self) -> impl Read {
+        Text { entries: self.0.iter(), entry: String::new(), read: 0 }
     }
 
     /// Returns the entries, in order.
     pub fn entries(&self) -> &[IndexEntry] {
         &self.0
+    }
+}
+
+/// Prints entries as they are read.
+struct Text<'a> {
+    entries: slice::Iter<'a, IndexEntry>,
+    entry: String,
+    /// How much of `entry` was read.
+    read: usize,
+}
+
+impl Read for Text<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.read == self.entry.len()
+            && let Some(next) = self.entries.next()
+        {
+            self.entry.clear();
+            self.read = 0;
+            let _infallible = write!(self.entry, "{next}");
+        }
+        let mut rest = self.entry.as_bytes().get(self.read..).unwrap_or_default();
+        let read = rest.read(buffer)?;
+        self.read += read;
+        Ok(read)
     }
 }
 

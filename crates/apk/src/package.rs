@@ -435,7 +435,9 @@ mod tests {
     }
 
     fn data(content: &[u8]) -> Vec<u8> {
-        gzip::compress(&tar::write_archive(&[("usr/hello", content)]).unwrap()).unwrap()
+        let mut tar = tar::Writer::new();
+        tar.file("usr/hello", content.len(), content).unwrap();
+        gzip::compress(&tar.end().unwrap()).unwrap()
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Tar as apk reads it: a scanner for bytes that arrive piece by piece, and a writer.
 
-use std::{io, ops::Range};
+use std::{
+    io::{self, Read},
+    ops::Range,
+};
 
 use ::tar::{Builder, EntryType, Header};
 
@@ -361,17 +364,25 @@ fn is_unusable(path: &[u8]) -> bool {
 
 /// Writes files one after the other as apk does, without an end of archive: a *tar segment*.
 pub(crate) fn write_segment(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
-    let mut tar = write_archive(files)?;
+    let mut writer = Writer::new();
+    for (name, content) in files {
+        writer.file(name, content.len(), *content)?;
+    }
+    let mut tar = writer.end()?;
     tar.truncate(tar.len() - 2 * BLOCK);
     Ok(tar)
 }
 
-/// Writes files with fixed mode, owner and time, and two zero blocks at the end.
-pub(crate) fn write_archive(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
-    let blocks = |(_, content): &(_, &[u8])| BLOCK + content.len().next_multiple_of(BLOCK);
-    let length = files.iter().map(blocks).sum::<usize>() + 2 * BLOCK;
-    let mut builder = Builder::new(Vec::with_capacity(length));
-    for (name, content) in files {
+/// Writes an archive of files with fixed mode, owner and time.
+pub(crate) struct Writer(Builder<Vec<u8>>);
+
+impl Writer {
+    pub(crate) fn new() -> Self {
+        Self(Builder::new(Vec::new()))
+    }
+
+    /// Adds a file whose content has `length` bytes.
+    pub(crate) fn file(&mut self, name: &str, length: usize, content: impl Read) -> io::Result<()> {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o644);
@@ -380,10 +391,16 @@ pub(crate) fn write_archive(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
         header.set_mtime(0);
         header.set_username("root")?;
         header.set_groupname("root")?;
-        header.set_size(content.len() as u64);
-        builder.append_data(&mut header, name, *content)?;
+        header.set_size(length as u64);
+        // Grown piece by piece, it would take three times as much memory on the way.
+        self.0.get_mut().reserve_exact(BLOCK + length.next_multiple_of(BLOCK) + 2 * BLOCK);
+        self.0.append_data(&mut header, name, content)
     }
-    builder.into_inner()
+
+    /// Ends the archive, with two zero blocks.
+    pub(crate) fn end(self) -> io::Result<Vec<u8>> {
+        self.0.into_inner()
+    }
 }
 
 #[cfg(test)]
@@ -392,8 +409,7 @@ mod tests {
 
     #[test]
     fn a_tar_may_have_as_many_entries_as_its_scanner_allows() {
-        let files: [(&str, &[u8]); 3] = [("a", b"1"), ("b", b""), ("c", b"3")];
-        let tar = write_archive(&files).unwrap();
+        let tar = write_segment(&[("a", b"1"), ("b", b""), ("c", b"3")]).unwrap();
         for bodies in [Bodies::Keep, Bodies::Skip] {
             let mut scanner = Scanner::new(bodies, 3);
             scanner.feed(&tar).unwrap();
@@ -406,7 +422,11 @@ mod tests {
     #[test]
     fn a_segment_is_an_archive_without_its_end() {
         let files: [(&str, &[u8]); 2] = [("a", b"1"), ("b", &[2; 513])];
-        let archive = write_archive(&files).unwrap();
+        let mut writer = Writer::new();
+        for (name, content) in files {
+            writer.file(name, content.len(), content).unwrap();
+        }
+        let archive = writer.end().unwrap();
         let segment = write_segment(&files).unwrap();
         assert_eq!(archive, [&*segment, &[0; 2 * BLOCK]].concat());
         assert_eq!(segment.len(), (2 + 3) * BLOCK);

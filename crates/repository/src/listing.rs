@@ -28,14 +28,13 @@ impl Listing {
         prefix: &RepositoryPrefix,
         remembered: &Snapshot,
     ) -> Result<Self, StoreError> {
-        let mut stems: Vec<_> = remembered.stems().collect();
-        stems.sort_unstable();
-        let last = stems.into_iter().skip(PACKAGES_PER_REQUEST - 1).step_by(PACKAGES_PER_REQUEST);
-        let mut cuts: Vec<_> = last.map(|stem| prefix.fragment_key(stem)).collect();
-        // A file name and its stem do not always come in the same order.
-        cuts.sort_unstable();
+        let cuts = cuts(prefix, remembered);
+        Ok(Self::of(store.list(&prefix.to_string(), &cuts).await?))
+    }
+
+    fn of(objects: Vec<Listed>) -> Self {
         let mut listing = Self { packages: HashMap::new(), fragments: HashMap::new(), youngest: 0 };
-        for object in store.list(&prefix.to_string(), &cuts).await? {
+        for object in objects {
             listing.youngest = listing.youngest.max(object.last_modified);
             let file = object.key.rsplit('/').next().unwrap_or_default();
             if file.contains(' ') {
@@ -48,6 +47,17 @@ impl Listing {
                 listing.fragments.insert(stem.to_owned(), object);
             }
         }
-        Ok(listing)
+        listing
     }
+}
+
+/// Returns where to cut a listing, so that each part is one request.
+fn cuts(prefix: &RepositoryPrefix, remembered: &Snapshot) -> Vec<String> {
+    let mut stems: Vec<_> = remembered.stems().collect();
+    stems.sort_unstable();
+    let last = stems.into_iter().skip(PACKAGES_PER_REQUEST - 1).step_by(PACKAGES_PER_REQUEST);
+    let mut cuts: Vec<_> = last.map(|stem| prefix.fragment_key(stem)).collect();
+    // A file name and its stem do not always come in the same order.
+    cuts.sort_unstable();
+    cuts
 }

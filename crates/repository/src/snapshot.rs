@@ -5,22 +5,20 @@
 //! and swap: each snapshot of a repository prefix has a greater generation than the one before, so no
 //! two are equal, even if their entries are.
 //!
-//! It is stored as compressed lines of JSON: the [`Header`], then the [`Record`]s, those that changed
-//! last first. So whether it has a recent change can be told from its beginning.
+//! It is stored as lines of JSON, some of which are compressed at a time: the [`Header`], then the
+//! [`Record`]s, those that changed last first. So whether it has a recent change can be told from its beginning.
 
 use std::{
     cmp::Reverse,
     collections::HashMap,
     fmt::Write as _,
-    io::{self, BufWriter, IntoInnerError, Write},
+    io::{self, Write},
     mem,
 };
 
 use alpinist_apk::{entry::IndexEntry, index::Index, value::Architecture};
-use flate2::{
-    Compression,
-    write::{GzDecoder, GzEncoder},
-};
+use flate2::write::MultiGzDecoder;
+use libdeflater::{CompressionLvl, Compressor};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -32,6 +30,8 @@ pub const MAX_STORED: u64 = 64 * 1024 * 1024;
 const MAX_INFLATED: usize = 256 * 1024 * 1024;
 /// The most bytes of a line. An entry has fewer than 96 KiB, and escapes may double it.
 const MAX_LINE: usize = 256 * 1024;
+/// How many bytes of lines are compressed at a time, at least.
+const MEMBER: usize = 128 * 1024;
 /// The greatest generation that is believed: the states carry no greater one without loss, since their
 /// numbers are those of `JSONata`. No snapshot of ours comes near it.
 const MAX_GENERATION: Generation = 1 << 53;
@@ -91,6 +91,14 @@ pub enum SnapshotError {
     /// It is not the JSON that we write.
     #[error("it is not a snapshot in JSON")]
     Json(#[from] serde_json::Error),
+    /// It has not as many records as its header says: it is cut off, or two records are of one package.
+    #[error("it has {found} of the {expected} records that its header announces")]
+    Packages {
+        /// How many there are.
+        found: usize,
+        /// How many its header says.
+        expected: usize,
+    },
 }
 
 /// The records of an index, by the `<name>-<version>` of their packages.
@@ -105,6 +113,11 @@ impl Snapshot {
     pub fn new(records: impl IntoIterator<Item = Box<Record>>) -> Self {
         let records = records.into_iter().map(|record| (record.entry.file_stem(), record));
         Self { records: records.collect() }
+    }
+
+    /// Puts a record in, in the place of the one of the same package.
+    pub fn put(&mut self, record: Box<Record>) {
+        self.records.insert(record.entry.file_stem(), record);
     }
 
     /// Returns the record of the package `stem`, a `<name>-<version>`.
@@ -179,28 +192,54 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::Json`], which does not happen.
+    /// [`SnapshotError::Json`] and [`SnapshotError::Gzip`], which do not happen.
     pub fn to_bytes(&self, header: &Header) -> Result<Vec<u8>, SnapshotError> {
         let mut records: Vec<_> = self.records.iter().collect();
         records.sort_unstable_by_key(|&(stem, record)| (Reverse(record.since), stem));
-        let encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        // JSON is written in small pieces, each of which would cost the encoder a call.
-        let mut writer = BufWriter::with_capacity(64 * 1024, encoder);
-        serde_json::to_writer(&mut writer, header)?;
-        writer.write_all(b"\n")?;
+        let mut members = Members::new();
+        let mut lines = serde_json::to_vec(header)?;
         for (_, record) in records {
-            serde_json::to_writer(&mut writer, record)?;
-            writer.write_all(b"\n")?;
+            lines.push(b'\n');
+            if lines.len() >= MEMBER {
+                members.add(&lines)?;
+                lines.clear();
+            }
+            serde_json::to_writer(&mut lines, record)?;
         }
-        let encoder = writer.into_inner().map_err(IntoInnerError::into_error)?;
-        Ok(encoder.finish()?)
+        lines.push(b'\n');
+        members.add(&lines)?;
+        Ok(members.stored)
+    }
+}
+
+/// Lines that were compressed, many at a time into a gzip member of their own. A stream by zlib-rs at its fastest takes
+/// as long and a third more bytes (measured); libdeflate has no streams.
+struct Members {
+    compressor: Compressor,
+    stored: Vec<u8>,
+}
+
+impl Members {
+    fn new() -> Self {
+        // The fastest level is 0, which does not compress.
+        let level = CompressionLvl::new(1).unwrap_or_default();
+        Self { compressor: Compressor::new(level), stored: Vec::new() }
+    }
+
+    fn add(&mut self, lines: &[u8]) -> io::Result<()> {
+        let begin = self.stored.len();
+        self.stored.resize(begin + self.compressor.gzip_compress_bound(lines.len()), 0);
+        let member = self.stored.get_mut(begin..).unwrap_or_default();
+        let length = self.compressor.gzip_compress(lines, member).map_err(io::Error::other)?;
+        self.stored.truncate(begin + length);
+        Ok(())
     }
 }
 
 /// Reads a stored snapshot piece by piece, from its beginning.
 #[derive(Debug)]
 pub struct SnapshotReader {
-    inflater: GzDecoder<Lines>,
+    inflater: MultiGzDecoder<Lines>,
 }
 
 /// What was inflated, without the lines that were parsed already.
@@ -215,7 +254,7 @@ struct Lines {
 
 impl Default for SnapshotReader {
     fn default() -> Self {
-        Self { inflater: GzDecoder::new(Lines::default()) }
+        Self { inflater: MultiGzDecoder::new(Lines::default()) }
     }
 }
 
@@ -237,7 +276,14 @@ impl SnapshotReader {
     /// [`SnapshotError`], for whatever [`Snapshot::to_bytes`] can't have written.
     pub fn finish(&mut self) -> Result<(), SnapshotError> {
         let outcome = self.inflater.try_finish();
-        self.outcome(outcome)
+        self.outcome(outcome)?;
+        let found = self.snapshot().len();
+        match self.header() {
+            Some(&Header { packages: expected, .. }) if expected != found => {
+                Err(SnapshotError::Packages { found, expected })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the header, if it was read already.
@@ -273,8 +319,7 @@ impl Lines {
             self.header = Some(header);
             return Ok(());
         }
-        let record: Box<Record> = serde_json::from_slice(line)?;
-        self.snapshot.records.insert(record.entry.file_stem(), record);
+        self.snapshot.put(serde_json::from_slice(line)?);
         Ok(())
     }
 

@@ -342,6 +342,57 @@ fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), 
     if unchanged { Ok(()) } else { Err(Failure::Superseded { key: subject.to_string() }) }
 }
 
+/// What a listing and the remembered records have in common, and what not.
+struct Compared<'a> {
+    /// The records that hold.
+    snapshot: Snapshot,
+    /// The `<name>-<version>`, package and fragment of those whose fragment is to be read.
+    changed: Vec<(&'a str, &'a Listed, &'a Listed)>,
+}
+
+/// Compares each package of the listing with what is remembered, of which it takes out what still holds.
+///
+/// What is remembered of a package that is still the same holds even if its fragment is lost or
+/// garbled: an entry follows from the package alone. The `own` record was made from the package just
+/// now, so it prevails.
+fn compare<'a>(
+    listing: &'a Listing,
+    remembered: &mut Snapshot,
+    own: Option<Box<Record>>,
+    is_to_be_read: bool,
+) -> Compared<'a> {
+    let mut own = own.map(|own| (own.entry.file_stem(), own));
+    let mut records = Vec::with_capacity(listing.packages.len());
+    let mut changed = Vec::new();
+    for (stem, package) in &listing.packages {
+        let fragment = listing.fragments.get(stem);
+        if let Some((_, own)) = own.take_if(|(own, _)| own == stem) {
+            records.push(remembered.take_same(&own).unwrap_or(own));
+        } else if holds(remembered.record(stem), package, fragment, is_to_be_read) {
+            records.extend(remembered.take(stem, &package.etag));
+        } else if let Some(fragment) = fragment {
+            changed.push((stem.as_str(), package, fragment));
+        } else {
+            warn!(key = printable(&package.key), "package has no fragment and is not listed");
+        }
+    }
+    debug!(changed = changed.len(), packages = listing.packages.len(), "fragments compared");
+    Compared { snapshot: Snapshot::new(records), changed }
+}
+
+/// Tells whether what is known of a package can be taken over without a look at its fragment.
+fn holds(
+    known: Option<&Record>,
+    package: &Listed,
+    fragment: Option<&Listed>,
+    is_to_be_read: bool,
+) -> bool {
+    known.is_some_and(|known| {
+        known.package == package.etag
+            && fragment.is_none_or(|there| !is_to_be_read && there.etag == known.fragment)
+    })
+}
+
 /// What the records of a new snapshot are made from.
 struct Sources<'a, S> {
     store: &'a S,
@@ -355,32 +406,13 @@ struct Sources<'a, S> {
 impl<S: ObjectStore> Sources<'_, S> {
     /// Collects the records of all packages that have a fragment or are remembered, reading the fragments
     /// that changed. Takes out of `remembered` what still holds, so that what is left there is over.
-    ///
-    /// What is remembered of a package that is still the same holds even if its fragment is lost or
-    /// garbled: an entry follows from the package alone. The `own` record was made from the package just
-    /// now, so it prevails.
     async fn collect(
         &self,
         remembered: &mut Snapshot,
         own: Option<Box<Record>>,
     ) -> Result<Snapshot, Failure> {
-        let mut own = own.map(|own| (own.entry.file_stem(), own));
-        let mut records = Vec::with_capacity(self.listing.packages.len());
-        let mut changed = Vec::new();
-        for (stem, package) in &self.listing.packages {
-            let fragment = self.listing.fragments.get(stem);
-            if let Some((_, own)) = own.take_if(|(own, _)| own == stem) {
-                records.push(remembered.take_same(&own).unwrap_or(own));
-            } else if self.holds(remembered.record(stem), package, fragment) {
-                records.extend(remembered.take(stem, &package.etag));
-            } else if let Some(fragment) = fragment {
-                changed.push((stem, package, fragment));
-            } else {
-                warn!(key = printable(&package.key), "package has no fragment and is not listed");
-            }
-        }
-        let (read, packages) = (changed.len(), self.listing.packages.len());
-        debug!(changed = read, packages, "fragments compared");
+        let Compared { mut snapshot, changed } =
+            compare(self.listing, remembered, own, self.is_to_be_read);
         let read: Vec<_> = stream::iter(changed)
             .map(async |(stem, package, fragment)| {
                 Ok::<_, Failure>((stem, package, self.read(package, fragment).await?))
@@ -389,20 +421,15 @@ impl<S: ObjectStore> Sources<'_, S> {
             .try_collect()
             .await?;
         for (stem, package, record) in read {
-            records.extend(match record {
+            let record = match record {
                 Some(record) => Some(remembered.take_same(&record).unwrap_or(record)),
                 None => remembered.take(stem, &package.etag),
-            });
+            };
+            if let Some(record) = record {
+                snapshot.put(record);
+            }
         }
-        Ok(Snapshot::new(records))
-    }
-
-    /// Tells whether what is known of a package can be taken over without a look at its fragment.
-    fn holds(&self, known: Option<&Record>, package: &Listed, fragment: Option<&Listed>) -> bool {
-        known.is_some_and(|known| {
-            known.package == package.etag
-                && fragment.is_none_or(|there| !self.is_to_be_read && there.etag == known.fragment)
-        })
+        Ok(snapshot)
     }
 
     /// Reads a fragment. One that can't be listed is passed over and harms no other.

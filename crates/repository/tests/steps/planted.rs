@@ -204,6 +204,16 @@ async fn a_snapshot_that_we_cannot_have_written_costs_time_and_nothing_else(
     assert_eq!(others.content(INDEX).unwrap(), index);
 }
 
+#[tokio::test]
+async fn a_snapshot_that_lacks_a_record_is_damaged() {
+    let (store, _) = two_packages().await;
+    let own = store.content(SNAPSHOT).unwrap();
+    let mut reader = SnapshotReader::default();
+    reader.push(&with_lines(&own, |lines| lines.truncate(2))).unwrap();
+    let error = reader.finish().unwrap_err();
+    assert_eq!(error.to_string(), "it has 1 of the 2 records that its header announces");
+}
+
 /// A snapshot of what is there with an entry that is not the package's, in every other respect in order.
 fn forged(stored: &[u8]) -> Vec<u8> {
     let mut reader = SnapshotReader::default();
