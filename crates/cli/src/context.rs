@@ -139,6 +139,11 @@ impl Context {
         self.stack.outputs.get(name).map(String::as_str)
     }
 
+    /// Fails if no stack is named.
+    pub(crate) fn expect_stack(&self) -> Result<(), Error> {
+        self.place.stack.as_ref().map(|_| ()).ok_or(Error::StackNotSaid)
+    }
+
     /// Returns the value of a parameter of the template, or what it is by default.
     pub(crate) fn setting<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
         self.stack.parameters.get(name).map_or(default, String::as_str)

@@ -65,6 +65,9 @@ pub(crate) enum Error {
         /// The option that says it.
         option: &'static str,
     },
+    /// No stack is named, and nothing else says where its keys are.
+    #[error("nothing says whose keys are meant")]
+    StackNotSaid,
     /// There is no such repository.
     #[error("there is no repository below {prefix}")]
     NoRepository {
@@ -237,6 +240,9 @@ impl Error {
             Self::NotSaid { option } => format!(
                 "name the stack with `--stack NAME` or ALPINIST_STACK, or give `{option}` itself"
             ),
+            Self::StackNotSaid => {
+                "name the stack with `--stack NAME` or ALPINIST_STACK".to_owned()
+            }
             Self::NoRepository { .. } => "`alpinist ls` lists what there is".to_owned(),
             Self::PublishedIndex { .. } => "`alpinist verify` tells how to mend it".to_owned(),
             Self::NoExecution { .. } => "`alpinist runs --since 7d` lists executions".to_owned(),

@@ -32,6 +32,11 @@ impl RepositoryName {
         };
         format!("{}/{}/{architecture}/", self.branch, self.repository).parse().ok()
     }
+
+    /// Returns it as it stands in /etc/apk/repositories: clients add their architecture.
+    pub(crate) fn without_architecture(self) -> Self {
+        Self { architecture: None, ..self }
+    }
 }
 
 impl FromStr for RepositoryName {

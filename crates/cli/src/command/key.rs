@@ -113,14 +113,16 @@ impl Key {
 }
 
 /// Returns the two places of a stack.
-fn places(context: &Context) -> [KeyPlace; 2] {
+fn places(context: &Context) -> Result<[KeyPlace; 2], Error> {
+    // Without one, the key of a stack that has other parameters would go to a place that nobody looks at.
+    context.expect_stack()?;
     let private_key = context.setting("PrivateKeyParameter", "/apk/rsa");
     let key_name = context.setting("KeyNameParameter", "/apk/key");
     let is_in_kms = context.setting("SigningKey", "ssm") != "ssm";
-    [("", is_in_kms), ("-2", false)].map(|(end, is_in_kms)| KeyPlace {
+    Ok([("", is_in_kms), ("-2", false)].map(|(end, is_in_kms)| KeyPlace {
         private_key: (!is_in_kms).then(|| format!("{private_key}{end}")),
         key_name: format!("{key_name}{end}"),
-    })
+    }))
 }
 
 /// Returns the names of the keys that sign, each with its place.
@@ -129,7 +131,7 @@ async fn in_use(
     parameters: &Parameters,
 ) -> Result<Vec<(String, KeyPlace)>, Error> {
     let mut found = Vec::new();
-    for place in places(context) {
+    for place in places(context)? {
         if let Some(name) = parameters.get(&place.key_name).await? {
             found.push((name.trim().to_owned(), place));
         }
@@ -157,7 +159,7 @@ impl Put {
             place.store(&parameters, pem).await?;
             return report(&context, None, output).await;
         }
-        let [first, _] = places(&context);
+        let [first, _] = places(&context)?;
         // Beside a key in KMS there may be one in the second place already.
         let taken = used
             .iter()
@@ -188,7 +190,7 @@ impl Put {
         let is_used =
             |place: &KeyPlace| used.iter().any(|(_, used)| used.key_name == place.key_name);
         // A place that is without a private key is for the key in KMS alone.
-        let mut free = places(&context).into_iter().filter(|place| !is_used(place));
+        let mut free = places(&context)?.into_iter().filter(|place| !is_used(place));
         let free = free.find(|place| place.private_key.is_some());
         let free = free.ok_or(Error::TwoKeys)?;
         free.fill(&parameters, pem.as_ref(), &self.key_name).await?;

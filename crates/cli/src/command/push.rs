@@ -1,7 +1,7 @@
 use std::{
     fs,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use alpinist_apk::package::Package;
@@ -161,7 +161,8 @@ fn judge(
     })
 }
 
-/// Returns the directory for a package: what was said, or what its path says.
+/// Returns the directory for a package: what was said, or what its path says as it was given. Where the command is run says
+/// nothing.
 fn destination(
     file: &Path,
     to: Option<&RepositoryName>,
@@ -171,12 +172,16 @@ fn destination(
     if let Some(to) = to {
         return to.directory(&package.info.metadata.architecture).ok_or_else(nowhere);
     }
-    let path = fs::canonicalize(file).map_err(Error::file("find", file))?;
-    let mut directories = path.ancestors().skip(1).filter_map(Path::file_name);
-    let mut next = || Some(directories.next()?.to_str()?.to_owned());
-    let parts = next().zip(next()).zip(next());
-    let ((architecture, repository), branch) = parts.ok_or_else(nowhere)?;
-    format!("{branch}/{repository}/{architecture}/").parse().map_err(|_| nowhere())
+    let parts = file.parent().into_iter().flat_map(Path::components).map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    match *parts.collect::<Vec<_>>() {
+        [.., Some(branch), Some(repository), Some(architecture)] => {
+            format!("{branch}/{repository}/{architecture}/").parse().map_err(|_| nowhere())
+        }
+        _ => Err(nowhere()),
+    }
 }
 
 impl Report for Refused {

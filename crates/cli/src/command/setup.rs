@@ -26,7 +26,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Setup {
-    /// The branch and the repository, such as `3.22/main`
+    /// The branch and the repository, such as `3.22/main`; `apk` adds the architecture
     #[arg(value_name = "BRANCH/REPOSITORY")]
     repository: RepositoryName,
     /// Where clients find the bucket
@@ -65,7 +65,7 @@ impl Setup {
         };
         let url = url.trim_end_matches('/');
         output.print(&Client {
-            repository: format!("{url}/{repository}"),
+            repository: format!("{url}/{}", repository.without_architecture()),
             public_keys: names.iter().map(|name| format!("{url}/{name}")).collect(),
         })?;
         Ok(Answer::Yes)

@@ -7,5 +7,6 @@ mod help;
 mod index;
 mod inspect;
 mod keygen;
+mod places;
 mod setup;
 mod support;
