@@ -41,7 +41,7 @@ Examples:
 
 /// Upload packages, and see them published
 ///
-/// Checks each package first, as the repository will; if one is refused, nothing is uploaded and the exit
+/// Checks each package first, as the repository will, but for its signatures; if one is refused, nothing is uploaded and the exit
 /// status is 1. Each goes to the directory of its architecture, under the name that its `.PKGINFO` gives. With
 /// `--wait`, follows them to the published index, or to the reason for which they are refused.
 #[derive(Args, Debug)]
