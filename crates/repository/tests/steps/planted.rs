@@ -15,7 +15,7 @@ use alpinist_repository::{
     memory::MemoryStore,
     message::{Reindex, Target},
     port::{NewObject, ObjectStore as _, Precondition},
-    snapshot::{MAX_STORED, Snapshot, SnapshotReader},
+    snapshot::{Header, MAX_STORED, Snapshot, SnapshotReader},
 };
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
@@ -202,6 +202,34 @@ async fn a_snapshot_that_we_cannot_have_written_costs_time_and_nothing_else(
     }
     reindex(&others, "", false).await.unwrap();
     assert_eq!(others.content(INDEX).unwrap(), index);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_several_parts_is_read_in_whatever_pieces() {
+    let (store, _) = two_packages().await;
+    let mut reader = SnapshotReader::default();
+    reader.push(&store.content(SNAPSHOT).unwrap()).unwrap();
+    let record = reader.snapshot().record("b-1-r0").unwrap().clone();
+    let records = (0..1000).map(|number| {
+        let mut record = Box::new(record.clone());
+        record.entry.metadata.name = format!("b{number}").parse().unwrap();
+        record
+    });
+    let snapshot = Snapshot::new(records);
+    let header = Header { packages: 1000, ..reader.header().unwrap().clone() };
+    let stored = snapshot.to_bytes(&header).unwrap();
+    let parts = stored.windows(4).filter(|bytes| *bytes == b"\x1f\x8b\x08\0").count();
+    assert!(parts >= 2, "{parts} of {} bytes", stored.len());
+
+    for length in [1, 7, 1000, stored.len()] {
+        let mut reader = SnapshotReader::default();
+        for piece in stored.chunks(length) {
+            reader.push(piece).unwrap();
+        }
+        reader.finish().unwrap();
+        assert_eq!(reader.header(), Some(&header));
+        assert_eq!(reader.into_snapshot(), snapshot);
+    }
 }
 
 #[tokio::test]
