@@ -131,6 +131,9 @@ pub struct RefusalReport {
     /// The [name](Refusal::rule) of the rule that the package breaks.
     #[serde(default)]
     pub rule: String,
+    /// The version of the fragment that described the package before it was judged: it had been accepted then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragment: Option<ETag>,
 }
 
 impl RefusalReport {
@@ -138,7 +141,8 @@ impl RefusalReport {
     pub fn new(key: &str, package: ETag, refusal: &Refusal) -> Self {
         let error = FailureKind::PackageRefused.name().to_owned();
         let cause = format!("{key} was refused: {}. {}", chain(refusal), refusal.remedy());
-        Self { package, error, cause: printable(&cause), rule: refusal.rule().to_owned() }
+        let (cause, rule) = (printable(&cause), refusal.rule().to_owned());
+        Self { package, error, cause, rule, fragment: None }
     }
 }
 

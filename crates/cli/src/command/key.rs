@@ -112,17 +112,23 @@ impl Key {
     }
 }
 
-/// Returns the two places of a stack.
-fn places(context: &Context) -> Result<[KeyPlace; 2], Error> {
-    // Without one, the key of a stack that has other parameters would go to a place that nobody looks at.
+/// Opens a stack whose keys are changed. What it is by default is not good enough for that: a key of a stack with other
+/// parameters would go to a place that nobody looks at.
+async fn open(place: Place) -> Result<Context, Error> {
+    let context = place.open().await?;
     context.expect_stack()?;
+    Ok(context)
+}
+
+/// Returns the two places of a stack.
+fn places(context: &Context) -> [KeyPlace; 2] {
     let private_key = context.setting("PrivateKeyParameter", "/apk/rsa");
     let key_name = context.setting("KeyNameParameter", "/apk/key");
     let is_in_kms = context.setting("SigningKey", "ssm") != "ssm";
-    Ok([("", is_in_kms), ("-2", false)].map(|(end, is_in_kms)| KeyPlace {
+    [("", is_in_kms), ("-2", false)].map(|(end, is_in_kms)| KeyPlace {
         private_key: (!is_in_kms).then(|| format!("{private_key}{end}")),
         key_name: format!("{key_name}{end}"),
-    }))
+    })
 }
 
 /// Returns the names of the keys that sign, each with its place.
@@ -131,7 +137,7 @@ async fn in_use(
     parameters: &Parameters,
 ) -> Result<Vec<(String, KeyPlace)>, Error> {
     let mut found = Vec::new();
-    for place in places(context)? {
+    for place in places(context) {
         if let Some(name) = parameters.get(&place.key_name).await? {
             found.push((name.trim().to_owned(), place));
         }
@@ -148,7 +154,7 @@ pub(super) async fn names_in_use(context: &Context) -> Result<Vec<String>, Error
 impl Put {
     async fn put(self, output: Output) -> Result<Answer, Error> {
         let pem = self.read()?;
-        let context = self.place.open().await?;
+        let context = open(self.place).await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         let same = used.iter().find(|(name, _)| *name == self.key_name.as_str());
@@ -159,7 +165,7 @@ impl Put {
             place.store(&parameters, pem).await?;
             return report(&context, None, output).await;
         }
-        let [first, _] = places(&context)?;
+        let [first, _] = places(&context);
         // Beside a key in KMS there may be one in the second place already.
         let taken = used
             .iter()
@@ -173,7 +179,7 @@ impl Put {
 
     async fn rotate(self, output: Output) -> Result<Answer, Error> {
         let pem = self.read()?;
-        let context = self.place.open().await?;
+        let context = open(self.place).await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         if used.len() == 2 {
@@ -190,7 +196,7 @@ impl Put {
         let is_used =
             |place: &KeyPlace| used.iter().any(|(_, used)| used.key_name == place.key_name);
         // A place that is without a private key is for the key in KMS alone.
-        let mut free = places(&context)?.into_iter().filter(|place| !is_used(place));
+        let mut free = places(&context).into_iter().filter(|place| !is_used(place));
         let free = free.find(|place| place.private_key.is_some());
         let free = free.ok_or(Error::TwoKeys)?;
         free.fill(&parameters, pem.as_ref(), &self.key_name).await?;
@@ -253,7 +259,7 @@ impl KeyPlace {
 
 impl Drop {
     async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.open().await?;
+        let context = open(self.place).await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         let name = self.name.to_string();

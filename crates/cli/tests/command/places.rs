@@ -22,3 +22,14 @@ fn a_key_is_put_nowhere_unless_a_stack_says_where() {
     assert_eq!((said.status, &*said.out), (2, ""), "{}", said.err);
     assert!(said.err.contains("ALPINIST_STACK"), "{}", said.err);
 }
+
+#[test]
+fn keys_are_looked_up_without_a_stack() {
+    let environment = [("AWS_EC2_METADATA_DISABLED", "true")];
+    let said = Bench::new().run_with(
+        &environment,
+        "setup 3.22/main --url https://packages.example.com --region eu-central-1",
+    );
+    assert_eq!((said.status, &*said.out), (2, ""), "{}", said.err);
+    assert!(said.err.contains("/apk/key"), "{}", said.err);
+}

@@ -13,7 +13,7 @@ use crate::{
     message::{Accepted, Extracted, Found, RefusalReport, Target},
     plus_copy,
     policy::Policy,
-    port::{self, Object, ObjectBody, ObjectInfo, ObjectStore, StoreError},
+    port::{self, ETag, Object, ObjectBody, ObjectInfo, ObjectStore, StoreError},
     refusal::Refusal,
     trust::{self, SignedBy},
 };
@@ -24,6 +24,10 @@ const ATTEMPTS: usize = 8;
 /// Reads the package as it is now, checks it and its signatures, and makes its index entry. That it is gone or may not be
 /// listed is no failure: its fragment and its entry will go, too. If it is replaced meanwhile, the new one is read.
 ///
+/// A refusal does not follow from the package alone, but from settings and trusted keys, too, so it may come later or earlier than
+/// an acceptance. If a fragment describes the refused package, the package is judged once more: the fragment
+/// that was there before may be removed, and no other.
+///
 /// # Errors
 ///
 /// [`Failure::Store`], if it can't be read; [`Failure::Contended`], if it is never the same for long enough.
@@ -32,15 +36,36 @@ pub async fn extract<S: ObjectStore>(
     policy: Policy,
     target: Target,
 ) -> Result<Extracted, Failure> {
+    let mut accepted = None;
     for _ in 0..ATTEMPTS {
-        match find(store, policy, &target).await {
+        let found = match find(store, policy, &target).await {
             Err(Failure::Store(StoreError::Conflict { .. })) => {
                 debug!(key = printable(&target.key), "package was replaced while it was read");
+                continue;
             }
-            found => return Ok(Extracted { found: found?, target }),
+            found => found?,
+        };
+        let Found::Refused(refusal) = found else { return Ok(Extracted { target, found }) };
+        let fragment = accepted_as(store, &target, &refusal).await?;
+        if fragment == accepted {
+            let found = Found::Refused(RefusalReport { fragment, ..refusal });
+            return Ok(Extracted { target, found });
         }
+        accepted = fragment;
     }
     Err(Failure::Contended { key: target.key })
+}
+
+/// Returns the version of the fragment that describes the refused package, if there is one.
+async fn accepted_as<S: ObjectStore>(
+    store: &S,
+    target: &Target,
+    refusal: &RefusalReport,
+) -> Result<Option<ETag>, Failure> {
+    let Ok(key) = target.key.parse::<PackageKey>() else { return Ok(None) };
+    let fragment = store.head(&key.fragment_key()).await?;
+    let fragment = fragment.filter(|fragment| fragment::describes(fragment, &refusal.package));
+    Ok(fragment.map(|fragment| fragment.etag))
 }
 
 async fn find<S: ObjectStore>(

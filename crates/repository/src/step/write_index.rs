@@ -155,11 +155,8 @@ async fn check<S: ObjectStore>(
 }
 
 /// Removes the fragment and the copy, unless they describe the package that is there now and that we
-/// did not refuse: then another execution accepted that package, and ours is late.
-///
-/// If the fragment that was removed describes the package that is there, the package is looked at again. It may have come
-/// back between the two looks. Or it was accepted and refused: by other settings than those of today, and nothing tells
-/// which of the two was the last.
+/// did not refuse, or refused before it was accepted: then another execution accepted it, and ours is late. It may have come back
+/// between the two looks, too; then the fragment was removed wrongly, and the package is looked at again.
 ///
 /// Returns whether there was a fragment to remove.
 async fn remove<S: ObjectStore>(
@@ -170,21 +167,25 @@ async fn remove<S: ObjectStore>(
     plus_copy::remove(store, key).await?;
     let fragment_key = key.fragment_key();
     let Some(present) = store.head(&fragment_key).await? else { return Ok(false) };
+    let superseded = || Err(Failure::Superseded { key: key.to_string() });
+    let is_refused =
+        |package: &ObjectInfo| refusal.is_some_and(|refusal| refusal.package == package.etag);
     let is_described = |package: &ObjectInfo| fragment::describes(&present, &package.etag);
     if let Some(package) = store.head(&key.to_string()).await? {
-        let is_refused = refusal.is_some_and(|refusal| refusal.package == package.etag);
-        if refusal.is_some() && !is_refused {
-            return Err(Failure::Superseded { key: key.to_string() });
-        }
-        if is_described(&package) && !is_refused {
-            return Ok(false);
+        match refusal {
+            Some(_) if !is_refused(&package) => return superseded(),
+            Some(refusal)
+                if is_described(&package) && refusal.fragment != Some(present.etag.clone()) =>
+            {
+                return superseded();
+            }
+            None if is_described(&package) => return Ok(false),
+            _ => {}
         }
     }
     store.delete(&fragment_key, &present.etag).await?;
     match store.head(&key.to_string()).await? {
-        Some(package) if is_described(&package) => {
-            Err(Failure::Superseded { key: key.to_string() })
-        }
+        Some(package) if is_described(&package) && !is_refused(&package) => superseded(),
         _ => Ok(true),
     }
 }

@@ -24,19 +24,6 @@ pub(crate) async fn reindex(
 }
 
 /// Does what the second state machine does.
-async fn extract_and_write(
-    store: &MemoryStore,
-    signatures: PackageSignatures,
-    target: Target,
-) -> Result<(), Failure> {
-    let policy = Policy { signatures, ..Policy::default() };
-    let extracted = step::extract(store, policy, target).await?;
-    if extracted.found != Found::Indexed {
-        step::write_index(store, PlusCopies::Kept, extracted).await?;
-    }
-    Ok(())
-}
-
 async fn reindex_under(
     store: &MemoryStore,
     prefix: &str,
@@ -51,9 +38,10 @@ async fn reindex_under(
         panic!("a survey is answered by the keys of indexes");
     };
     for key in store.keys().iter().filter(|key| key.starts_with(prefix) && key.ends_with(".apk")) {
-        // As the state machine does.
-        while let Err(failure) = extract_and_write(store, signatures, target(key)).await {
-            assert_eq!(failure.kind(), FailureKind::Superseded);
+        let policy = Policy { signatures, ..Policy::default() };
+        let extracted = step::extract(store, policy, target(key)).await?;
+        if extracted.found != Found::Indexed {
+            step::write_index(store, PlusCopies::Kept, extracted).await?;
         }
     }
     for index in indexes {

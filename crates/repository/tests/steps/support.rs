@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use alpinist_apk::{
-    archive::IndexArchive, entry::IndexEntry, key::SigningKey, package::PackageError,
-};
+use alpinist_apk::{archive::IndexArchive, entry::IndexEntry, key::SigningKey};
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,
-    message::{Aggregated, Extracted, Found, RefusalReport, Target},
-    refusal::Refusal,
+    message::{Aggregated, Extracted, RefusalReport, Target},
+    policy::Policy,
+    step,
 };
 
 pub(crate) use crate::common::{
@@ -46,14 +45,10 @@ impl From<RefusalReport> for Failed {
     }
 }
 
-/// What extraction says of an accepted package once a rule has become stricter.
-pub(crate) fn refused_now(extracted: Extracted) -> Extracted {
-    let Extracted { target, found: Found::Accepted(accepted) } = extracted else {
-        panic!("the package was accepted so far");
-    };
-    let refusal = Refusal::Package(PackageError::NoData);
-    let refusal = RefusalReport::new(&target.key, accepted.package, &refusal);
-    Extracted { target, found: Found::Refused(refusal) }
+/// What extraction says of a package once a rule has become so strict that none may be listed.
+pub(crate) async fn refused_now(store: &MemoryStore, key: &str) -> Extracted {
+    let strict = Policy { max_size: 1, ..Policy::default() };
+    step::extract(store, strict, target(key)).await.unwrap()
 }
 
 /// Runs the steps as the state machine does, until it ends.

@@ -118,8 +118,7 @@ async fn a_lost_fragment_is_not_missed() {
 #[tokio::test]
 async fn a_package_that_is_refused_now_is_not_listed_from_memory() {
     let store = two_packages().await;
-    let extracted = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
-    let refused = refused_now(extracted);
+    let refused = refused_now(&store, &key("b-1-r0")).await;
     store.remove(&format!("{PREFIX}b-1-r0.index"));
     let written = step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
     aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap_err();
