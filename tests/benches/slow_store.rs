@@ -11,8 +11,8 @@ use std::{
 use alpinist_repository::{
     memory::{MemoryBody, MemoryStore},
     port::{
-        Attributes, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore, Precondition,
-        StoreError,
+        Attributes, Directory, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore,
+        Precondition, StoreError,
     },
 };
 use futures::{StreamExt as _, stream};
@@ -99,9 +99,13 @@ impl ObjectStore for SlowStore {
         self.store.copy(source, seen, target, attributes).await
     }
 
-    async fn directories(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+    async fn directory(
+        &self,
+        prefix: &str,
+        sought: fn(&str) -> bool,
+    ) -> Result<Directory, StoreError> {
         self.wait().await;
-        self.store.directories(prefix).await
+        self.store.directory(prefix, sought).await
     }
 
     async fn list(&self, prefix: &str, cuts: &[String]) -> Result<Vec<Listed>, StoreError> {

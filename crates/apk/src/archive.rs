@@ -181,13 +181,15 @@ impl<'a> Content<'a> {
         let signatures = signatures
             .entries
             .into_iter()
-            .filter_map(|entry| Some((SignatureName::parse(&entry.path)?, Signature(entry.body))))
+            .filter_map(|entry| {
+                Some((SignatureName::parse(&entry.header.path)?, Signature(entry.body)))
+            })
             .collect();
         let mut description = String::new();
         let mut text = None;
         for entry in content.entries {
-            match entry.path.as_slice() {
-                _ if !entry.is_file => return Err(ArchiveError::Content),
+            match entry.header.path.as_slice() {
+                _ if !entry.is_file() => return Err(ArchiveError::Content),
                 b"DESCRIPTION" => description = utf8(entry.body)?,
                 b"APKINDEX" if text.is_none() => text = Some(utf8(entry.body)?),
                 _ => return Err(ArchiveError::Content),

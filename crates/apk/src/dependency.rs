@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, fmt, fmt::Write as _};
 
 use crate::{
+    checksum::PullChecksum,
     value::Excerpt,
     version::{self, Version},
 };
@@ -11,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DependencyError {
-    /// The name is empty or has a character that apk-package(5) does not allow.
+    /// The name is empty, has a tag (`@`) or a character that is not shown, or is what Debian writes beside names.
     #[error("dependency `{token}` has an invalid name")]
     Name {
         /// The whole token.
@@ -121,21 +122,28 @@ impl<'a> Dependency<'a> {
     ///
     /// [`DependencyError`], if apk would refuse or garble it.
     pub fn parse(token: &'a str) -> Result<Self, DependencyError> {
-        Self::parse_with(token, version::is_canonical)
+        Self::parse_with(token, |operator, version| match operator {
+            Operator::Checksum => version.parse::<PullChecksum>().is_ok(),
+            _ => version::is_canonical(version),
+        })
     }
 
     /// Parses a token of `provides`, whose version may be outside the grammar.
     ///
-    /// Wolfi ships `so:libaws-c-s3.so.0unstable=0unstable`; apk lists such a token as it stands.
+    /// Wolfi ships `so:libaws-c-s3.so.0unstable=0unstable`, and others `cmd:nginx=1.12.2-1~x86_64`. apk lists such
+    /// a token as it stands and resolves by its name, but says at each command that the indexes contain broken
+    /// packages (measured): see [`warnings`](crate::warning::warnings).
     ///
     /// # Errors
     ///
     /// As for [`Dependency::parse`], but for the grammar of the version.
     pub fn parse_provided(token: &'a str) -> Result<Self, DependencyError> {
-        Self::parse_with(token, |version| {
-            version.bytes().all(|b| b.is_ascii_graphic() && !b"<>=~@".contains(&b))
-                || version::is_canonical(version)
-        })
+        let provided = Self::parse_with(token, |_, _| true)?;
+        // A client reads `!a` as `a` (measured).
+        if provided.conflict {
+            return Err(DependencyError::Name { token: Excerpt::of(token.as_bytes()) });
+        }
+        Ok(provided)
     }
 
     /// Parses a token of an index, whose version may also be any that a package may have.
@@ -146,9 +154,23 @@ impl<'a> Dependency<'a> {
     ///
     /// As for [`Dependency::parse`], but for the grammar of the version.
     pub(crate) fn parse_listed(token: &'a str) -> Result<Self, DependencyError> {
-        Self::parse_with(token, |version| {
-            version::is_canonical(version) || version.parse::<Version>().is_ok()
+        Self::parse_with(token, |operator, version| {
+            operator == Operator::Checksum
+                || version::is_canonical(version)
+                || version.parse::<Version>().is_ok()
         })
+    }
+
+    /// Tells whether it says a version.
+    pub fn has_version(&self) -> bool {
+        self.constraint.is_some()
+    }
+
+    /// Returns the version that it says, if that is none by the grammar of `apk version --check`: a client can't
+    /// compare it with others. A checksum is none, and is never compared.
+    pub fn version_outside_grammar(&self) -> Option<&'a str> {
+        let (operator, version) = self.constraint?;
+        (operator != Operator::Checksum && !version::is_canonical(version)).then_some(version)
     }
 
     /// Returns the name that it asks for, or that is provided.
@@ -178,14 +200,15 @@ impl<'a> Dependency<'a> {
 
     fn parse_with(
         token: &'a str,
-        is_version: impl FnOnce(&str) -> bool,
+        is_version: impl FnOnce(Operator, &str) -> bool,
     ) -> Result<Self, DependencyError> {
         let excerpt = || Excerpt::of(token.as_bytes());
         if token.len() > Self::MAX_LENGTH {
             return Err(DependencyError::Length { token: excerpt() });
         }
         let Parts { conflict, name, operator, version } = Parts::of(token);
-        if name.is_empty() || !name.bytes().all(is_name_byte) {
+        let is_name = !name.is_empty() && !name.contains('@') && !is_foreign(token, name);
+        if !is_name || !token.chars().all(is_shown) {
             return Err(DependencyError::Name { token: excerpt() });
         }
         if operator.is_empty() && version.is_empty() {
@@ -194,11 +217,7 @@ impl<'a> Dependency<'a> {
         let Some(operator) = Operator::parse(operator) else {
             return Err(DependencyError::Operator { token: excerpt() });
         };
-        let valid = match operator {
-            Operator::Checksum => version.bytes().all(|b| b.is_ascii_graphic()),
-            _ => is_version(version),
-        };
-        if version.is_empty() || !valid {
+        if version.is_empty() || !is_version(operator, version) {
             return Err(DependencyError::Version { token: excerpt() });
         }
         Ok(Self { conflict, name, constraint: Some((operator, version)) })
@@ -225,8 +244,16 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+._,:/[]-".contains(&byte)
+/// Tells whether a token is the syntax of Debian or RPM, in which apk sees names: `bash (>= 4.4) | fish, zsh` would
+/// ask for packages called `bash`, `(`, `4.4)`, `|`, `fish,` and `zsh`.
+fn is_foreign(token: &str, name: &str) -> bool {
+    name.starts_with('(') || token == "|" || token.ends_with(',') || name.contains("${")
+}
+
+/// Tells whether a character may stand in a token. apk takes any but its separators (measured: `cmd:größe` and
+/// `cmd:a'b` are resolved); those that a line or a terminal would obey are left out.
+fn is_shown(character: char) -> bool {
+    !character.is_control() && !character.is_whitespace()
 }
 
 impl fmt::Display for Dependency<'_> {
@@ -318,6 +345,8 @@ mod tests {
     #[case("cmd:[", "cmd:[")]
     #[case("/bin/sh", "/bin/sh")]
     #[case("py3.11:foo<2_rc1-r0", "py3.11:foo<2_rc1-r0")]
+    #[case("cmd:größe", "cmd:größe")]
+    #[case("cmd:a'b", "cmd:a'b")]
     fn a_token_is_printed_in_canonical_spelling(#[case] token: &str, #[case] canonical: &str) {
         let dependency = Dependency::parse(token).unwrap();
         assert_eq!(dependency.to_string(), canonical);
@@ -375,7 +404,15 @@ mod tests {
     #[case("a<>~1")]
     #[case("a<>~=1")]
     #[case("a=xyz")]
+    #[case("a><xyz")]
+    #[case("(>=")]
+    #[case("|")]
+    #[case("bash,")]
+    #[case("${shlibs:Depends}")]
     #[case("a=1\n")]
+    #[case("a\u{2028}b")]
+    #[case("a\u{a0}b")]
+    #[case("a\u{9b}b")]
     fn a_token_that_apk_would_garble_is_refused(#[case] token: &str) {
         assert!(Dependency::parse(token).is_err());
     }
@@ -403,10 +440,20 @@ mod tests {
 
     #[test]
     fn only_provides_may_have_a_version_outside_the_grammar() {
-        let token = "so:libaws-c-s3.so.0unstable=0unstable";
-        assert_eq!(Dependency::parse_provided(token).unwrap().to_string(), token);
-        assert!(matches!(Dependency::parse(token), Err(DependencyError::Version { .. })));
-        assert!(Dependency::parse_provided("a=").is_err());
-        assert!(Dependency::parse_provided("a=1@edge").is_err());
+        let odd = [
+            "so:libaws-c-s3.so.0unstable=0unstable",
+            "cmd:nginx=1.12.2-1~x86_64",
+            "cmd:foo=8.0.0-ps-f@x",
+            "cmd:foo=1=2",
+        ];
+        for token in odd {
+            let provided = Dependency::parse_provided(token).unwrap();
+            assert_eq!(provided.to_string(), token);
+            assert!(provided.version_outside_grammar().is_some());
+            assert!(matches!(Dependency::parse(token), Err(DependencyError::Version { .. })));
+        }
+        for token in ["a=", "a@edge=1", "!a", "!a=1", "|", "a<>=1"] {
+            assert!(Dependency::parse_provided(token).is_err(), "{token}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The index: all entries of one repository prefix.
 
 use std::{
-    cmp::Ordering,
+    cmp::{Ordering, Reverse},
     fmt::{self, Write as _},
     io::{self, Read},
     slice,
@@ -14,7 +14,10 @@ use crate::{
 };
 
 /// The entries of one repository prefix in the order of `apk index`: by name without regard to
-/// ASCII case, by name, by version (measured on apk-tools 3.0.8; clients need no order).
+/// ASCII case, by name, by version (measured on apk-tools 3.0.8).
+///
+/// Clients need no order, but for versions that apk can't tell apart: of those, a client installs the one that is
+/// listed first (measured).
 ///
 /// Prints as the content of `APKINDEX`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -31,11 +34,22 @@ pub struct IndexError {
 }
 
 impl Index {
-    /// Makes an index of `entries`, which may come in any order.
+    /// Makes an index of `entries`, which may come in any order. Of versions that apk can't tell apart, the one
+    /// that was built last comes first.
     pub fn new(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
+        Self::ranked(entries.into_iter().map(|entry| (Reverse(entry.metadata.build_time), entry)))
+    }
+
+    /// Makes an index of entries, which may come in any order. Of versions that apk can't tell apart, the one of
+    /// the least rank comes first.
+    pub fn ranked<R: Ord>(entries: impl IntoIterator<Item = (R, IndexEntry)>) -> Self {
         let mut entries: Vec<_> = entries.into_iter().collect();
-        entries.sort_by(order);
-        Self(entries)
+        entries.sort_by(|(rank, entry), (other_rank, other)| {
+            order(entry, other)
+                .then_with(|| rank.cmp(other_rank))
+                .then_with(|| entry.metadata.version.as_str().cmp(other.metadata.version.as_str()))
+        });
+        Self(entries.into_iter().map(|(_, entry)| entry).collect())
     }
 
     /// Returns how many bytes the content of `APKINDEX` has.
@@ -83,7 +97,7 @@ fn order(a: &IndexEntry, b: &IndexEntry) -> Ordering {
     folded(&a.name)
         .cmp(folded(&b.name))
         .then_with(|| a.name.cmp(&b.name))
-        .then_with(|| a.version.cmp(&b.version))
+        .then_with(|| a.version.order(&b.version))
 }
 
 fn folded(name: &PackageName) -> impl Iterator<Item = u8> {
@@ -130,7 +144,31 @@ mod tests {
         let versions = ["1-r0", "1.9-r0", "1.10-r0", "2-r0"].map(|version| ("zzz", version));
         let expected: Vec<_> = names.chain(versions).map(entry).collect();
         let mut shuffled = expected.clone();
-        shuffled.sort_by_key(|entry| std::cmp::Reverse(entry.file_stem()));
+        shuffled.sort_by_key(|entry| Reverse(entry.file_stem()));
         assert_eq!(Index::new(shuffled).entries(), expected);
+    }
+
+    #[test]
+    fn of_versions_that_apk_can_not_tell_apart_the_least_rank_comes_first() {
+        let entry = |version: &str, built: u64| {
+            format!(
+                "C:Q1DNWZeWkviN7MJedLpYM8yBvmnGM=\nP:a\nV:{version}\nA:x86_64\nS:1\nI:1\nT:\nU:\nL:\nt:{built}\n\n"
+            )
+            .parse::<IndexEntry>()
+            .unwrap()
+        };
+        let versions = |index: &Index| {
+            let versions = index.entries().iter().map(|entry| entry.metadata.version.to_string());
+            versions.collect::<Vec<_>>()
+        };
+        let tied = ["1_beta.1-r0", "1_beta.10-r0", "1_beta.2-r0"];
+        let entries = || {
+            [("0-r0", 9), (tied[0], 1), (tied[1], 3), (tied[2], 2), ("2-r0", 0)]
+                .map(|(v, t)| entry(v, t))
+        };
+        assert_eq!(versions(&Index::new(entries())), ["0-r0", tied[1], tied[2], tied[0], "2-r0"]);
+        let ranks = [0, 2, 1, 0, 0];
+        let ranked = Index::ranked(ranks.into_iter().zip(entries()));
+        assert_eq!(versions(&ranked), ["0-r0", tied[2], tied[1], tied[0], "2-r0"]);
     }
 }

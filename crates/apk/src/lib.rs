@@ -9,6 +9,7 @@
 //! | [`index`] | all entries of a repository prefix, in apk's order |
 //! | [`archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
 //! | [`key`], [`signature`] | RSA keys, their names, and what they sign |
+//! | [`warning`] | what is in order and yet surprises a package's users |
 //! | [`value`], [`version`], [`dependency`], [`checksum`] | the checked values that these are made of |
 //!
 //! A package is three gzip streams in one file, called *sections* here (and *segments* elsewhere):
@@ -39,6 +40,8 @@ pub mod package_info;
 pub mod signature;
 pub mod value;
 pub mod version;
+pub mod warning;
 
+mod contents;
 mod gzip;
 mod tar;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     checksum::{DataHash, PullChecksum},
+    contents::Contents,
     gzip::{GzipStream, NotGzip},
     package_info::{PackageInfo, PackageInfoError},
     signature::{ControlDigest, PackageSignature, Signature, SignatureName},
@@ -17,7 +18,7 @@ use crate::{
     value::Excerpt,
 };
 
-pub use crate::tar::TarError;
+pub use crate::{contents::ContentsError, tar::TarError};
 
 /// The most bytes of a package: what S3 takes in a single upload.
 pub const MAX_SIZE: u64 = 5 * 1024 * 1024 * 1024;
@@ -34,8 +35,8 @@ pub const MAX_SIGNATURES_SECTIONS: usize = 16;
 pub const MAX_SIGNATURES_LENGTH: usize = 1024 * 1024;
 /// The most entries of a signatures or control section.
 pub const MAX_CONTROL_ENTRIES: u64 = 64;
-/// The most files of a data section.
-pub const MAX_DATA_ENTRIES: u64 = 4_000_000;
+/// The most entries of a data section, of which hashes are kept: 16 bytes for each.
+pub const MAX_DATA_ENTRIES: u64 = 1_000_000;
 
 /// What a package is, as far as it matters to an index.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -109,6 +110,9 @@ pub enum PackageError {
         /// What is wrong with it.
         source: TarError,
     },
+    /// A client can't install what the data section has.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
     /// A section before the data ends with the two zero blocks that only the data may have.
     #[error("the {section} has an end of archive, after which apk would read nothing more")]
     EndOfArchive {
@@ -193,6 +197,7 @@ enum Part {
     Data {
         control: Control,
         sha256: Sha256,
+        contents: Contents,
     },
     End {
         control: Control,
@@ -306,6 +311,10 @@ impl PackageReader {
             Part::Data { .. } | Part::End { .. } => (Section::Data, MAX_DATA_LENGTH),
         };
         let (tar, inflated) = (&mut self.tar, &mut self.inflated);
+        let mut contents = match &mut self.part {
+            Part::Data { contents, .. } => Some(contents),
+            _ => None,
+        };
         let fed = self
             .stream
             .feed(bytes, |out| {
@@ -313,7 +322,9 @@ impl PackageReader {
                 if *inflated > max {
                     return Err(PackageError::Length { section, max });
                 }
-                tar.feed(out).map_err(|source| PackageError::Tar { section, source })
+                tar.feed(out).map_err(|source| PackageError::Tar { section, source })?;
+                let Some(contents) = &mut contents else { return Ok(()) };
+                Ok(tar.take_headers().iter().try_for_each(|header| contents.take(header))?)
             })
             .map_err(|error| match error {
                 PackageError::NotAPackage => PackageError::Damaged { section },
@@ -342,7 +353,7 @@ impl PackageReader {
         let next = Part::Leading { digest: ControlDigest::default() };
         self.part = match std::mem::replace(&mut self.part, next) {
             Part::Leading { digest } => self.end_leading(digest, &mut scan)?,
-            Part::Data { control, sha256 } => Part::End {
+            Part::Data { control, sha256, .. } => Part::End {
                 control,
                 data_hash: DataHash::new(sha256.finalize().into()),
                 has_files: scan.count > 0,
@@ -382,13 +393,13 @@ impl PackageReader {
         }
         let control = read_control(&scan.entries, digest, std::mem::take(&mut self.signatures))?;
         self.tar = Scanner::new(Bodies::Skip, MAX_DATA_ENTRIES).after(scan.zero_blocks);
-        Ok(Part::Data { control, sha256: Sha256::new() })
+        Ok(Part::Data { control, sha256: Sha256::new(), contents: Contents::default() })
     }
 }
 
 /// Returns a signature that a client would look at.
 fn read_signature(entry: Entry) -> Option<(SignatureName, Signature)> {
-    let name = SignatureName::parse(&entry.path)?;
+    let name = SignatureName::parse(&entry.header.path)?;
     (entry.body.len() <= Signature::MAX_LENGTH).then_some((name, Signature::from(entry.body)))
 }
 
@@ -398,9 +409,9 @@ fn read_control(
     signatures: Vec<(SignatureName, Signature)>,
 ) -> Result<Control, PackageError> {
     if let Some(entry) = entries.iter().find(|entry| !belongs_to_control(entry)) {
-        return Err(PackageError::ControlEntry { path: Excerpt::of(&entry.path) });
+        return Err(PackageError::ControlEntry { path: Excerpt::of(&entry.header.path) });
     }
-    let infos: Vec<_> = entries.iter().filter(|entry| entry.path == b".PKGINFO").collect();
+    let infos: Vec<_> = entries.iter().filter(|entry| entry.header.path == b".PKGINFO").collect();
     let [info] = infos.as_slice() else {
         return Err(PackageError::PackageInfoCount { count: infos.len() });
     };
@@ -410,17 +421,18 @@ fn read_control(
 }
 
 fn belongs_to_index(entry: &Entry) -> bool {
-    [b"APKINDEX".as_slice(), b"DESCRIPTION"].contains(&&*entry.path)
+    [b"APKINDEX".as_slice(), b"DESCRIPTION"].contains(&&*entry.header.path)
 }
 
 /// apk refuses `.INSTALL` and whatever is not a dot file there; a `.PKGINFO` that is no regular
 /// file could be read in two ways.
 fn belongs_to_control(entry: &Entry) -> bool {
-    let is_info = entry.path == b".PKGINFO";
-    entry.path.starts_with(b".")
-        && !entry.path.contains(&b'/')
-        && entry.path != b".INSTALL"
-        && (entry.is_file || !is_info)
+    let path = &entry.header.path;
+    let is_info = path == b".PKGINFO";
+    path.starts_with(b".")
+        && !path.contains(&b'/')
+        && path != b".INSTALL"
+        && (entry.is_file() || !is_info)
 }
 
 #[cfg(test)]
@@ -436,7 +448,7 @@ mod tests {
 
     fn data(content: &[u8]) -> Vec<u8> {
         let mut tar = tar::Writer::new();
-        tar.file("usr/hello", content.len(), content).unwrap();
+        tar.file(".hello", content.len(), content).unwrap();
         gzip::compress(&tar.end().unwrap()).unwrap()
     }
 

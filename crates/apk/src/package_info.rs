@@ -8,6 +8,12 @@
 //!
 //! A line is split at its first ` = `; a line without one, and an unknown key, are passed over, as
 //! apk does (measured). There is no trimming and no escaping.
+//!
+//! Of a key that takes one value, apk takes the last (measured). melange writes a `license` for each copyright entry of its
+//! configuration, so that is what happens here, too, for the texts. A key that decides what is installed or checked
+//! may have one value only: a reader that takes the first would see another package.
+
+use std::collections::{HashMap, hash_map::Entry};
 
 use crate::{
     checksum::DataHash,
@@ -19,13 +25,17 @@ use crate::{
 /// The most bytes of a `.PKGINFO` that are read: real ones stay below 100 KiB.
 pub const MAX_LENGTH: usize = 1024 * 1024;
 
+/// The most bytes of all `replaces`, each with a space. A client fails above some 5,000 while it writes its database
+/// (measured).
+const MAX_REPLACES: usize = 4000;
+
 /// The most bytes of a line of `.PKGINFO` with its newline: apk refuses longer ones (measured).
 const MAX_LINE: usize = 128 * 1024;
 
 /// What `.PKGINFO` says, as far as an index or a check of the package needs it.
 ///
-/// Left out are `packager`, `triggers`, `replaces` and `replaces_priority`, which `apk index`
-/// reads and never writes.
+/// Left out are `packager`, `triggers` and `replaces_priority`, which `apk index` reads and never writes, and of
+/// `replaces` all but its length.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PackageInfo {
     /// What an index says, too.
@@ -54,16 +64,42 @@ pub enum PackageInfoError {
         near: Excerpt,
     },
     /// A key that every package must have is absent.
-    #[error(".PKGINFO has no `{key}`")]
+    #[error(".PKGINFO has no `{key}`; apk reads lines of the form `key = value` alone")]
     Missing {
         /// The absent key.
         key: &'static str,
     },
-    /// A key that takes one value has two different ones.
+    /// A key that decides what is installed or checked has two different values.
     #[error(".PKGINFO has two different values for `{key}`")]
     Repeated {
         /// The repeated key.
         key: &'static str,
+    },
+    /// It provides its own name: a client takes it for something else of that name, and finds a conflict (measured).
+    #[error(
+        ".PKGINFO has `provides = {token}`, the package's own name, with which it conflicts when it is installed"
+    )]
+    ProvidesItself {
+        /// What it provides.
+        token: Excerpt,
+    },
+    /// It provides one name twice, and at least once with a version: a client finds a conflict (measured).
+    #[error(
+        ".PKGINFO has `provides = {first} {second}`, one name twice, with which it conflicts when it is installed"
+    )]
+    ProvidesTwice {
+        /// What it provides first.
+        first: Excerpt,
+        /// What it provides then.
+        second: Excerpt,
+    },
+    /// Its `replaces` are longer than a client can write into its database (measured).
+    #[error(
+        ".PKGINFO has {length} bytes of `replaces`, more than the {MAX_REPLACES} that clients can install"
+    )]
+    Replaces {
+        /// Bytes of all tokens, each with a space.
+        length: usize,
     },
     /// A value breaks the rule of its type.
     #[error(".PKGINFO has an invalid `{key}`")]
@@ -104,26 +140,35 @@ impl PackageInfo {
         if content.len() > MAX_LENGTH {
             return Err(PackageInfoError::Length);
         }
-        let text = str::from_utf8(content).map_err(|error| {
-            let (before, after) = content.split_at(error.valid_up_to());
-            let start = before.len().saturating_sub(20);
-            let near = before.iter().skip(start).chain(after.iter().take(4));
-            PackageInfoError::Encoding { near: Excerpt::of(&near.copied().collect::<Vec<_>>()) }
-        })?;
         let mut keys = Keys::default();
-        for line in text.split('\n') {
+        for line in content.split(|byte| *byte == b'\n') {
             if line.len() >= MAX_LINE {
-                return Err(PackageInfoError::Line { line: Excerpt::of(line.as_bytes()) });
+                return Err(PackageInfoError::Line { line: Excerpt::of(line) });
             }
-            if line.starts_with('#') {
+            if line.starts_with(b"#") {
                 continue;
             }
-            if let Some((key, value)) = line.split_once(" = ") {
+            let separator = line.windows(SEPARATOR.len()).position(|bytes| bytes == SEPARATOR);
+            let key = separator.and_then(|length| str::from_utf8(line.get(..length)?).ok());
+            if let (Some(key), Some(length)) = (key, separator) {
+                let value = line.get(length + SEPARATOR.len()..).unwrap_or_default();
                 keys.take(key, value)?;
             }
         }
         keys.finish()
     }
+}
+
+/// What stands between a key and its value.
+const SEPARATOR: &[u8] = b" = ";
+
+fn utf8(value: &[u8]) -> Result<&str, PackageInfoError> {
+    str::from_utf8(value).map_err(|error| {
+        let (before, after) = value.split_at(error.valid_up_to());
+        let start = before.len().saturating_sub(20);
+        let near = before.iter().skip(start).chain(after.iter().take(4));
+        PackageInfoError::Encoding { near: Excerpt::of(&near.copied().collect::<Vec<_>>()) }
+    })
 }
 
 /// The keys seen so far.
@@ -145,24 +190,26 @@ struct Keys<'a> {
     depend: Dependencies,
     provides: Dependencies,
     install_if: Dependencies,
+    /// Bytes of all `replaces`, each with a space.
+    replaces: usize,
 }
 
 impl<'a> Keys<'a> {
-    fn take(&mut self, key: &str, value: &'a str) -> Result<(), PackageInfoError> {
+    fn take(&mut self, key: &str, value: &'a [u8]) -> Result<(), PackageInfoError> {
         let (name, slot) = match key {
             "pkgname" => ("pkgname", &mut self.pkgname),
             "pkgver" => ("pkgver", &mut self.pkgver),
             "arch" => ("arch", &mut self.arch),
             "size" => ("size", &mut self.size),
-            "pkgdesc" => ("pkgdesc", &mut self.pkgdesc),
-            "url" => ("url", &mut self.url),
-            "license" => ("license", &mut self.license),
             "origin" => ("origin", &mut self.origin),
-            "maintainer" => ("maintainer", &mut self.maintainer),
-            "builddate" => ("builddate", &mut self.builddate),
-            "commit" => ("commit", &mut self.commit),
             "provider_priority" => ("provider_priority", &mut self.provider_priority),
             "datahash" => ("datahash", &mut self.datahash),
+            "pkgdesc" => return last(&mut self.pkgdesc, value),
+            "url" => return last(&mut self.url, value),
+            "license" => return last(&mut self.license, value),
+            "maintainer" => return last(&mut self.maintainer, value),
+            "builddate" => return last(&mut self.builddate, value),
+            "commit" => return last(&mut self.commit, value),
             "depend" => return list(&mut self.depend, "depend", value, Dependency::parse),
             "install_if" => {
                 return list(&mut self.install_if, "install_if", value, Dependency::parse);
@@ -170,8 +217,14 @@ impl<'a> Keys<'a> {
             "provides" => {
                 return list(&mut self.provides, "provides", value, Dependency::parse_provided);
             }
+            "replaces" => {
+                let tokens = value.split(|byte| *byte == b' ').filter(|token| !token.is_empty());
+                self.replaces += tokens.map(|token| token.len() + 1).sum::<usize>();
+                return Ok(());
+            }
             _ => return Ok(()),
         };
+        let value = utf8(value)?;
         if slot.is_some_and(|earlier| earlier != value) {
             return Err(PackageInfoError::Repeated { key: name });
         }
@@ -180,6 +233,9 @@ impl<'a> Keys<'a> {
     }
 
     fn finish(self) -> Result<PackageInfo, PackageInfoError> {
+        if self.replaces > MAX_REPLACES {
+            return Err(PackageInfoError::Replaces { length: self.replaces });
+        }
         let metadata = Metadata {
             name: required("pkgname", self.pkgname)?,
             version: required("pkgver", self.pkgver)?,
@@ -197,18 +253,47 @@ impl<'a> Keys<'a> {
             provides: self.provides,
             install_if: self.install_if,
         };
+        check_provides(&metadata)?;
         Ok(PackageInfo { metadata, data_hash: required("datahash", self.datahash)? })
     }
+}
+
+/// Checks that a package does not conflict with itself.
+fn check_provides(metadata: &Metadata) -> Result<(), PackageInfoError> {
+    let excerpt = |provided: &Dependency<'_>| Excerpt::of(provided.to_string().as_bytes());
+    let mut names = HashMap::new();
+    for provided in metadata.provides.iter() {
+        if provided.name() == metadata.name.as_str() {
+            return Err(PackageInfoError::ProvidesItself { token: excerpt(&provided) });
+        }
+        match names.entry(provided.name()) {
+            Entry::Vacant(free) => {
+                free.insert(provided);
+            }
+            Entry::Occupied(first) if first.get().has_version() || provided.has_version() => {
+                let (first, second) = (excerpt(first.get()), excerpt(&provided));
+                return Err(PackageInfoError::ProvidesTwice { first, second });
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Takes a value in the place of an earlier one.
+fn last<'a>(slot: &mut Option<&'a str>, value: &'a [u8]) -> Result<(), PackageInfoError> {
+    *slot = Some(utf8(value)?);
+    Ok(())
 }
 
 fn list<'a>(
     dependencies: &mut Dependencies,
     key: &'static str,
-    value: &'a str,
+    value: &'a [u8],
     parse: impl Fn(&'a str) -> Result<Dependency<'a>, DependencyError>,
 ) -> Result<(), PackageInfoError> {
     dependencies
-        .extend_from_line(value, parse)
+        .extend_from_line(utf8(value)?, parse)
         .map_err(|source| PackageInfoError::Dependency { key, source })
 }
 
@@ -229,7 +314,7 @@ fn number<T>(key: &'static str, value: Option<&str>, max: T) -> Result<T, Packag
 where
     T: std::str::FromStr + Into<u64> + Default,
 {
-    let Some(value) = value else { return Ok(T::default()) };
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(T::default()) };
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     value.parse().ok().filter(|_| digits).ok_or_else(|| PackageInfoError::Number {
         key,
@@ -270,10 +355,62 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_key_may_only_say_the_same() {
-        assert!(parse("pkgname = a\n").is_ok());
-        let error = parse("pkgname = b\n").unwrap_err();
-        assert_eq!(error, PackageInfoError::Repeated { key: "pkgname" });
+    fn a_key_that_decides_what_is_installed_may_only_say_the_same_again() {
+        let others = [
+            ("pkgname", "a", "b"),
+            ("pkgver", "1-r0", "2-r0"),
+            ("arch", "noarch", "x86_64"),
+            ("size", "1", "2"),
+            ("provider_priority", "1", "2"),
+            ("origin", "a", "b"),
+            ("datahash", &"0".repeat(64), &"1".repeat(64)),
+        ];
+        for (key, one, two) in others {
+            assert!(parse(&format!("{key} = {one}\n{key} = {one}\n")).is_ok(), "{key}");
+            let error = parse(&format!("{key} = {one}\n{key} = {two}\n")).unwrap_err();
+            assert_eq!(error, PackageInfoError::Repeated { key });
+        }
+    }
+
+    #[test]
+    fn of_a_repeated_text_the_last_is_taken() {
+        let info = parse("license = MIT\nlicense = BSD-3-Clause\nbuilddate = 1\nbuilddate = 2\n");
+        let metadata = info.unwrap().metadata;
+        assert_eq!((metadata.license.as_str(), metadata.build_time), ("BSD-3-Clause", 2));
+        let metadata = parse("url = u\nurl = \nbuilddate = \n").unwrap().metadata;
+        assert_eq!((metadata.url.as_str(), metadata.build_time), ("", 0));
+    }
+
+    #[test]
+    fn only_values_that_are_used_have_to_be_utf_8() {
+        let parse = |line: &[u8]| PackageInfo::parse(&[MINIMAL.as_bytes(), line].concat());
+        assert!(parse(b"# Andr\xe9\npackager = Andr\xe9\nAndr\xe9 = x\n").is_ok());
+        let error = parse(b"maintainer = Andr\xe9\n").unwrap_err();
+        assert!(matches!(error, PackageInfoError::Encoding { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_package_that_conflicts_with_itself_is_refused() {
+        for provided in ["a", "a=1-r0", "a=2", "b a"] {
+            let error = parse(&format!("provides = {provided}\n")).unwrap_err();
+            assert!(
+                matches!(error, PackageInfoError::ProvidesItself { .. }),
+                "{provided}: {error}"
+            );
+        }
+        for provided in ["b=1 b=2", "b=1 b=1", "b b=1", "b=1 b"] {
+            let error = parse(&format!("provides = {provided}\n")).unwrap_err();
+            assert!(matches!(error, PackageInfoError::ProvidesTwice { .. }), "{provided}: {error}");
+        }
+        assert!(parse("provides = b b cmd:a=1 so:a=1\n").is_ok());
+    }
+
+    #[test]
+    fn replaces_beyond_the_buffer_of_a_client_are_refused() {
+        let replaces = |count: usize| format!("replaces = {}\n", "abcdefghi ".repeat(count));
+        assert!(parse(&replaces(400)).is_ok());
+        let error = parse(&format!("{}{}", replaces(200), replaces(201))).unwrap_err();
+        assert_eq!(error, PackageInfoError::Replaces { length: 4010 });
     }
 
     #[test]

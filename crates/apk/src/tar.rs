@@ -1,11 +1,13 @@
 //! Tar as apk reads it: a scanner for bytes that arrive piece by piece, and a writer.
+//!
+//! The rules are those of `apk_tar_parse` in apk-tools 3.0 (`src/tar.c`), measured on 3.0.8.
 
 use std::{
     io::{self, Read},
     ops::Range,
 };
 
-use ::tar::{Builder, EntryType, Header};
+use ::tar::{Builder, EntryType, Header as TarHeader};
 
 use crate::value::Excerpt;
 
@@ -28,11 +30,18 @@ pub enum TarError {
         /// Where the header begins in the inflated section.
         offset: u64,
     },
-    /// A size is not octal digits; apk reads no other form.
-    #[error("tar header at byte {offset} has an invalid size")]
-    Size {
+    /// A number is not octal digits, ended by NULs or spaces; apk reads no other form.
+    #[error(
+        "tar header at byte {offset}, of `{path}`, has an invalid {field}: apk reads octal digits that end in NULs \
+         or spaces, and no other form"
+    )]
+    Number {
         /// Where the header begins in the inflated section.
         offset: u64,
+        /// What stands for the entry's path in the header.
+        path: Excerpt,
+        /// The name of the field (tar(5)).
+        field: &'static str,
     },
     /// A pax header or a GNU long name is too large or malformed.
     #[error("tar header at byte {offset} has an extension that is malformed or over 64 KiB")]
@@ -63,19 +72,59 @@ pub enum TarError {
     },
 }
 
-/// One entry of a tar, with its body if the scanner keeps bodies.
+/// What apk takes an entry for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    File,
+    HardLink,
+    SymbolicLink,
+    Directory,
+    /// A device or a pipe.
+    Node,
+}
+
+impl Kind {
+    /// Tells the kind from the type flag; `None` for one that apk passes over.
+    fn of(flag: u8) -> Option<Self> {
+        match flag {
+            b'0' | b'7' => Some(Self::File),
+            b'1' => Some(Self::HardLink),
+            b'2' => Some(Self::SymbolicLink),
+            b'5' => Some(Self::Directory),
+            b'3' | b'4' | b'6' => Some(Self::Node),
+            _ => None,
+        }
+    }
+}
+
+/// One entry of a tar without its body.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) path: Vec<u8>,
+    pub(crate) kind: Kind,
+    /// What a link points to; empty for anything else.
+    pub(crate) target: Vec<u8>,
+    /// Whether a pax header has a SHA-1 of the content that apk can read.
+    pub(crate) has_checksum: bool,
+}
+
+/// One entry of a tar with its body.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) path: Vec<u8>,
-    /// Whether apk takes it for a regular file.
-    pub(crate) is_file: bool,
+    pub(crate) header: Header,
     pub(crate) body: Vec<u8>,
 }
 
 impl Entry {
+    /// Tells whether apk takes this for a regular file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.header.kind == Kind::File
+    }
+
     /// Tells whether apk takes this for a signature, if only such stand before it.
     pub(crate) fn is_signature(&self) -> bool {
-        self.is_file && self.path.starts_with(b".SIGN.") && !self.path.contains(&b'/')
+        let path = &self.header.path;
+        self.is_file() && path.starts_with(b".SIGN.") && !path.contains(&b'/')
     }
 }
 
@@ -98,8 +147,12 @@ pub(crate) struct Scanner {
     state: State,
     /// The header or body that is being collected.
     collected: Vec<u8>,
-    /// A path from an extension, for the entry that follows it.
+    /// A path from GNU's extension, for the entry that follows it.
     long_path: Option<Vec<u8>>,
+    /// A pax header, for the entry that follows it.
+    pax: Option<Pax>,
+    /// What a caller is to judge that keeps no bodies.
+    headers: Vec<Header>,
     scan: Scan,
 }
 
@@ -118,7 +171,7 @@ enum State {
 
 #[derive(Debug)]
 enum Purpose {
-    Entry { path: Vec<u8>, is_file: bool },
+    Entry(Header),
     Pax,
     LongName,
 }
@@ -132,6 +185,8 @@ impl Scanner {
             state: State::Header,
             collected: Vec::new(),
             long_path: None,
+            pax: None,
+            headers: Vec::new(),
             scan: Scan::default(),
         }
     }
@@ -159,10 +214,17 @@ impl Scanner {
         Ok(())
     }
 
+    /// Returns the entries that were found since the last call, if bodies are skipped.
+    pub(crate) fn take_headers(&mut self) -> Vec<Header> {
+        std::mem::take(&mut self.headers)
+    }
+
     /// Ends the scan, and returns what was found.
     pub(crate) fn finish(self) -> Result<Scan, TarError> {
         let between_entries = matches!(self.state, State::Header) && self.collected.is_empty();
-        if !between_entries || self.long_path.is_some() {
+        let is_extended =
+            self.long_path.is_some() || self.pax.as_ref().is_some_and(|pax| pax.path.is_some());
+        if !between_entries || is_extended {
             return Err(TarError::Truncated);
         }
         Ok(self.scan)
@@ -203,11 +265,17 @@ impl Scanner {
             return Err(TarError::AfterEnd);
         }
         let offset = self.offset - BLOCK as u64;
-        let header = Header::from_byte_slice(block);
+        let header = TarHeader::from_byte_slice(block);
         if !is_ustar(block) || !checksum_fits(header, block) {
             return Err(TarError::Header { offset });
         }
-        let size = octal_size(header).ok_or(TarError::Size { offset })?;
+        for (field, range) in NUMBERS {
+            if octal(block.get(range).unwrap_or_default()).is_none() {
+                let path = Excerpt::of(&header_path(block));
+                return Err(TarError::Number { offset, path, field });
+            }
+        }
+        let size = octal(&header.as_old().size).unwrap_or_default();
         match header.entry_type() {
             EntryType::XHeader | EntryType::GNULongName if size > MAX_EXTENSION => {
                 Err(TarError::Extension { offset })
@@ -222,27 +290,36 @@ impl Scanner {
         }
     }
 
-    fn take_entry(&mut self, header: &Header, block: &[u8], size: u64) -> Result<(), TarError> {
+    fn take_entry(&mut self, header: &TarHeader, block: &[u8], size: u64) -> Result<(), TarError> {
         self.scan.count += 1;
         if self.scan.count > self.max_entries {
             return Err(TarError::Entries { max: self.max_entries });
         }
-        let kind = header.as_old().linkflag;
-        // apk passes over kinds that it does not know, and gives their long name to the entry after them.
-        if !matches!(kind, [b'0'..=b'7']) {
+        let [flag] = header.as_old().linkflag;
+        // apk passes over kinds that it does not know, and gives their extensions to the entry after them.
+        let Some(kind) = Kind::of(flag) else {
             self.state = skip(size + padding(size));
             return Ok(());
-        }
-        let path = self.long_path.take().unwrap_or_else(|| header_path(block));
+        };
+        let pax = self.pax.take().unwrap_or_default();
+        let long_path = self.long_path.take().filter(|_| !has_prefix(block));
+        let path = pax.path.or(long_path).unwrap_or_else(|| header_path(block));
         if is_unusable(&path) {
             return Err(TarError::Path { path: Excerpt::of(&path) });
         }
+        let target = match kind {
+            Kind::HardLink | Kind::SymbolicLink => {
+                pax.target.unwrap_or_else(|| field(block, 157..257).to_vec())
+            }
+            _ => Vec::new(),
+        };
+        let header = Header { path, kind, target, has_checksum: pax.has_checksum };
         if self.bodies == Bodies::Skip {
+            self.headers.push(header);
             self.state = skip(size + padding(size));
             return Ok(());
         }
-        let is_file = matches!(kind, [b'0' | b'7']);
-        self.collect(Purpose::Entry { path, is_file }, size)
+        self.collect(Purpose::Entry(header), size)
     }
 
     fn collect(&mut self, purpose: Purpose, size: u64) -> Result<(), TarError> {
@@ -255,16 +332,10 @@ impl Scanner {
 
     fn take_body(&mut self, purpose: Purpose, body: Vec<u8>) -> Result<(), TarError> {
         match purpose {
-            Purpose::Entry { path, is_file } => {
-                self.scan.entries.push(Entry { path, is_file, body });
-            }
+            Purpose::Entry(header) => self.scan.entries.push(Entry { header, body }),
             Purpose::Pax => {
                 let offset = self.offset.saturating_sub((BLOCK + body.len()) as u64);
-                match pax_path(&body) {
-                    Some(None) => {}
-                    Some(Some(path)) if !path.contains(&0) => self.long_path = Some(path),
-                    _ => return Err(TarError::Extension { offset }),
-                }
+                self.pax = Some(Pax::parse(&body).ok_or(TarError::Extension { offset })?);
             }
             Purpose::LongName => {
                 self.long_path = body.split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
@@ -290,17 +361,34 @@ fn is_ustar(block: &[u8]) -> bool {
     block.get(257..262) == Some(b"ustar")
 }
 
+/// The fields of a header that hold numbers, all of which apk reads (tar(5)).
+const NUMBERS: [(&str, Range<usize>); 7] = [
+    ("mode", 100..108),
+    ("uid", 108..116),
+    ("gid", 116..124),
+    ("size", 124..136),
+    ("mtime", 136..148),
+    ("devmajor", 329..337),
+    ("devminor", 337..345),
+];
+
+/// Returns a text in a header, up to the first NUL.
+fn field(block: &[u8], range: Range<usize>) -> &[u8] {
+    let field = block.get(range).unwrap_or_default();
+    field.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn has_prefix(block: &[u8]) -> bool {
+    !field(block, 345..500).is_empty()
+}
+
 /// Returns the path of a header: apk joins prefix and name in whatever dialect of tar.
 fn header_path(block: &[u8]) -> Vec<u8> {
-    let field = |range: Range<usize>| {
-        let field = block.get(range).unwrap_or_default();
-        field.split(|byte| *byte == 0).next().unwrap_or_default()
-    };
-    let (name, prefix) = (field(0..100), field(345..500));
+    let (name, prefix) = (field(block, 0..100), field(block, 345..500));
     if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
 }
 
-fn checksum_fits(header: &Header, block: &[u8]) -> bool {
+fn checksum_fits(header: &TarHeader, block: &[u8]) -> bool {
     let sum: u32 = block
         .iter()
         .enumerate()
@@ -310,14 +398,13 @@ fn checksum_fits(header: &Header, block: &[u8]) -> bool {
     header.cksum().is_ok_and(|declared| declared == sum)
 }
 
-/// Returns the size that a header declares. apk reads octal digits up to a NUL or a space, and
-/// not the base-256 form of GNU tar.
-fn octal_size(header: &Header) -> Option<u64> {
-    let field = &header.as_old().size;
-    let digits = field.split(|byte| matches!(byte, 0 | b' ')).next()?;
-    let octal = digits.iter().all(|byte| matches!(byte, b'0'..=b'7'));
-    let digits = str::from_utf8(digits).ok().filter(|_| octal)?;
-    u64::from_str_radix(digits, 8).ok()
+/// Reads a number as apk does: octal digits, if any, and then nothing but NULs and spaces. It reads neither blanks
+/// before the digits nor the base-256 form of GNU tar.
+fn octal(field: &[u8]) -> Option<u64> {
+    let length = field.iter().position(|byte| !matches!(byte, b'0'..=b'7')).unwrap_or(field.len());
+    let (digits, rest) = field.split_at_checked(length)?;
+    let number = digits.iter().fold(0, |number, digit| number * 8 + u64::from(digit - b'0'));
+    rest.iter().all(|byte| matches!(byte, 0 | b' ')).then_some(number)
 }
 
 fn padding(size: u64) -> u64 {
@@ -332,24 +419,47 @@ fn clamp(left: u64, available: usize) -> usize {
     usize::try_from(left).map_or(available, |left| left.min(available))
 }
 
-/// Returns the path in a pax header, if it has one. `None` outside means that it is malformed.
-///
-/// A record is `<length> <key>=<value>\n` (pax(1)), where the value may hold any byte: capabilities
-/// of files do. The `tar` crate splits records at newlines instead.
-#[expect(clippy::option_option, reason = "malformed, without a path, with a path")]
-fn pax_path(mut body: &[u8]) -> Option<Option<Vec<u8>>> {
-    let mut path = None;
-    while !body.is_empty() {
-        let digits = body.split(|byte| *byte == b' ').next()?;
-        let length: usize = str::from_utf8(digits).ok()?.parse().ok()?;
-        let (record, rest) = body.split_at_checked(length)?;
-        let record = record.get(digits.len() + 1..)?.strip_suffix(b"\n")?;
-        if let Some(value) = record.strip_prefix(b"path=") {
-            path = Some(value.to_vec());
+/// What apk takes from a pax header.
+#[derive(Debug, Default)]
+struct Pax {
+    path: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+    has_checksum: bool,
+}
+
+impl Pax {
+    /// Reads the records of a pax header; `None`, if they are malformed.
+    ///
+    /// A record is `<length> <key>=<value>\n` (pax(1)), where the value may hold any byte: capabilities
+    /// of files do. The `tar` crate splits records at newlines instead.
+    fn parse(mut body: &[u8]) -> Option<Self> {
+        let mut pax = Self::default();
+        while !body.is_empty() {
+            let digits = body.split(|byte| *byte == b' ').next()?;
+            let length: usize = str::from_utf8(digits).ok()?.parse().ok()?;
+            let (record, rest) = body.split_at_checked(length)?;
+            let record = record.get(digits.len() + 1..)?.strip_suffix(b"\n")?;
+            if let Some(value) = record.strip_prefix(b"path=") {
+                pax.path = Some(text(value)?);
+            } else if let Some(value) = record.strip_prefix(b"linkpath=") {
+                pax.target = Some(text(value)?);
+            } else if let Some(value) = record.strip_prefix(b"APK-TOOLS.checksum.SHA1=") {
+                pax.has_checksum |= is_sha1(value);
+            }
+            body = rest;
         }
-        body = rest;
+        Some(pax)
     }
-    Some(path)
+}
+
+/// Returns a value that apk reads up to the first NUL, if it has none.
+fn text(value: &[u8]) -> Option<Vec<u8>> {
+    (!value.contains(&0)).then(|| value.to_vec())
+}
+
+/// Tells whether a value begins with a SHA-1 in hexadecimal digits: apk reads no further.
+fn is_sha1(value: &[u8]) -> bool {
+    value.get(..40).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Tells whether apk 3 refuses to extract or even to fetch a package with this path (measured): it
@@ -383,7 +493,7 @@ impl Writer {
 
     /// Adds a file whose content has `length` bytes.
     pub(crate) fn file(&mut self, name: &str, length: usize, content: impl Read) -> io::Result<()> {
-        let mut header = Header::new_ustar();
+        let mut header = TarHeader::new_ustar();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o644);
         header.set_uid(0);

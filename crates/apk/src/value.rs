@@ -73,16 +73,97 @@ pub struct PackageName(String);
 
 /// An architecture, such as `x86_64`; a package's own may also be `noarch`.
 ///
-/// 1 to 32 lower-case ASCII letters, digits and `_`: apk checks nothing here, but the value
-/// becomes a part of URLs.
+/// 1 to 32 lower-case ASCII letters, digits, `_` and `-`: apk checks nothing here, but the value becomes a part of
+/// URLs. OpenWrt has names such as `aarch64_cortex-a53`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Architecture(String);
+
+/// What Alpine calls the architectures for which it has built packages (apk-package(5), abuild's `functions.sh`).
+const ALPINE: [&str; 15] = [
+    "aarch64",
+    "armhf",
+    "armv7",
+    "armel",
+    "loongarch64",
+    "mips",
+    "mips64",
+    "mips64el",
+    "mipsel",
+    "ppc",
+    "ppc64le",
+    "riscv64",
+    "s390x",
+    "x86",
+    "x86_64",
+];
+
+/// What OpenWrt's names of architectures begin with: a family, `_` and a processor.
+const OPENWRT: [&str; 14] = [
+    "aarch64",
+    "arm",
+    "armeb",
+    "arc",
+    "i386",
+    "loongarch64",
+    "mips",
+    "mips64",
+    "mips64el",
+    "mipsel",
+    "powerpc",
+    "powerpc64",
+    "riscv64",
+    "x86",
+];
+
+/// What other packaging systems, languages and tools call architectures, and what apk calls them. `armhf`, `armel` and
+/// `mips` are names of apk's, too, so they are taken as they stand.
+const FOREIGN: [(&[&str], &str); 19] = [
+    (&["all", "any", "none", "native", "neutral", "universal"], "noarch"),
+    (&["amd64", "x64", "x86-64", "em64t", "amd64v1", "amd64v2", "amd64v3", "amd64v4"], "x86_64"),
+    (&["amd64_v1", "amd64_v2", "amd64_v3", "amd64_v4"], "x86_64"),
+    (&["x86_64_v2", "x86_64_v3", "x86_64_v4", "x86_64v2", "x86_64v3", "x86_64v4"], "x86_64"),
+    (&["386", "i386", "i486", "i586", "i686", "ia32", "x86_32", "pentium4"], "x86"),
+    (&["arm64", "armv8", "arm64v8", "arm64_v8", "arm64-v8a", "armv8a"], "aarch64"),
+    (&["armv7l", "armv7h", "armv7hl", "armv7hnl", "armv7a", "arm7", "armv7-a", "arm32v7"], "armv7"),
+    (&["armeabi-v7a", "armv8l", "armhfp"], "armv7"),
+    (&["armv6", "armv6l", "armv6h", "armv6hl", "armv6kz", "arm6", "arm32v6"], "armhf"),
+    (
+        &["armv5", "armv5l", "armv5te", "armv5tel", "armv5tejl", "arm5", "arm32v5", "armeabi"],
+        "armel",
+    ),
+    (&["arm"], "armv7 or armhf (ARMv6)"),
+    (&["ppc64el", "powerpc64le", "powerpc64el"], "ppc64le"),
+    (&["powerpc"], "ppc"),
+    (&["powerpc64"], "ppc64"),
+    (&["s390"], "s390x"),
+    (&["riscv64gc", "riscv64imac", "rv64gc", "riscv"], "riscv64"),
+    (&["loong64", "loongarch"], "loongarch64"),
+    (&["mipsle", "mipslesoftfloat", "mipsle_softfloat"], "mipsel"),
+    (&["mips64le", "mips64r6el", "mipsn64el"], "mips64el"),
+];
 
 impl Architecture {
     /// Tells whether this is `noarch`: the package fits every architecture.
     pub fn is_noarch(&self) -> bool {
         self.0 == "noarch"
+    }
+
+    /// Tells whether Alpine or OpenWrt build packages for an architecture of this name.
+    pub fn is_known(&self) -> bool {
+        let of_openwrt = |family: &&str| {
+            self.0.strip_prefix(*family).is_some_and(|processor| processor.starts_with('_'))
+        };
+        ALPINE.contains(&self.as_str()) || OPENWRT.iter().any(of_openwrt)
+    }
+
+    /// Returns what apk calls this architecture, if it is the name that another packaging system has for it: a
+    /// package or a directory of such a name is one that no client asks for.
+    pub fn names_in_apk(&self) -> Option<&'static str> {
+        FOREIGN
+            .iter()
+            .find(|(foreign, _)| foreign.contains(&self.as_str()))
+            .map(|(_, names)| *names)
     }
 }
 
@@ -122,12 +203,11 @@ impl TryFrom<String> for Architecture {
     type Error = InvalidValue;
 
     fn try_from(value: String) -> Result<Self, InvalidValue> {
-        let characters =
-            value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if characters && (1..=32).contains(&value.len()) {
+        let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+        if value.bytes().all(is_allowed) && (1..=32).contains(&value.len()) {
             return Ok(Self(value));
         }
-        let rule = "is not 1 to 32 lower-case ASCII letters, digits and `_`";
+        let rule = "is not 1 to 32 lower-case ASCII letters, digits, `_` and `-`";
         Err(InvalidValue::new("architecture", &value, rule))
     }
 }
@@ -218,6 +298,8 @@ mod tests {
     #[rstest]
     #[case("x86_64", true)]
     #[case("noarch", true)]
+    #[case("aarch64_cortex-a53", true)]
+    #[case("x.y", false)]
     #[case(&"a".repeat(32), true)]
     #[case(&"a".repeat(33), false)]
     #[case("", false)]

@@ -12,8 +12,7 @@ use crate::value::InvalidValue;
 /// 64 bytes. That is wider than the grammar of `apk version --check` (see [`Version::is_canonical`])
 /// because Alpine itself ships versions such as `6.8.0p2-r4` which that refuses.
 ///
-/// The order is that of `apk version -t`, refined by a comparison of bytes where apk sees no
-/// difference, so that it is total for versions outside the grammar, too.
+/// It has no `Ord`: apk can't tell all versions apart, see [`Version::order`].
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version(String);
@@ -22,6 +21,13 @@ impl Version {
     /// Returns the version as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Compares two versions as `apk version -t` does. Different versions may be equal: those outside the grammar
+    /// that begin alike up to where they leave it (`1.2_beta.1-r0` and `1.2_beta.2-r0`), and numbers that differ in
+    /// leading zeros alone.
+    pub fn order(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
     }
 
     /// Tells whether `apk version --check` would accept this version.
@@ -82,18 +88,6 @@ impl From<Version> for String {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl Ord for Version {
-    fn cmp(&self, other: &Self) -> Ordering {
-        tokens(&self.0).cmp(&tokens(&other.0)).then_with(|| self.0.cmp(&other.0))
-    }
-}
-
-impl PartialOrd for Version {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
     }
 }
 
@@ -220,7 +214,7 @@ mod tests {
         let versions: Vec<Version> = ascending.iter().map(|v| v.parse().unwrap()).collect();
         let mut sorted = versions.clone();
         sorted.reverse();
-        sorted.sort();
+        sorted.sort_by(Version::order);
         assert_eq!(sorted, versions);
     }
 
@@ -235,6 +229,17 @@ mod tests {
     #[case("0unstable", false)]
     fn canonical_is_what_apk_version_check_accepts(#[case] text: &str, #[case] canonical: bool) {
         assert_eq!(text.parse::<Version>().unwrap().is_canonical(), canonical);
+    }
+
+    #[rstest]
+    #[case("1.2.3_beta.1-r0", "1.2.3_beta.10-r0")]
+    #[case("1.2.3_4-gabcdef1-r0", "1.2.3_4-g0000000-r7")]
+    #[case("2.1-20231117-r10", "2.1-20231117-r9")]
+    #[case("1-r01", "1-r1")]
+    fn versions_that_apk_can_not_tell_apart_are_equal(#[case] a: &str, #[case] b: &str) {
+        let [a, b] = [a, b].map(|version| version.parse::<Version>().unwrap());
+        assert_eq!(a.order(&b), Ordering::Equal);
+        assert_ne!(a, b);
     }
 
     #[rstest]

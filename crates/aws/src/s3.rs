@@ -7,7 +7,8 @@ use std::{
 };
 
 use alpinist_repository::port::{
-    Attributes, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore, Precondition, StoreError,
+    Attributes, Directory, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore, Precondition,
+    StoreError,
 };
 use aws_sdk_s3::{
     Client,
@@ -171,17 +172,29 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn directories(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+    async fn directory(
+        &self,
+        prefix: &str,
+        sought: fn(&str) -> bool,
+    ) -> Result<Directory, StoreError> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let request = request.delimiter("/").encoding_type(EncodingType::Url);
         let mut pages = request.into_paginator().send();
-        let mut directories = Vec::new();
+        let mut directory = Directory::default();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| store_error(prefix, &error))?;
-            let found = page.common_prefixes.unwrap_or_default().into_iter();
-            directories.extend(found.filter_map(|found| Some(decode(&found.prefix?))));
+            let below = page.common_prefixes.unwrap_or_default().into_iter();
+            directory.below.extend(below.filter_map(|found| Some(decode(&found.prefix?))));
+            let mut objects = page.contents.unwrap_or_default().into_iter();
+            directory.holds_what_was_sought = objects.any(|object| {
+                let key = decode(&object.key.unwrap_or_default());
+                key.strip_prefix(prefix).is_some_and(sought)
+            });
+            if directory.holds_what_was_sought {
+                break;
+            }
         }
-        Ok(directories)
+        Ok(directory)
     }
 
     async fn list(&self, prefix: &str, cuts: &[String]) -> Result<Vec<Listed>, StoreError> {

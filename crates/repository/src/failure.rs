@@ -189,6 +189,14 @@ pub enum Failure {
         /// The limit.
         max: usize,
     },
+    /// There are more directories than repositories are looked for in.
+    #[error("there are more than {max} directories below `{prefix}`")]
+    TooManyDirectories {
+        /// Where repositories were looked for.
+        prefix: String,
+        /// The limit.
+        max: usize,
+    },
     /// A reindex did not come to the end with each package and each index.
     #[error(
         "the reindex has left {failed} packages and {unpublished} indexes undone; {report} names them"
@@ -218,9 +226,10 @@ impl Failure {
     /// Returns the kind, on which the state machine decides.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::InvalidInput | Self::NothingStaged { .. } | Self::TooManyIndexes { .. } => {
-                FailureKind::InvalidInput
-            }
+            Self::InvalidInput
+            | Self::NothingStaged { .. }
+            | Self::TooManyDirectories { .. }
+            | Self::TooManyIndexes { .. } => FailureKind::InvalidInput,
             Self::Incomplete { .. } => FailureKind::Incomplete,
             Self::Bug { .. } => FailureKind::Bug,
             Self::Superseded { .. } => FailureKind::Superseded,
@@ -301,8 +310,8 @@ impl Failure {
             Self::Bug { .. } => bug::REMEDY.to_owned(),
             Self::Contended { .. } => REDRIVE.to_owned(),
             Self::Finding { key, .. } => format!("Delete {key}, then start the reindex again."),
-            Self::TooManyIndexes { .. } => {
-                "Start one for each branch, with a prefix such as 3.22/.".to_owned()
+            Self::TooManyDirectories { .. } | Self::TooManyIndexes { .. } => {
+                "Say where to look, with a prefix such as 3.22/.".to_owned()
             }
             Self::Incomplete { .. } => {
                 "The failed executions tell why. Mend that, then start another reindex with the same input."

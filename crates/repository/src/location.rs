@@ -1,13 +1,16 @@
 //! The layout of the bucket.
 //!
 //! ```text
-//! <branch>/<repository>/<architecture>/<name>-<version>.apk     a package
-//! <branch>/<repository>/<architecture>/<name>-<version>.index   its fragment
-//! <branch>/<repository>/<architecture>/APKINDEX.tar.gz          the index
-//! <key name>                                                    a public key of the repository
-//! .alpinist/trusted-keys/<key name>                             that of somebody who builds packages
+//! <repository>/<architecture>/<name>-<version>.apk     a package
+//! <repository>/<architecture>/<name>-<version>.index   its fragment
+//! <repository>/<architecture>/APKINDEX.tar.gz          the index
+//! <key name>                                           a public key of the repository
+//! .alpinist/trusted-keys/<key name>                    that of somebody who builds packages
 //! .alpinist/published/…, .alpinist/claims/…, .alpinist/reindex/…   internal
 //! ```
+//!
+//! A repository is a path of at least one part, such as `3.22/main`, `v3.21` or `alpine/8.0/extra`: a client
+//! adds nothing but its architecture to the address that it was given.
 
 use std::{fmt, str::FromStr};
 
@@ -25,10 +28,12 @@ const INDEX: &str = "APKINDEX.tar.gz";
 /// made of a longer one could exceed the 1024 bytes that S3 takes.
 const MAX_STEM: usize = 128 + 1 + 64;
 
-/// `<branch>/<repository>/<architecture>/`: what one index covers.
+/// The most bytes of a repository's path, so that all keys below it, ours included, have fewer than 1024.
+const MAX_REPOSITORY: usize = 512;
+
+/// `<repository>/<architecture>/`: what one index covers.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct RepositoryPrefix {
-    branch: String,
     repository: String,
     architecture: Architecture,
 }
@@ -39,9 +44,9 @@ impl RepositoryPrefix {
         &self.architecture
     }
 
-    /// Returns what a client shows as the repository's description: `<branch>/<repository>`.
-    pub fn description(&self) -> String {
-        format!("{}/{}", self.branch, self.repository)
+    /// The path of the repository, such as `3.22/main`, which a client shows as its description.
+    pub fn repository(&self) -> &str {
+        &self.repository
     }
 
     /// Returns the key of the published index.
@@ -74,19 +79,26 @@ impl RepositoryPrefix {
         format!("{}indexed/{self}", reindex_prefix(run))
     }
 
-    fn of_parts(
-        branch: &str,
-        repository: &str,
-        architecture: &str,
-    ) -> Result<Self, PackageKeyError> {
-        for part in [branch, repository] {
+    /// Makes the prefix of an architecture of a repository.
+    ///
+    /// # Errors
+    ///
+    /// [`PackageKeyError`], if a part of the path is unsafe in a URL, or no client looks there.
+    pub fn new(repository: &str, architecture: &str) -> Result<Self, PackageKeyError> {
+        for part in repository.split('/') {
             check_part(part)?;
+        }
+        if repository.len() > MAX_REPOSITORY {
+            return Err(PackageKeyError::Repository);
         }
         let architecture: Architecture = architecture.parse()?;
         if architecture.is_noarch() {
             return Err(PackageKeyError::Noarch);
         }
-        Ok(Self { branch: branch.to_owned(), repository: repository.to_owned(), architecture })
+        if let Some(names) = architecture.names_in_apk() {
+            return Err(PackageKeyError::Foreign { architecture, names });
+        }
+        Ok(Self { repository: repository.to_owned(), architecture })
     }
 }
 
@@ -94,19 +106,32 @@ impl FromStr for RepositoryPrefix {
     type Err = PackageKeyError;
 
     fn from_str(prefix: &str) -> Result<Self, PackageKeyError> {
-        match *prefix.split('/').collect::<Vec<_>>() {
-            [branch, repository, architecture, ""] => {
-                Self::of_parts(branch, repository, architecture)
-            }
-            _ => Err(PackageKeyError::Layout),
-        }
+        let directory = prefix.strip_suffix('/').ok_or(PackageKeyError::Layout)?;
+        let (repository, architecture) =
+            directory.rsplit_once('/').ok_or(PackageKeyError::Layout)?;
+        Self::new(repository, architecture)
     }
 }
 
 impl fmt::Display for RepositoryPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}/", self.branch, self.repository, self.architecture)
+        write!(f, "{}/{}/", self.repository, self.architecture)
     }
+}
+
+/// Tells by its file name whether an object makes its directory one that an index covers: a package, a fragment or an
+/// index.
+pub(crate) fn is_of_repository(file: &str) -> bool {
+    file.ends_with(".apk") || file.ends_with(".index") || file == INDEX
+}
+
+/// Tells whether a repository can lie in a directory, by the last part of its path: not in one of ours, or in one
+/// whose name is unsafe in a URL.
+pub(crate) fn may_hold(directory: &str) -> bool {
+    directory
+        .strip_suffix('/')
+        .and_then(|path| path.rsplit('/').next())
+        .is_some_and(|part| check_part(part).is_ok())
 }
 
 /// Returns the prefix of all that a run of the reindex writes about itself.
@@ -130,10 +155,10 @@ pub struct PackageKey {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackageKeyError {
-    /// It has not the four parts of the layout.
-    #[error("its key is not <branch>/<repository>/<architecture>/<file>.apk")]
+    /// It has not the parts of the layout.
+    #[error("its key is not <repository>/<architecture>/<file>.apk")]
     Layout,
-    /// The branch or the repository has characters that are unsafe in a URL.
+    /// A part of the repository's path has characters that are unsafe in a URL.
     #[error(
         "`{part}` in its key is not 1 to 64 ASCII letters, digits, `.`, `_` and `-`, beginning \
          with a letter or digit"
@@ -142,9 +167,22 @@ pub enum PackageKeyError {
         /// The part.
         part: Excerpt,
     },
-    /// The third part is not an architecture.
-    #[error("its key has no architecture in the third place")]
+    /// The repository's path is too long.
+    #[error("the path of its repository has more than {MAX_REPOSITORY} bytes")]
+    Repository,
+    /// The directory is not called like an architecture.
+    #[error("its directory is not called like an architecture")]
     Architecture(#[from] InvalidValue),
+    /// The directory is called as another packaging system calls an architecture.
+    #[error(
+        "no client looks into a directory `{architecture}`: apk calls this architecture {names}"
+    )]
+    Foreign {
+        /// The directory.
+        architecture: Architecture,
+        /// What apk calls it: a name, or several with `or`.
+        names: &'static str,
+    },
     /// It has a control character, which most programs would show as something else, or obey.
     #[error("its key has a control character")]
     Control,
@@ -154,7 +192,7 @@ pub enum PackageKeyError {
     /// The file name is longer than that of any package.
     #[error("its file name is longer than that of any package, {MAX_STEM} bytes without .apk")]
     Length,
-    /// The third part is `noarch`, for which no client asks.
+    /// The directory is called `noarch`, for which no client asks.
     #[error("no client looks into a directory `noarch`")]
     Noarch,
 }
@@ -189,10 +227,9 @@ impl FromStr for PackageKey {
         if key.contains(char::is_control) {
             return Err(PackageKeyError::Control);
         }
-        let parts: Vec<_> = key.split('/').collect();
-        let &[branch, repository, architecture, file] = parts.as_slice() else {
-            return Err(PackageKeyError::Layout);
-        };
+        let (directory, file) = key.rsplit_once('/').ok_or(PackageKeyError::Layout)?;
+        let (repository, architecture) =
+            directory.rsplit_once('/').ok_or(PackageKeyError::Layout)?;
         let stem = file.strip_suffix(".apk").filter(|stem| !stem.is_empty());
         let stem = stem.ok_or(PackageKeyError::Layout)?.to_owned();
         if stem.contains(' ') {
@@ -201,7 +238,7 @@ impl FromStr for PackageKey {
         if stem.len() > MAX_STEM {
             return Err(PackageKeyError::Length);
         }
-        let prefix = RepositoryPrefix::of_parts(branch, repository, architecture)?;
+        let prefix = RepositoryPrefix::new(repository, architecture)?;
         Ok(Self { prefix, stem })
     }
 }
@@ -283,8 +320,41 @@ mod tests {
     }
 
     #[rstest]
-    #[case("main/x86_64/a-1.apk")]
-    #[case("3.22/main/x86_64/sub/a-1.apk")]
+    #[case("v3.21/x86_64/a-1.apk", "v3.21")]
+    #[case("3.22/main/x86_64/a-1.apk", "3.22/main")]
+    #[case("alpine/8.0/extra/armhf/a-1.apk", "alpine/8.0/extra")]
+    #[case("25.12/packages/base/aarch64_cortex-a53/a-1.apk", "25.12/packages/base")]
+    fn a_repository_may_lie_at_any_depth(#[case] key: &str, #[case] repository: &str) {
+        let package: PackageKey = key.parse().unwrap();
+        assert_eq!(package.to_string(), key);
+        assert_eq!(package.prefix().repository(), repository);
+        assert_eq!(package.prefix().to_string().parse(), Ok(package.prefix().clone()));
+    }
+
+    #[rstest]
+    #[case("amd64", "x86_64")]
+    #[case("arm64", "aarch64")]
+    #[case("all", "noarch")]
+    fn a_directory_of_a_foreign_name_is_told_the_right_one(
+        #[case] foreign: &str,
+        #[case] right: &str,
+    ) {
+        let error = format!("3.22/main/{foreign}/a-1.apk").parse::<PackageKey>().unwrap_err();
+        assert!(error.to_string().contains(right), "{error}");
+    }
+
+    #[test]
+    fn a_path_longer_than_any_key_of_ours_may_be_is_refused() {
+        let parts = |count: usize| vec!["part-of-15-bytes"; count].join("/");
+        let key = |count| format!("{}/x86_64/a-1.apk", parts(count)).parse::<PackageKey>();
+        assert!(key(30).is_ok());
+        assert_eq!(key(31).unwrap_err(), PackageKeyError::Repository);
+    }
+
+    #[rstest]
+    #[case("x86_64/a-1.apk")]
+    #[case("a-1.apk")]
+    #[case("3.22//x86_64/a-1.apk")]
     #[case("3.22/main/x86_64/.apk")]
     #[case("3.22/main/x86_64/a-1.index")]
     #[case("/main/x86_64/a-1.apk")]

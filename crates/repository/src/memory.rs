@@ -11,8 +11,8 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::port::{
-    Attributes, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore, Precondition,
-    StoreError,
+    Attributes, Directory, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
+    Precondition, StoreError,
 };
 
 /// One request to a [`MemoryStore`], as its hook sees it.
@@ -228,14 +228,21 @@ impl ObjectStore for MemoryStore {
         }
     }
 
-    async fn directories(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+    async fn directory(
+        &self,
+        prefix: &str,
+        sought: fn(&str) -> bool,
+    ) -> Result<Directory, StoreError> {
         self.begin(Request::List(prefix))?;
         let keys = self.keys();
-        let directories = keys.iter().filter_map(|key| {
-            let (directory, _) = key.strip_prefix(prefix)?.split_once('/')?;
+        let rests = || keys.iter().filter_map(|key| key.strip_prefix(prefix));
+        let below = rests().filter_map(|rest| {
+            let (directory, _) = rest.split_once('/')?;
             Some(format!("{prefix}{directory}/"))
         });
-        Ok(directories.collect::<BTreeSet<_>>().into_iter().collect())
+        let below = below.collect::<BTreeSet<_>>().into_iter().collect();
+        let holds_what_was_sought = rests().any(|rest| !rest.contains('/') && sought(rest));
+        Ok(Directory { below, holds_what_was_sought })
     }
 
     async fn list(&self, prefix: &str, _cuts: &[String]) -> Result<Vec<Listed>, StoreError> {

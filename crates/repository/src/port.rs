@@ -73,6 +73,16 @@ pub struct Listed {
     pub last_modified: i64,
 }
 
+/// A directory as far as it was listed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Directory {
+    /// The directories in it, each with what it was listed by, and with a slash at its end. Not all of them, if it
+    /// holds what was sought.
+    pub below: Vec<String>,
+    /// Whether it holds an object that was sought.
+    pub holds_what_was_sought: bool,
+}
+
 /// An object to be written.
 #[derive(Clone, Debug)]
 pub struct NewObject {
@@ -176,11 +186,13 @@ pub trait ObjectStore: Send + Sync {
         attributes: Attributes,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Returns what lies between `prefix` and the next `/` of keys, each with both: the directories.
-    fn directories(
+    /// Lists the directory `prefix`, which is empty or ends in a slash, until one of its objects is among what is
+    /// `sought` by file name.
+    fn directory(
         &self,
         prefix: &str,
-    ) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+        sought: fn(&str) -> bool,
+    ) -> impl Future<Output = Result<Directory, StoreError>> + Send;
 
     /// Returns the objects whose keys begin with `prefix` and have no further `/`, in any order.
     ///

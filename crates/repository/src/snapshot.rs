@@ -170,7 +170,7 @@ impl Snapshot {
     /// Returns the digest of the index of these entries: equal digests, equal unsigned index.
     pub fn digest(&self, prefix: &RepositoryPrefix) -> String {
         let mut hash = Sha256::new();
-        hash.update(prefix.description());
+        hash.update(prefix.repository());
         let mut records: Vec<_> = self.records.iter().collect();
         records.sort_unstable_by_key(|&(stem, _)| stem);
         let mut text = String::new();

@@ -85,7 +85,7 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
         let (header, snapshot) = read([&*bytes].into_iter()).expect("ours is read");
         assert_eq!((header.digest, header.packages), (snapshot.digest(&prefix), snapshot.len()));
         let index = snapshot.into_index();
-        let unsigned = write_unsigned(&prefix.description(), &index).expect("memory takes it");
+        let unsigned = write_unsigned(&prefix.repository(), &index).expect("memory takes it");
         let name = SignatureName::parse(b".SIGN.RSA.fuzz.rsa.pub");
         let signature = (name.expect("a name"), vec![1; 256].into());
         let signed = write_signed(&[signature], &unsigned).expect("memory takes it");

@@ -16,7 +16,9 @@ use tar::{EntryType, Header};
 use crate::support::{
     package::Parts,
     read,
-    tar::{BLOCK, end_of_archive, entry, file, gzip, pax, with_header},
+    tar::{
+        BLOCK, checksum, end_of_archive, entry, file, gzip, installed, pax, record, with_header,
+    },
 };
 
 fn signature(number: usize) -> Vec<u8> {
@@ -69,7 +71,10 @@ fn zero_block() -> Vec<u8> {
     parts.sections().map_control(|_| control).build()
 })]
 #[case::gnu_headers(
-    Parts::new().info_entry(|text| gnu(".PKGINFO", &text)).data(gnu("usr/hello", "")).build()
+    Parts::new()
+        .info_entry(|text| gnu(".PKGINFO", &text))
+        .data([entry(EntryType::XHeader, "PaxHeader", checksum("")), gnu("hello", "")].concat())
+        .build()
 )]
 #[case::contiguous_file(
     Parts::new().info_entry(|text| entry(EntryType::Continuous, ".PKGINFO", text)).build()
@@ -98,15 +103,22 @@ fn zero_block() -> Vec<u8> {
 #[case::capability_that_holds_a_newline(
     Parts::new()
         .data(
-            [pax("SCHILY.xattr.security.capability", "\u{1}\n\n9 path=..\n"), file("usr/hello", "")]
-                .concat(),
+            [
+                entry(
+                    EntryType::XHeader,
+                    "PaxHeader",
+                    record("SCHILY.xattr.security.capability", "\u{1}\n\n9 path=..\n") + &checksum(""),
+                ),
+                file("hello", ""),
+            ]
+            .concat(),
         )
         .build()
 )]
-#[case::dots_within_a_name(Parts::new().data(file("usr/a..b/...", "")).build())]
-#[case::no_end_of_archive(Parts::new().data_stream(gzip(file("usr/hello", "hello\n"))).build())]
+#[case::dots_within_a_name(Parts::new().data(installed("usr/a..b/...", "")).build())]
+#[case::no_end_of_archive(Parts::new().data_stream(gzip(installed("usr/hello", "hello\n"))).build())]
 #[case::padded_end_of_archive(
-    Parts::new().data([file("usr/hello", ""), end_of_archive().repeat(8)].concat()).build()
+    Parts::new().data([installed("usr/hello", ""), end_of_archive().repeat(8)].concat()).build()
 )]
 #[case::upper_case_data_hash({
     let parts = Parts::new();

@@ -73,8 +73,8 @@ async fn find(store: &S3Store, below: &Prefix, name: &str) -> Result<Vec<Listed>
         let index = repository::index(store, &prefix).await.unwrap_or_default();
         let mut listed = store.list(&prefix.to_string(), &[]).await?;
         listed.retain(|object| is_called(&prefix, &index, &object.key, name));
-        if !listed.is_empty() && !repositories.contains(&prefix.description()) {
-            repositories.push(prefix.description());
+        if !listed.is_empty() && !repositories.iter().any(|found| found == prefix.repository()) {
+            repositories.push(prefix.repository().to_owned());
         }
         found.extend(listed);
     }

@@ -237,7 +237,7 @@ async fn lists<S: ObjectStore>(
         Err(error) => return Err(error.into()),
     };
     let entries = match IndexArchive::read(&index) {
-        Ok(archive) if archive.description == prefix.description() => archive.index,
+        Ok(archive) if archive.description == prefix.repository() => archive.index,
         Ok(_) => return Ok(false),
         Err(error) => {
             warn!(key, error = chain(&error), "published index is damaged and is made again");

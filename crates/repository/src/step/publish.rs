@@ -74,7 +74,7 @@ async fn sign(
     random: &mut impl CryptoRngCore,
 ) -> Result<Vec<u8>, Failure> {
     let failed = |source| Failure::Archive { prefix: prefix.to_string(), source };
-    let unsigned = archive::write_unsigned(&prefix.description(), index).map_err(failed)?;
+    let unsigned = archive::write_unsigned(prefix.repository(), index).map_err(failed)?;
     let mut signatures = Vec::new();
     for signer in signers {
         signatures.extend(signer.sign(keys, &unsigned, random).await?);

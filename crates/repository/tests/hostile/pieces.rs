@@ -8,8 +8,8 @@ use std::sync::{
 use alpinist_repository::{
     memory::MemoryStore,
     port::{
-        Attributes, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
-        Precondition, StoreError, read,
+        Attributes, Directory, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo,
+        ObjectStore, Precondition, StoreError, read,
     },
 };
 use bytes::Bytes;
@@ -112,8 +112,12 @@ impl ObjectStore for Pieces {
         self.bucket.copy(source, seen, target, attributes).await
     }
 
-    async fn directories(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.bucket.directories(prefix).await
+    async fn directory(
+        &self,
+        prefix: &str,
+        sought: fn(&str) -> bool,
+    ) -> Result<Directory, StoreError> {
+        self.bucket.directory(prefix, sought).await
     }
 
     async fn list(&self, prefix: &str, cuts: &[String]) -> Result<Vec<Listed>, StoreError> {

@@ -12,8 +12,8 @@ use std::{
 use alpinist_repository::{
     memory::MemoryStore,
     port::{
-        Attributes, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
-        Precondition, StoreError,
+        Attributes, Directory, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo,
+        ObjectStore, Precondition, StoreError,
     },
 };
 use bytes::Bytes;
@@ -287,8 +287,12 @@ impl ObjectStore for SimulatedStore {
         received(target, answer)
     }
 
-    async fn directories(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let serve = || now(self.bucket.directories(prefix));
+    async fn directory(
+        &self,
+        prefix: &str,
+        sought: fn(&str) -> bool,
+    ) -> Result<Directory, StoreError> {
+        let serve = || now(self.bucket.directory(prefix, sought));
         let answer = self.request(request(Method::List, prefix), serve, |_| None).await?;
         received(prefix, answer)
     }

@@ -2,9 +2,8 @@
 
 use alpinist_apk::checksum::DataHash;
 use sha2::{Digest as _, Sha256};
-use tar::EntryType;
 
-use super::tar::{end_of_archive, entry, file, gzip, pax};
+use super::tar::{end_of_archive, file, gzip, installed};
 
 /// The parts of a package. As made by [`Parts::new`] it is in order.
 #[derive(Clone)]
@@ -43,15 +42,7 @@ impl Parts {
             info_entry: |text| file(".PKGINFO", text),
             before_info: Vec::new(),
             after_info: Vec::new(),
-            data: gzip(
-                [
-                    entry(EntryType::Directory, "usr/", []),
-                    pax("APK-TOOLS.checksum.SHA1", "f572d396fae9206628714fb2ce00f72e94f2258f"),
-                    file("usr/hello", "hello\n"),
-                    end_of_archive(),
-                ]
-                .concat(),
-            ),
+            data: gzip([installed("usr/hello", "hello\n"), end_of_archive()].concat()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
+use sha1::{Digest as _, Sha1};
 use tar::{EntryType, Header};
 
 pub(crate) const BLOCK: usize = 512;
@@ -55,12 +56,37 @@ pub(crate) fn mended(mut tar: Vec<u8>) -> Vec<u8> {
 
 /// Returns a pax header that gives the next entry a `key`.
 pub(crate) fn pax(key: &str, value: &str) -> Vec<u8> {
+    entry(EntryType::XHeader, "PaxHeader", record(key, value))
+}
+
+/// Returns a record of a pax header.
+pub(crate) fn record(key: &str, value: &str) -> String {
     let record = |length: usize| format!("{length} {key}={value}\n");
     let mut length = 0;
     while record(length).len() != length {
         length = record(length).len();
     }
-    entry(EntryType::XHeader, "PaxHeader", record(length))
+    record(length)
+}
+
+/// Returns the record that a client wants of each file: the checksum of its content.
+pub(crate) fn checksum(body: impl AsRef<[u8]>) -> String {
+    let digest = Sha1::digest(body);
+    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    record("APK-TOOLS.checksum.SHA1", &digits)
+}
+
+/// Returns the entries of the directories above a path.
+pub(crate) fn directories(path: &str) -> Vec<u8> {
+    let ends = path.match_indices('/').map(|(end, _)| end);
+    ends.flat_map(|end| entry(EntryType::Directory, &path[..=end], "")).collect()
+}
+
+/// Returns a file as a package has it: after its directories and with its checksum.
+pub(crate) fn installed(path: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let pax = entry(EntryType::XHeader, "PaxHeader", checksum(body));
+    [directories(path), pax, file(path, body)].concat()
 }
 
 fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
