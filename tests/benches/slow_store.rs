@@ -63,6 +63,10 @@ impl SlowStore {
 impl ObjectStore for SlowStore {
     type Body = MemoryBody;
 
+    fn now(&self) -> i64 {
+        self.store.now()
+    }
+
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         self.wait().await;
         self.store.head(key).await

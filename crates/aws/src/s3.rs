@@ -24,6 +24,7 @@ use aws_sdk_s3::{
     types::{EncodingType, MetadataDirective, TaggingDirective},
 };
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::{
@@ -61,6 +62,10 @@ impl S3Store {
 
 impl ObjectStore for S3Store {
     type Body = S3Body;
+
+    fn now(&self) -> i64 {
+        Timestamp::now().as_second()
+    }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         let request = self.client.head_object().bucket(&self.bucket).key(key);

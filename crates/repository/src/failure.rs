@@ -31,7 +31,7 @@ pub enum FailureKind {
     Misconfigured,
     /// A role or policy does not allow what a step needs.
     AccessDenied,
-    /// A reindex has left something undone.
+    /// A reindex has left something undone, or is needed first.
     Incomplete,
     /// A function panicked. Trying again can't help; a report can.
     Bug,
@@ -197,6 +197,15 @@ pub enum Failure {
         /// The limit.
         max: usize,
     },
+    /// Nothing is remembered of a repository prefix, and nobody has looked at packages that are there, so an index
+    /// without them can't take the place of the one that is there.
+    #[error("nobody has looked yet at {unknown} packages of {prefix}, so its index stays as it is")]
+    Unadopted {
+        /// The repository prefix.
+        prefix: String,
+        /// How many packages there are.
+        unknown: usize,
+    },
     /// A reindex did not come to the end with each package and each index.
     #[error(
         "the reindex has left {failed} packages and {unpublished} indexes undone; {report} names them"
@@ -230,7 +239,7 @@ impl Failure {
             | Self::NothingStaged { .. }
             | Self::TooManyDirectories { .. }
             | Self::TooManyIndexes { .. } => FailureKind::InvalidInput,
-            Self::Incomplete { .. } => FailureKind::Incomplete,
+            Self::Incomplete { .. } | Self::Unadopted { .. } => FailureKind::Incomplete,
             Self::Bug { .. } => FailureKind::Bug,
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
@@ -313,6 +322,10 @@ impl Failure {
             Self::TooManyDirectories { .. } | Self::TooManyIndexes { .. } => {
                 "Say where to look, with a prefix such as 3.22/.".to_owned()
             }
+            Self::Unadopted { prefix, .. } => format!(
+                "Look at them with `alpinist reindex {prefix} --stale`; if that reports packages that failed, \
+                 mend or delete those. Then redrive this execution."
+            ),
             Self::Incomplete { .. } => {
                 "The failed executions tell why. Mend that, then start another reindex with the same input."
                     .to_owned()

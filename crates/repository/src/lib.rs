@@ -60,5 +60,6 @@ pub mod verify;
 mod claim;
 mod fragment;
 mod listing;
+mod rejection;
 mod remembered;
 mod signer;

@@ -6,7 +6,7 @@
 //! <repository>/<architecture>/APKINDEX.tar.gz          the index
 //! <key name>                                           a public key of the repository
 //! .alpinist/trusted-keys/<key name>                    that of somebody who builds packages
-//! .alpinist/published/…, .alpinist/claims/…, .alpinist/reindex/…   internal
+//! .alpinist/published/…, .alpinist/claims/…, .alpinist/rejected/…, .alpinist/reindex/…   internal
 //! ```
 //!
 //! A repository is a path of at least one part, such as `3.22/main`, `v3.21` or `alpine/8.0/extra`: a client
@@ -23,6 +23,12 @@ use crate::snapshot::Generation;
 
 /// The file name of an index in its repository prefix, as clients ask for it.
 const INDEX: &str = "APKINDEX.tar.gz";
+
+/// What the keys of snapshots begin with.
+const PUBLISHED: &str = ".alpinist/published/";
+
+/// The file name of a snapshot.
+const SNAPSHOT: &str = "snapshot.json.gz";
 
 /// The most bytes of a `<name>-<version>`: a name has 128 at most, and a version 64. The keys that are
 /// made of a longer one could exceed the 1024 bytes that S3 takes.
@@ -66,7 +72,7 @@ impl RepositoryPrefix {
 
     /// Returns the key of the snapshot of the index that was published last, or is about to be.
     pub fn snapshot_key(&self) -> String {
-        format!(".alpinist/published/{self}snapshot.json.gz")
+        format!("{PUBLISHED}{self}{SNAPSHOT}")
     }
 
     /// Returns the key of the claim to make the snapshot that comes after the one of `generation`.
@@ -132,6 +138,11 @@ pub(crate) fn may_hold(directory: &str) -> bool {
         .strip_suffix('/')
         .and_then(|path| path.rsplit('/').next())
         .is_some_and(|part| check_part(part).is_ok())
+}
+
+/// Returns what the notes of rejected packages of a repository prefix begin with.
+pub fn rejected_prefix(prefix: &RepositoryPrefix) -> String {
+    format!(".alpinist/rejected/{prefix}")
 }
 
 /// Returns the prefix of all that a run of the reindex writes about itself.
@@ -290,6 +301,33 @@ impl fmt::Display for Subject {
     }
 }
 
+/// An object that Alpinist makes of packages.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Derived {
+    /// The fragment of this package.
+    Fragment(PackageKey),
+    /// The index of this repository prefix.
+    Index(RepositoryPrefix),
+    /// The snapshot of this repository prefix.
+    Snapshot(RepositoryPrefix),
+}
+
+impl FromStr for Derived {
+    type Err = PackageKeyError;
+
+    fn from_str(key: &str) -> Result<Self, PackageKeyError> {
+        if let Some(rest) = key.strip_prefix(PUBLISHED) {
+            let prefix = rest.strip_suffix(SNAPSHOT).ok_or(PackageKeyError::Layout)?;
+            return prefix.parse().map(Self::Snapshot);
+        }
+        if let Some(prefix) = key.strip_suffix(INDEX) {
+            return prefix.parse().map(Self::Index);
+        }
+        let stem = key.strip_suffix(".index").ok_or(PackageKeyError::Layout)?;
+        format!("{stem}.apk").parse().map(Self::Fragment)
+    }
+}
+
 fn check_part(part: &str) -> Result<(), PackageKeyError> {
     let safe = part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     let begins = part.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -329,6 +367,20 @@ mod tests {
         assert_eq!(package.to_string(), key);
         assert_eq!(package.prefix().repository(), repository);
         assert_eq!(package.prefix().to_string().parse(), Ok(package.prefix().clone()));
+    }
+
+    #[test]
+    fn what_alpinist_makes_is_known_by_its_key() {
+        let prefix: RepositoryPrefix = "3.22/main/x86_64/".parse().unwrap();
+        let package: PackageKey = "3.22/main/x86_64/a-1.apk".parse().unwrap();
+        let derived = |key: &str| key.parse::<Derived>();
+        assert_eq!(derived(&prefix.index_key()), Ok(Derived::Index(prefix.clone())));
+        assert_eq!(derived(&prefix.snapshot_key()), Ok(Derived::Snapshot(prefix)));
+        assert_eq!(derived(&package.fragment_key()), Ok(Derived::Fragment(package)));
+        for other in ["3.22/main/x86_64/a-1.apk", "a-1.index", ".alpinist/published/x", "k.rsa.pub"]
+        {
+            assert!(derived(other).is_err(), "{other}");
+        }
     }
 
     #[rstest]

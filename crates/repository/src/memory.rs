@@ -165,6 +165,10 @@ impl ObjectBody for MemoryBody {
 impl ObjectStore for MemoryStore {
     type Body = MemoryBody;
 
+    fn now(&self) -> i64 {
+        lock(&self.state).clock.as_secs().cast_signed()
+    }
+
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         self.begin(Request::Head(key))?;
         Ok(self.info(key))

@@ -245,6 +245,15 @@ pub struct Waiting {
     /// more: longer than that function may run.
     #[serde(default)]
     pub overtook: bool,
+    /// How many packages of the repository prefix nobody has looked at, while nothing is remembered of it: until a
+    /// reindex has, the index that is there stays.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// What was published.
@@ -312,7 +321,7 @@ mod tests {
         let json = serde_json::to_string(&written).unwrap();
         let request: Aggregated = serde_json::from_str(&json).unwrap();
         assert_eq!(request, Aggregated::from(written.clone()));
-        let waiting = Some(Waiting { since: 7, times: 1, overtook: true });
+        let waiting = Some(Waiting { since: 7, times: 1, overtook: true, unknown: 3 });
         let staged = Some(Staged { snapshot: ETag("s".into()), replaces: None, is_too_soon: true });
         let aggregated = Aggregated { written, staged, waiting };
         let json = serde_json::to_string(&aggregated).unwrap();

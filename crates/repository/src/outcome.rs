@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     location::Subject,
     message::{Aggregated, Extracted, Found, Published, PublishedIndex, Written},
-    step::ReindexResponse,
+    step::{Healed, ReindexResponse},
 };
 
 /// The response of a step.
@@ -101,6 +101,19 @@ impl Response for ReindexResponse {
             Self::Reported(_) => "reindex was reported",
         };
         Outcome::new(text, Change::None)
+    }
+}
+
+impl Response for Healed {
+    fn outcome(&self) -> Outcome<'_> {
+        let Self { executions, reindexes } = self;
+        let text = match (executions.len(), reindexes.len()) {
+            (0, 0) => "everything was right".to_owned(),
+            (executions, reindexes) => format!(
+                "something was wrong: {executions} executions and {reindexes} reindexes were started"
+            ),
+        };
+        Outcome { text: text.into(), change: Change::None }
     }
 }
 

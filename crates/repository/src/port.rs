@@ -152,6 +152,9 @@ pub trait ObjectStore: Send + Sync {
     /// The content of an object.
     type Body: ObjectBody;
 
+    /// Returns the time in seconds since 1970, by the store's clock or one that differs by a few seconds.
+    fn now(&self) -> i64;
+
     /// Returns what is known of the object at `key`, or `None` where there is none.
     fn head(
         &self,
@@ -203,6 +206,15 @@ pub trait ObjectStore: Send + Sync {
         prefix: &str,
         cuts: &[String],
     ) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+}
+
+/// Starts what makes something right.
+pub trait Starter: Send + Sync {
+    /// Starts an execution for the package or the index at `key`.
+    fn start(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Starts a reindex of whatever below `prefix` has no fragment that describes it, unless one is running.
+    fn reindex(&self, prefix: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Returns the whole object at `key`, or `None` where there is none.

@@ -1,9 +1,6 @@
 //! Which packages of an index are superseded, and what depends on them.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alpinist_apk::{dependency::Dependency, entry::IndexEntry, index::Index};
 
@@ -18,16 +15,33 @@ pub struct Dependent {
     pub needed: String,
 }
 
+/// The entries beyond the newest versions of each name.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Superseded<'a> {
+    /// Those that apk calls older than as many others as are to stay.
+    pub older: Vec<&'a IndexEntry>,
+    /// Those that apk calls neither older nor newer than one that stays. Nobody can tell from the index which of them
+    /// came last, so they stay, too.
+    pub tied: Vec<&'a IndexEntry>,
+}
+
 /// Returns the entries beyond the `keep` newest versions of each name, by apk's order of versions.
-pub fn superseded(index: &Index, keep: usize) -> Vec<&IndexEntry> {
+pub fn superseded(index: &Index, keep: usize) -> Superseded<'_> {
     let mut by_name = BTreeMap::<_, Vec<_>>::new();
     for entry in index.entries() {
         by_name.entry(&entry.metadata.name).or_default().push(entry);
     }
+    let mut superseded = Superseded::default();
     for versions in by_name.values_mut() {
-        versions.sort_by_key(|entry| Reverse(&entry.metadata.version));
+        versions.sort_by(|a, b| b.metadata.version.order(&a.metadata.version));
+        let last = keep.checked_sub(1).and_then(|last| versions.get(last)).copied();
+        for entry in versions.iter().skip(keep) {
+            let is_tied = last
+                .is_some_and(|last| last.metadata.version.order(&entry.metadata.version).is_eq());
+            if is_tied { &mut superseded.tied } else { &mut superseded.older }.push(*entry);
+        }
     }
-    by_name.into_values().flat_map(|versions| versions.into_iter().skip(keep)).collect()
+    superseded
 }
 
 /// Returns the packages that stay and whose dependencies nothing in the index would fulfil without the packages
@@ -99,12 +113,32 @@ mod tests {
             ("b", "1-r10", ""),
             ("b", "1-r9", ""),
         ]);
-        assert_eq!(stems(&superseded(&index, 2)), ["a-1.9-r0", "b-1-r0"]);
+        assert_eq!(stems(&superseded(&index, 2).older), ["a-1.9-r0", "b-1-r0"]);
         assert_eq!(
-            stems(&superseded(&index, 1)),
+            stems(&superseded(&index, 1).older),
             ["a-1.10_rc1-r0", "a-1.9-r0", "b-1-r9", "b-1-r0"]
         );
-        assert_eq!(superseded(&index, 3), Vec::<&IndexEntry>::new());
+        assert_eq!(superseded(&index, 3), Superseded::default());
+    }
+
+    #[test]
+    fn nothing_goes_because_of_a_tie() {
+        let index = index(&[
+            ("luajit", "2.1-20231117-r9", ""),
+            ("luajit", "2.1-20231117-r10", ""),
+            ("luajit", "2.0-r0", ""),
+            ("hello", "1.2.3_beta.9-r0", ""),
+            ("hello", "1.2.3_beta.10-r0", ""),
+            ("hello", "1.2.3_beta.11-r0", ""),
+            ("hello", "1.3-r0", ""),
+        ]);
+        let found = superseded(&index, 1);
+        let tied = ["hello-1.2.3_beta.9-r0", "hello-1.2.3_beta.10-r0", "hello-1.2.3_beta.11-r0"];
+        assert_eq!(stems(&found.older), [&tied[..], &["luajit-2.0-r0"]].concat());
+        assert_eq!(stems(&found.tied), ["luajit-2.1-20231117-r10"]);
+        let found = superseded(&index, 2);
+        assert_eq!(stems(&found.older), ["luajit-2.0-r0"]);
+        assert_eq!(stems(&found.tied), tied[1..]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use alpinist_apk::{
     entry::EntryError,
     key::KeyName,
-    package::{self, PackageError},
+    package::{self, PackageError, TarError},
+    package_info::PackageInfoError,
     value::{Architecture, Excerpt},
 };
 
@@ -51,6 +52,14 @@ pub enum Refusal {
         /// What the key says.
         directory: Architecture,
     },
+    /// It was built for an architecture that apk calls otherwise, so that no client asks for it.
+    #[error("it was built for `{package}`, which apk calls {names}")]
+    ForeignArchitecture {
+        /// What `.PKGINFO` says.
+        package: Architecture,
+        /// What apk calls it: a name, or several with `or`.
+        names: &'static str,
+    },
     /// A trusted key is said to have signed it, and has not.
     #[error("its signature by {key_name} is wrong: it was not made with that key for this package")]
     Signature {
@@ -81,7 +90,7 @@ impl Refusal {
             Self::Package(PackageError::FormatV3) => "FormatV3",
             Self::Package(_) => "Package",
             Self::FileName { .. } => "FileName",
-            Self::Architecture { .. } => "Architecture",
+            Self::Architecture { .. } | Self::ForeignArchitecture { .. } => "Architecture",
             Self::Signature { .. } => "Signature",
             Self::NotSigned { .. } => "NotSigned",
             Self::Entry(_) => "Entry",
@@ -92,11 +101,16 @@ impl Refusal {
     /// Says what to do: whole sentences.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Key(_) => {
-                "Upload it as <branch>/<repository>/<architecture>/<pkgname>-<pkgver>.apk, \
-                             such as 3.22/main/x86_64/hello-1.0-r0.apk."
-                    .to_owned()
+            Self::Key(PackageKeyError::Foreign { names, .. }) => {
+                format!("Upload it to the directory of {names}, and delete this object.")
             }
+            Self::Key(_) => "Upload it as <repository>/<architecture>/<pkgname>-<pkgver>.apk, such as \
+                             3.22/main/x86_64/hello-1.0-r0.apk."
+                .to_owned(),
+            Self::ForeignArchitecture { names, .. } => format!(
+                "Build it for {names}: say so in the packager's configuration (`arch` of nfpm.yaml), or \
+                 use a newer packager."
+            ),
             Self::Size { max: package::MAX_SIZE.., .. } => SPLIT.to_owned(),
             Self::Size { .. } => {
                 "Split it, or deploy the stack with a greater MaxPackageMiB, then start an execution for \
@@ -150,7 +164,23 @@ fn package_remedy(error: &PackageError) -> &'static str {
             "Upload it again; if it is refused again, the file itself is damaged: build it anew."
         }
         PackageError::Size => SPLIT,
+        PackageError::PackageInfo(PackageInfoError::Missing { key: "datahash" }) => {
+            "Build it with abuild, melange or nfpm: fpm, which electron-builder runs, writes none."
+        }
+        PackageError::PackageInfo(
+            PackageInfoError::ProvidesItself { .. } | PackageInfoError::ProvidesTwice { .. },
+        ) => "Delete that line from the packager's configuration, and build the package anew.",
+        PackageError::PackageInfo(PackageInfoError::Dependency { .. }) => {
+            "Write it as apk does, such as `bash>=4.4`, without blanks, brackets and commas, and build the package anew."
+        }
         PackageError::PackageInfo(_) => "Mend what the package says of itself, and build it anew.",
+        PackageError::Tar { source: TarError::Number { .. }, .. } => {
+            "Build it anew with a newer packager: nfpm up to 2.47.0 writes such numbers for `type: tree`."
+        }
+        PackageError::Contents(_) => {
+            "Build it anew with a current abuild, melange or nfpm: a tar that something else made lacks what apk \
+             needs to install it."
+        }
         _ => {
             "Build it anew, with a current abuild, melange or nfpm, without changing the file \
               afterwards; `apk verify FILE` tells whether apk accepts it."

@@ -60,8 +60,17 @@ pub struct Record {
     pub fragment: ETag,
     /// The first generation that had both.
     pub since: Generation,
+    /// Where it stands among the versions of its package that apk can't tell apart, beginning with 1 for the one that
+    /// was uploaded last; 0 if there are no others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rank: u32,
     /// The entry.
     pub entry: IndexEntry,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(rank: &u32) -> bool {
+    *rank == 0
 }
 
 impl Record {
@@ -167,6 +176,34 @@ impl Snapshot {
         self.records.keys().map(String::as_str)
     }
 
+    /// Ranks the versions of each package that apk can't tell apart by the time at which they were `uploaded`. Tells
+    /// whether that changed any rank.
+    pub fn rank(&mut self, uploaded: impl Fn(&str) -> i64) -> bool {
+        let mut by_name: Vec<_> =
+            self.records.iter().map(|(stem, record)| (stem, &record.entry)).collect();
+        by_name.sort_unstable_by(|(_, a), (_, b)| {
+            let (a, b) = (&a.metadata, &b.metadata);
+            a.name.cmp(&b.name).then_with(|| a.version.order(&b.version))
+        });
+        let mut ranks = HashMap::new();
+        let tied = by_name.chunk_by(|(_, a), (_, b)| {
+            let (a, b) = (&a.metadata, &b.metadata);
+            a.name == b.name && a.version.order(&b.version).is_eq()
+        });
+        for tied in tied.filter(|tied| tied.len() > 1) {
+            let mut stems: Vec<_> = tied.iter().map(|(stem, _)| *stem).collect();
+            stems.sort_unstable_by_key(|stem| (Reverse(uploaded(stem)), *stem));
+            ranks.extend(stems.into_iter().cloned().zip(1..));
+        }
+        let mut is_changed = false;
+        for (stem, record) in &mut self.records {
+            let rank = ranks.get(stem).copied().unwrap_or_default();
+            is_changed |= record.rank != rank;
+            record.rank = rank;
+        }
+        is_changed
+    }
+
     /// Returns the digest of the index of these entries: equal digests, equal unsigned index.
     pub fn digest(&self, prefix: &RepositoryPrefix) -> String {
         let mut hash = Sha256::new();
@@ -179,13 +216,16 @@ impl Snapshot {
             let _infallible = write!(text, "{}", record.entry);
             hash.update([0]);
             hash.update(&text);
+            if record.rank > 0 {
+                hash.update(record.rank.to_le_bytes());
+            }
         }
         hex::encode(hash.finalize())
     }
 
     /// Turns the snapshot into the index of these entries.
     pub fn into_index(self) -> Index {
-        Index::new(self.records.into_values().map(|record| record.entry))
+        Index::ranked(self.records.into_values().map(|record| (record.rank, record.entry)))
     }
 
     /// Writes the snapshot as it is stored.

@@ -6,9 +6,13 @@
 //! | [`write_index()`] | what is known of the package and of its fragment | the fragment |
 //! | [`aggregate()`] | the snapshot, a listing, changed fragments | the next snapshot |
 //! | [`publish()`] | the snapshot, the signing key | the index |
+//!
+//! Two more stand beside them: [`reindex()`] makes everything again from the packages, and [`heal()`] finds what somebody
+//! else deleted or overwrote.
 
 mod aggregate;
 mod extract;
+mod heal;
 mod look;
 mod publish;
 mod reindex;
@@ -17,6 +21,7 @@ mod write_index;
 pub use self::{
     aggregate::aggregate,
     extract::{extract, make_entry},
+    heal::{HealRequest, Healed, Message, heal},
     publish::publish,
     reindex::{ReindexRequest, ReindexResponse, Report, Summary, reindex},
     write_index::write_index,

@@ -20,6 +20,7 @@ use crate::{
         self, Attributes, ETag, Listed, NewObject, ObjectInfo, ObjectStore, Precondition,
         StoreError,
     },
+    rejection::Rejections,
     snapshot::{Generation, Header, Record, Snapshot},
     step::{
         DIGEST,
@@ -38,13 +39,18 @@ const PARALLEL_READS: usize = 32;
 /// our listing. If there is nothing to publish, but somebody who listed the bucket before our change may
 /// still be at work, the snapshot is replaced all the same: then they can't publish any more.
 ///
+/// Where nothing is remembered, a package without a fragment is one that nobody has looked at, unless it was refused. Then
+/// nothing is published until a reindex has looked at it, which [`heal`](super::heal()) starts: what is published must
+/// not shrink for want of knowledge.
+///
 /// Costs two or three requests if the change is covered, four if another execution is at work;
 /// otherwise a listing, one read for each fragment that changed since the last publication, and four
 /// more requests.
 ///
 /// # Errors
 ///
-/// [`Failure::Superseded`], if the package is not as the request says any more; [`Failure::Store`].
+/// [`Failure::Superseded`], if the package is not as the request says any more; [`Failure::Unadopted`], if a reindex did not
+/// come within the time that it needs; [`Failure::Store`].
 pub async fn aggregate<S: ObjectStore>(
     store: &S,
     request: Aggregated,
@@ -52,6 +58,7 @@ pub async fn aggregate<S: ObjectStore>(
     let Ok(subject) = request.written.target.key.parse::<Subject>() else {
         return Ok(request.written.into());
     };
+    let mut unknown = 0;
     let (generation, overtook) = match look(store, &subject, &request).await.map_err(contended)? {
         Verdict::Covered => return Ok(request.written.into()),
         Verdict::Busy(generation) => (generation, false),
@@ -63,6 +70,11 @@ pub async fn aggregate<S: ObjectStore>(
                     return Ok(Aggregated { written: request.written, staged, waiting: None });
                 }
                 Ok(Made::Overtaking) => (generation, true),
+                Ok(Made::Unadopted(found)) => {
+                    claim.release(store).await?;
+                    unknown = found;
+                    (generation, false)
+                }
                 Err(Failure::Store(StoreError::Conflict { .. })) => (generation, false),
                 Ok(Made::Nothing) => {
                     claim.release(store).await?;
@@ -78,8 +90,12 @@ pub async fn aggregate<S: ObjectStore>(
     let Waiting { since, times, .. } = request.waiting.unwrap_or_default();
     // While nothing is remembered there is nothing to count from.
     let since = if since == 0 { generation } else { since };
+    if unknown > 0 && times >= MAX_WAITS_FOR_ADOPTION {
+        let prefix = subject.prefix().to_string();
+        return Err(Failure::Unadopted { prefix, unknown });
+    }
     debug!(key = %subject, since, times, overtook, "another execution is at work");
-    let waiting = Some(Waiting { since, times: times + 1, overtook });
+    let waiting = Some(Waiting { since, times: times + 1, overtook, unknown });
     Ok(Aggregated { written: request.written, staged: None, waiting })
 }
 
@@ -99,6 +115,8 @@ enum Made {
     Overtaking,
     /// Everything is as it was.
     Nothing,
+    /// Nothing is remembered, and so many packages are there that nobody has looked at.
+    Unadopted(usize),
 }
 
 async fn make<S: ObjectStore>(
@@ -117,24 +135,50 @@ async fn make<S: ObjectStore>(
     remembered.forget_others(prefix.architecture());
     let listing = Listing::read(store, prefix, &remembered).await?;
     check(&listing, subject, written)?;
+    let reindex = written.target.reindex.as_ref();
+    let is_adopted = generation > 0;
+    if !is_adopted && reindex.is_none() {
+        let is_known = |stem: &str| listing.fragments.contains_key(stem);
+        let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
+        if !unknown.is_empty() {
+            return Ok(Made::Unadopted(unknown.len()));
+        }
+    }
     let generation = match generation {
         0 => u64::try_from(listing.youngest).unwrap_or_default() + 1,
         generation => generation + 1,
     };
     let own = written.fragment.clone().map(|WrittenFragment { package, fragment, entry }| {
-        Box::new(Record { package, fragment, since: generation, entry })
+        Box::new(Record { package, fragment, since: generation, rank: 0, entry })
     });
     let before = remembered.len();
     // Only a run that looks at packages says anything of them.
-    let reindex = written.target.reindex.as_ref();
     let looking = reindex.filter(|reindex| !reindex.sign);
     if let Some(Reindex { run, .. }) = looking {
         forget_refused(store, run, &listing, &mut remembered).await?;
     }
     let is_to_be_read = looking.is_some();
     let sources = Sources { store, prefix, listing: &listing, generation, is_to_be_read };
-    let snapshot = sources.collect(&mut remembered, own).await?;
-    let is_same = remembered.is_empty() && snapshot.len() == before;
+    let mut snapshot = sources.collect(&mut remembered, own).await?;
+    if !is_adopted {
+        let is_known = |stem: &str| snapshot.record(stem).is_some();
+        let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
+        let unknown = match reindex {
+            None => unknown.len(),
+            // Each was looked at, and some failed: that must not make the index shrink.
+            Some(_) => published_of(store, prefix, &unknown).await?,
+        };
+        if unknown > 0 {
+            return match reindex {
+                None => Ok(Made::Unadopted(unknown)),
+                Some(_) => Err(Failure::Unadopted { prefix: prefix.to_string(), unknown }),
+            };
+        }
+    }
+    let uploaded =
+        |stem: &str| listing.packages.get(stem).map_or(0, |package| package.last_modified);
+    let is_reranked = snapshot.rank(uploaded);
+    let is_same = remembered.is_empty() && snapshot.len() == before && !is_reranked;
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
     let proof = Proof::asked_by(subject, reindex);
     let next = Next { etag, generation, published, proof, is_fence, is_published };
@@ -144,6 +188,56 @@ async fn make<S: ObjectStore>(
         finding::note_repository(store, run, prefix, &found).await?;
     }
     Ok(made)
+}
+
+/// How long a package is taken to have an execution of its own that has not written its fragment yet.
+pub(super) const IN_FLIGHT: i64 = 120;
+
+/// How often an execution waits until a reindex has looked at what is there: some 40 minutes.
+const MAX_WAITS_FOR_ADOPTION: u32 = 100;
+
+/// Returns the packages, by `<name>-<version>`, that nobody has looked at: which are not known, not its `own`, were
+/// not refused and are not just being looked at.
+pub(super) async fn unknown<'a, S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    own: Option<&str>,
+    listing: &'a Listing,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<Vec<&'a str>, Failure> {
+    let before = store.now() - IN_FLIGHT;
+    let mut unknown: Vec<_> = listing
+        .packages
+        .iter()
+        .filter(|(stem, package)| {
+            !is_known(stem) && own != Some(stem) && package.last_modified < before
+        })
+        .collect();
+    if !unknown.is_empty() {
+        let rejections = Rejections::read(store, prefix).await?;
+        unknown.retain(|(stem, package)| !rejections.contain(stem, &package.etag));
+    }
+    Ok(unknown.into_iter().map(|(stem, _)| stem.as_str()).collect())
+}
+
+/// Returns how many of these packages the published index lists, whoever made it.
+async fn published_of<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    stems: &[&str],
+) -> Result<usize, Failure> {
+    if stems.is_empty() {
+        return Ok(0);
+    }
+    let index = match port::read(store, &prefix.index_key(), archive::MAX_LENGTH).await {
+        Ok(Some(index)) => index.body,
+        Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(0),
+        Err(error) => return Err(error.into()),
+    };
+    // Of one that no client accepts, nothing is published.
+    let Ok(archive) = IndexArchive::read(&index) else { return Ok(0) };
+    let listed = archive.index.entries().iter().map(IndexEntry::file_stem);
+    Ok(listed.filter(|stem| stems.contains(&stem.as_str())).count())
 }
 
 /// What a new snapshot is to replace.
@@ -225,7 +319,7 @@ impl Next {
 
 /// Reads the published index, and tells whether it has the entries of the snapshot and is signed. By whom
 /// is for whoever has the keys to tell.
-async fn lists<S: ObjectStore>(
+pub(super) async fn lists<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
     snapshot: &Snapshot,
@@ -245,10 +339,18 @@ async fn lists<S: ObjectStore>(
         }
     };
     let entries = entries.entries();
-    let is_known = |entry: &IndexEntry| {
-        snapshot.record(&entry.file_stem()).is_some_and(|record| record.entry == *entry)
+    let mut last_rank = 0;
+    let mut is_known = |entry: &IndexEntry| {
+        let stem = entry.file_stem();
+        let Some(record) = snapshot.record(&stem).filter(|record| record.entry == *entry) else {
+            return false;
+        };
+        // Versions that apk can't tell apart stand one after the other, by their rank.
+        let is_in_order = record.rank < 2 || record.rank == last_rank + 1;
+        last_rank = record.rank;
+        is_in_order
     };
-    Ok(entries.len() == snapshot.len() && entries.iter().all(is_known))
+    Ok(entries.len() == snapshot.len() && entries.iter().all(&mut is_known))
 }
 
 fn staged(snapshot: ETag, published: Option<ObjectInfo>) -> Staged {
@@ -458,7 +560,7 @@ impl<S: ObjectStore> Sources<'_, S> {
         match fragment::entry(object, self.prefix, &seen) {
             Ok(entry) => {
                 let (package, since) = (package.etag.clone(), self.generation);
-                Ok(Some(Box::new(Record { package, fragment, since, entry })))
+                Ok(Some(Box::new(Record { package, fragment, since, rank: 0, entry })))
             }
             Err(error) => {
                 warn!(key, %error, "fragment passed over");

@@ -191,6 +191,10 @@ pub fn make_entry(
     let Package { info, checksum, size, has_content, .. } = package;
     let directory = architecture.clone();
     let architecture = &info.metadata.architecture;
+    if let Some(names) = architecture.names_in_apk() {
+        let package = architecture.clone();
+        return Err(Refusal::ForeignArchitecture { package, names });
+    }
     if *architecture != directory && !architecture.is_noarch() {
         return Err(Refusal::Architecture { package: architecture.clone(), directory });
     }

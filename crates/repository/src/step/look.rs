@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a snapshot is taken to be on its way to be signed, which takes a few seconds.
-const SIGNING_TIME: Duration = Duration::from_secs(15);
+pub(super) const SIGNING_TIME: Duration = Duration::from_secs(15);
 
 /// What an execution has to do.
 pub(super) enum Verdict {
@@ -107,9 +107,13 @@ pub(super) async fn look<S: ObjectStore>(
             _ => {}
         }
     }
+    // Whoever put an index of their own in the place of ours publishes no snapshot of ours.
+    let is_foreign = published.as_ref().is_some_and(|index| !index.attributes.contains_key(DIGEST));
     let is_ours = staged.as_ref().is_some_and(|ours| Some(&ours.snapshot) == remembered.etag());
-    let is_being_signed =
-        !is_published && !is_ours && remembered.age().is_some_and(|age| age < SIGNING_TIME);
+    let is_being_signed = !is_published
+        && !is_ours
+        && !is_foreign
+        && remembered.age().is_some_and(|age| age < SIGNING_TIME);
     if is_being_signed {
         return Ok(Verdict::Busy(generation));
     }

@@ -5,6 +5,7 @@ use crate::{
     message::{Accepted, Extracted, Found, RefusalReport, Reindex, Written, WrittenFragment},
     plus_copy::{self, PlusCopies},
     port::{self, ETag, ObjectInfo, ObjectStore, Precondition, StoreError},
+    rejection,
 };
 
 /// How often a fragment is tried that somebody else keeps changing.
@@ -58,6 +59,9 @@ async fn apply<S: ObjectStore>(
         };
         match outcome {
             Ok((fragment, changed)) => {
+                if let Some(refusal) = &refusal {
+                    rejection::note(store, &key, &refusal.package).await?;
+                }
                 let signed_by = accepted.and_then(|accepted| accepted.signed_by);
                 return Ok(Written { target, fragment, changed, refusal, signed_by });
             }

@@ -15,6 +15,7 @@ use rsa::{
     Pkcs1v15Sign, RsaPrivateKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _},
 };
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, Header};
 
@@ -102,7 +103,7 @@ pub(crate) fn key(stem: &str) -> String {
 /// A package of `architecture` whose one file has `content`.
 pub(crate) fn package_of(name: &str, version: &str, architecture: &str, content: &str) -> Vec<u8> {
     let mut data = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    append(&mut data, "usr/share/content", content);
+    append_installed(&mut data, "content", content);
     let data = data.into_inner().unwrap().finish().unwrap();
     let hash = DataHash::new(Sha256::digest(&data).into());
     let info = format!(
@@ -139,6 +140,19 @@ pub(crate) fn with_signatures(package: &[u8], signatures: &[(&str, &[u8])]) -> V
 
 pub(crate) fn package(name: &str, version: &str, content: &str) -> Vec<u8> {
     package_of(name, version, "x86_64", content)
+}
+
+/// Appends a file with the checksum that clients want of it.
+fn append_installed<W: Write>(archive: &mut Builder<W>, path: &str, content: &str) {
+    let record = format!("APK-TOOLS.checksum.SHA1={}\n", hex::encode(Sha1::digest(content)));
+    // Its length, in two digits, counts itself and a space.
+    let record = format!("{} {record}", record.len() + 3);
+    let mut header = Header::new_ustar();
+    header.set_entry_type(tar::EntryType::XHeader);
+    header.set_size(record.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, "PaxHeader", record.as_bytes()).unwrap();
+    append(archive, path, content);
 }
 
 fn append<W: Write>(archive: &mut Builder<W>, path: &str, content: impl AsRef<[u8]>) {

@@ -63,6 +63,10 @@ impl ObjectBody for Body {
 impl ObjectStore for Pieces {
     type Body = Body;
 
+    fn now(&self) -> i64 {
+        self.bucket.now()
+    }
+
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         self.bucket.head(key).await
     }

@@ -224,6 +224,10 @@ impl ObjectBody for SimulatedBody {
 impl ObjectStore for SimulatedStore {
     type Body = SimulatedBody;
 
+    fn now(&self) -> i64 {
+        self.bucket.now()
+    }
+
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         let serve = || Ok(self.tampering.info(key, now(self.bucket.head(key))?));
         let version = |info: &Option<ObjectInfo>| info.as_ref().map(|info| info.etag.clone());

@@ -1,0 +1,325 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
+
+use crate::{
+    failure::Failure,
+    fragment,
+    listing::Listing,
+    location::{Derived, RepositoryPrefix},
+    message::Target,
+    port::{ETag, ObjectInfo, ObjectStore, Starter},
+    rejection::Rejections,
+    remembered::Remembered,
+    snapshot::{Header, Snapshot},
+    step::{
+        DIGEST,
+        aggregate::{IN_FLIGHT, lists, unknown},
+        look::SIGNING_TIME,
+    },
+    survey,
+};
+
+/// How many packages of a directory are looked at by executions of their own. Above that, a reindex is cheaper.
+const MAX_EXECUTIONS: usize = 100;
+
+/// What is to be healed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum HealRequest {
+    /// What messages of a queue tell of: an event of S3 each.
+    Messages {
+        /// The messages.
+        #[serde(rename = "Records")]
+        records: Vec<Message>,
+    },
+    /// Whatever lies below a prefix.
+    Check {
+        /// The bucket.
+        bucket: String,
+        /// `<repository>/<architecture>/`, or its beginning up to a slash, or nothing.
+        prefix: String,
+    },
+}
+
+/// A message of a queue.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Message {
+    /// An event of S3 from EventBridge, in JSON.
+    pub body: String,
+}
+
+/// What was started to heal something.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Healed {
+    /// The keys of packages and indexes for which an execution was started.
+    pub executions: BTreeSet<String>,
+    /// The prefixes for which a reindex was started.
+    pub reindexes: BTreeSet<String>,
+}
+
+impl HealRequest {
+    /// Returns the bucket that is asked about, if any.
+    pub fn bucket(&self) -> Option<String> {
+        match self {
+            Self::Messages { records } => {
+                records.iter().find_map(|message| Some(read(message)?.target.bucket))
+            }
+            Self::Check { bucket, .. } => Some(bucket.clone()),
+        }
+    }
+}
+
+/// What became of an object that Alpinist wrote, or somebody else in its place.
+struct Change {
+    target: Target,
+    /// The version that was written, or `None` if it was deleted.
+    written: Option<ETag>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Event {
+    detail_type: String,
+    detail: Detail,
+}
+
+#[derive(Deserialize)]
+struct Detail {
+    object: Object,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    etag: String,
+}
+
+/// Reads a message; `None` for what is no event of S3.
+fn read(message: &Message) -> Option<Change> {
+    let target: Target = serde_json::from_str(&message.body).ok()?;
+    let Event { detail_type, detail } = serde_json::from_str(&message.body).ok()?;
+    let written = (detail_type == "Object Created")
+        .then(|| ETag(format!("\"{}\"", detail.object.etag.trim_matches('"'))));
+    Some(Change { target, written })
+}
+
+/// Finds indexes, snapshots and fragments that somebody else deleted or overwrote, packages that no execution has
+/// come to an end with, and directories of which nothing is remembered, and starts what makes them right: executions,
+/// or a reindex.
+///
+/// Whoever writes an object of ours, we or somebody else, an event tells of it. Most are our own, so an
+/// event is a hint to look whether index and snapshot agree and whether the snapshot knows the fragment: two requests for
+/// each directory, whatever the number of events. Events come [`SIGNING_TIME`] late or later. So a snapshot that is
+/// younger was made after the event, by somebody who has looked at the index since, and there will be an
+/// event for what they do. Nothing is started for what is right, and what was started writes only what is
+/// wrong, so this ends.
+///
+/// # Errors
+///
+/// [`Failure::TooManyDirectories`]; [`Failure::Store`].
+pub async fn heal<S: ObjectStore>(
+    store: &S,
+    starter: &impl Starter,
+    request: HealRequest,
+) -> Result<Healed, Failure> {
+    let mut healed = Healed::default();
+    match request {
+        HealRequest::Messages { records } => {
+            for (prefix, fragments) in by_directory(&records).into_values() {
+                let cure = Directory { store, prefix: &prefix }.heal(&fragments).await?;
+                start(starter, &prefix, cure, &mut healed).await?;
+            }
+        }
+        HealRequest::Check { prefix, .. } => {
+            for prefix in survey::repositories(store, &prefix).await? {
+                let cure = Directory { store, prefix: &prefix }.check().await?;
+                start(starter, &prefix, cure, &mut healed).await?;
+            }
+        }
+    }
+    Ok(healed)
+}
+
+/// What is told of fragments, by the `<name>-<version>` of their packages.
+type Fragments = HashMap<String, Option<ETag>>;
+
+/// Sorts changes by the directory that they are in.
+fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Fragments)> {
+    let mut directories = BTreeMap::new();
+    for message in messages {
+        let Some(Change { target, written }) = read(message) else {
+            warn!("a message is no event of S3 and was passed over");
+            continue;
+        };
+        let Ok(derived) = target.key.parse::<Derived>() else { continue };
+        let (prefix, stem) = match derived {
+            Derived::Fragment(package) => {
+                (package.prefix().clone(), Some(package.stem().to_owned()))
+            }
+            Derived::Index(prefix) | Derived::Snapshot(prefix) => (prefix, None),
+        };
+        let (_, fragments) =
+            directories.entry(prefix.to_string()).or_insert_with(|| (prefix, Fragments::default()));
+        fragments.extend(stem.map(|stem| (stem, written)));
+    }
+    directories
+}
+
+/// What makes a directory right.
+#[derive(Debug)]
+enum Cure {
+    /// An execution for each of these keys.
+    Executions(BTreeSet<String>),
+    /// A reindex of whatever has no fragment that describes it.
+    Reindex,
+}
+
+async fn start(
+    starter: &impl Starter,
+    prefix: &RepositoryPrefix,
+    cure: Cure,
+    healed: &mut Healed,
+) -> Result<(), Failure> {
+    match cure {
+        Cure::Executions(keys) => {
+            for key in keys {
+                debug!(key, "execution started to heal");
+                starter.start(&key).await?;
+                healed.executions.insert(key);
+            }
+        }
+        Cure::Reindex => {
+            debug!(%prefix, "reindex started to heal");
+            starter.reindex(&prefix.to_string()).await?;
+            healed.reindexes.insert(prefix.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// A directory that is looked at.
+struct Directory<'a, S> {
+    store: &'a S,
+    prefix: &'a RepositoryPrefix,
+}
+
+impl<S: ObjectStore> Directory<'_, S> {
+    /// Looks at what events tell of.
+    async fn heal(&self, fragments: &Fragments) -> Result<Cure, Failure> {
+        let mut remembered = Remembered::begin(self.store, self.prefix).await?;
+        let published = self.store.head(&self.prefix.index_key()).await?;
+        let Some(header) = remembered.header().cloned() else { return self.adopt(published).await };
+        let mut keys = BTreeSet::new();
+        let is_young = remembered.age().is_some_and(|age| age < SIGNING_TIME);
+        if !is_young && !agree(published.as_ref(), &header) {
+            keys.insert(self.prefix.index_key());
+        }
+        let is_remembered = |snapshot: &Snapshot, stem: &str, written: &Option<ETag>| {
+            snapshot.record(stem).is_some_and(|record| Some(&record.fragment) == written.as_ref())
+        };
+        let mut doubtful: Vec<_> = fragments.iter().collect();
+        doubtful.retain(|(stem, written)| !is_remembered(remembered.snapshot(), stem, written));
+        if !doubtful.is_empty() {
+            // Those that changed last stand at the beginning of a snapshot.
+            remembered.read_on().await?;
+            doubtful.retain(|(stem, written)| !is_remembered(remembered.snapshot(), stem, written));
+        }
+        for (stem, _) in doubtful {
+            if !self.is_right(stem, remembered.snapshot()).await? {
+                keys.insert(self.prefix.package_key(stem));
+            }
+        }
+        Ok(Cure::Executions(keys))
+    }
+
+    /// Tells whether the fragment of a package is what it ought to be.
+    async fn is_right(&self, stem: &str, snapshot: &Snapshot) -> Result<bool, Failure> {
+        let fragment = self.store.head(&self.prefix.fragment_key(stem)).await?;
+        let package = self.store.head(&self.prefix.package_key(stem)).await?;
+        Ok(match (fragment, package) {
+            (None, None) => true,
+            (Some(_), None) => false,
+            (None, Some(package)) => {
+                Rejections::read(self.store, self.prefix).await?.contain(stem, &package.etag)
+            }
+            (Some(fragment), Some(package)) => {
+                let knows_other = snapshot.record(stem).is_some_and(|record| {
+                    record.package == package.etag && record.fragment != fragment.etag
+                });
+                fragment::describes(&fragment, &package.etag) && !knows_other
+            }
+        })
+    }
+
+    /// Looks at a directory of which nothing is remembered.
+    async fn adopt(&self, published: Option<ObjectInfo>) -> Result<Cure, Failure> {
+        let listing = Listing::read(self.store, self.prefix, &Snapshot::default()).await?;
+        if listing.packages.is_empty() && listing.fragments.is_empty() && published.is_none() {
+            return Ok(Cure::Executions(BTreeSet::new()));
+        }
+        let is_known = |stem: &str| listing.fragments.contains_key(stem);
+        if !unknown(self.store, self.prefix, None, &listing, is_known).await?.is_empty() {
+            return Ok(Cure::Reindex);
+        }
+        Ok(Cure::Executions(BTreeSet::from([self.prefix.index_key()])))
+    }
+
+    /// Compares everything that a listing shows with what is remembered and published.
+    async fn check(&self) -> Result<Cure, Failure> {
+        let mut remembered = Remembered::begin(self.store, self.prefix).await?;
+        let published = self.store.head(&self.prefix.index_key()).await?;
+        remembered.read_on().await?;
+        let Some(header) = remembered.header().cloned() else { return self.adopt(published).await };
+        let is_young = remembered.age().is_some_and(|age| age < SIGNING_TIME);
+        let snapshot = remembered.into_snapshot().await?;
+        let mut keys = BTreeSet::new();
+        let is_right = agree(published.as_ref(), &header)
+            && (published.is_none() || lists(self.store, self.prefix, &snapshot).await?);
+        if !is_young && !is_right {
+            keys.insert(self.prefix.index_key());
+        }
+        let stems = self.doubtful(&snapshot).await?;
+        if stems.len() > MAX_EXECUTIONS {
+            return Ok(Cure::Reindex);
+        }
+        keys.extend(stems.iter().map(|stem| self.prefix.package_key(stem)));
+        Ok(Cure::Executions(keys))
+    }
+
+    /// Returns the packages, by `<name>-<version>`, of which objects and snapshot say different things.
+    async fn doubtful(&self, snapshot: &Snapshot) -> Result<BTreeSet<String>, Failure> {
+        let listing = Listing::read(self.store, self.prefix, snapshot).await?;
+        let before = self.store.now() - IN_FLIGHT;
+        let mut unlisted = Vec::new();
+        for (stem, package) in &listing.packages {
+            let is_right = snapshot.record(stem).is_some_and(|record| {
+                let fragment = listing.fragments.get(stem).map(|fragment| &fragment.etag);
+                record.package == package.etag && fragment == Some(&record.fragment)
+            });
+            if !is_right && package.last_modified < before {
+                unlisted.push((stem, package));
+            }
+        }
+        if !unlisted.is_empty() {
+            let rejections = Rejections::read(self.store, self.prefix).await?;
+            unlisted.retain(|(stem, package)| {
+                let is_clean =
+                    !listing.fragments.contains_key(*stem) && snapshot.record(stem).is_none();
+                !(is_clean && rejections.contain(stem, &package.etag))
+            });
+        }
+        let gone = snapshot.stems().map(str::to_owned).chain(listing.fragments.keys().cloned());
+        let gone = gone.filter(|stem| !listing.packages.contains_key(stem));
+        Ok(unlisted.into_iter().map(|(stem, _)| stem.clone()).chain(gone).collect())
+    }
+}
+
+/// Tells whether the published index is that of a snapshot.
+fn agree(published: Option<&ObjectInfo>, header: &Header) -> bool {
+    match published {
+        Some(index) => index.attributes.get(DIGEST) == Some(&header.digest),
+        None => header.packages == 0,
+    }
+}
