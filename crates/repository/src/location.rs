@@ -6,7 +6,7 @@
 //! <repository>/<architecture>/APKINDEX.tar.gz          the index
 //! <key name>                                           a public key of the repository
 //! .alpinist/trusted-keys/<key name>                    that of somebody who builds packages
-//! .alpinist/published/…, .alpinist/claims/…, .alpinist/rejected/…, .alpinist/reindex/…   internal
+//! .alpinist/published/…, claims/…, adoption/…, rejected/…, reindex/…   internal
 //! ```
 //!
 //! A repository is a path of at least one part, such as `3.22/main`, `v3.21` or `alpine/8.0/extra`: a client
@@ -26,6 +26,9 @@ const INDEX: &str = "APKINDEX.tar.gz";
 
 /// What the keys of snapshots begin with.
 const PUBLISHED: &str = ".alpinist/published/";
+
+/// What the keys of notes begin with that ask for a reindex.
+const ADOPTION: &str = ".alpinist/adoption/";
 
 /// The file name of a snapshot.
 const SNAPSHOT: &str = "snapshot.json.gz";
@@ -73,6 +76,11 @@ impl RepositoryPrefix {
     /// Returns the key of the snapshot of the index that was published last, or is about to be.
     pub fn snapshot_key(&self) -> String {
         format!("{PUBLISHED}{self}{SNAPSHOT}")
+    }
+
+    /// Returns the key of the note that nobody has looked yet at packages that are there.
+    pub fn adoption_key(&self) -> String {
+        format!("{ADOPTION}{self}wanted")
     }
 
     /// Returns the key of the claim to make the snapshot that comes after the one of `generation`.
@@ -301,7 +309,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// An object that Alpinist makes of packages.
+/// An object that Alpinist makes because of packages.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Derived {
     /// The fragment of this package.
@@ -310,6 +318,8 @@ pub enum Derived {
     Index(RepositoryPrefix),
     /// The snapshot of this repository prefix.
     Snapshot(RepositoryPrefix),
+    /// The note that nobody has looked yet at packages of this repository prefix.
+    Adoption(RepositoryPrefix),
 }
 
 impl FromStr for Derived {
@@ -319,6 +329,10 @@ impl FromStr for Derived {
         if let Some(rest) = key.strip_prefix(PUBLISHED) {
             let prefix = rest.strip_suffix(SNAPSHOT).ok_or(PackageKeyError::Layout)?;
             return prefix.parse().map(Self::Snapshot);
+        }
+        if let Some(rest) = key.strip_prefix(ADOPTION) {
+            let prefix = rest.strip_suffix("wanted").ok_or(PackageKeyError::Layout)?;
+            return prefix.parse().map(Self::Adoption);
         }
         if let Some(prefix) = key.strip_suffix(INDEX) {
             return prefix.parse().map(Self::Index);
@@ -375,7 +389,8 @@ mod tests {
         let package: PackageKey = "3.22/main/x86_64/a-1.apk".parse().unwrap();
         let derived = |key: &str| key.parse::<Derived>();
         assert_eq!(derived(&prefix.index_key()), Ok(Derived::Index(prefix.clone())));
-        assert_eq!(derived(&prefix.snapshot_key()), Ok(Derived::Snapshot(prefix)));
+        assert_eq!(derived(&prefix.snapshot_key()), Ok(Derived::Snapshot(prefix.clone())));
+        assert_eq!(derived(&prefix.adoption_key()), Ok(Derived::Adoption(prefix)));
         assert_eq!(derived(&package.fragment_key()), Ok(Derived::Fragment(package)));
         for other in ["3.22/main/x86_64/a-1.apk", "a-1.index", ".alpinist/published/x", "k.rsa.pub"]
         {

@@ -40,8 +40,8 @@ const PARALLEL_READS: usize = 32;
 /// still be at work, the snapshot is replaced all the same: then they can't publish any more.
 ///
 /// Where nothing is remembered, a package without a fragment is one that nobody has looked at, unless it was refused. Then
-/// nothing is published until a reindex has looked at it, which [`heal`](super::heal()) starts: what is published must
-/// not shrink for want of knowledge.
+/// nothing is published until a reindex has looked at it, which [`heal`](super::heal()) is asked to start: what is
+/// published must not shrink for want of knowledge.
 ///
 /// Costs two or three requests if the change is covered, four if another execution is at work;
 /// otherwise a listing, one read for each fragment that changed since the last publication, and four
@@ -71,6 +71,7 @@ pub async fn aggregate<S: ObjectStore>(
                 }
                 Ok(Made::Overtaking) => (generation, true),
                 Ok(Made::Unadopted(found)) => {
+                    ask_for_adoption(store, subject.prefix()).await?;
                     claim.release(store).await?;
                     unknown = found;
                     (generation, false)
@@ -165,8 +166,12 @@ async fn make<S: ObjectStore>(
         let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
         let unknown = match reindex {
             None => unknown.len(),
+            Some(_) if unknown.is_empty() => 0,
             // Each was looked at, and some failed: that must not make the index shrink.
-            Some(_) => published_of(store, prefix, &unknown).await?,
+            Some(_) => {
+                let published = published_stems(store, prefix).await?;
+                unknown.into_iter().filter(|stem| published.contains(*stem)).count()
+            }
         };
         if unknown > 0 {
             return match reindex {
@@ -197,7 +202,7 @@ pub(super) const IN_FLIGHT: i64 = 120;
 const MAX_WAITS_FOR_ADOPTION: u32 = 100;
 
 /// Returns the packages, by `<name>-<version>`, that nobody has looked at: which are not known, not its `own`, were
-/// not refused and are not just being looked at.
+/// not refused, and are old or listed by the published index, so that they are not just being looked at.
 pub(super) async fn unknown<'a, S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -205,39 +210,49 @@ pub(super) async fn unknown<'a, S: ObjectStore>(
     listing: &'a Listing,
     is_known: impl Fn(&str) -> bool,
 ) -> Result<Vec<&'a str>, Failure> {
-    let before = store.now() - IN_FLIGHT;
-    let mut unknown: Vec<_> = listing
-        .packages
-        .iter()
-        .filter(|(stem, package)| {
-            !is_known(stem) && own != Some(stem) && package.last_modified < before
-        })
-        .collect();
+    let packages = listing.packages.iter();
+    let mut unknown: Vec<_> =
+        packages.filter(|(stem, _)| !is_known(stem) && own != Some(stem)).collect();
     if !unknown.is_empty() {
         let rejections = Rejections::read(store, prefix).await?;
         unknown.retain(|(stem, package)| !rejections.contain(stem, &package.etag));
     }
+    let before = store.now() - IN_FLIGHT;
+    if unknown.iter().any(|(_, package)| package.last_modified >= before) {
+        let published = published_stems(store, prefix).await?;
+        unknown
+            .retain(|(stem, package)| package.last_modified < before || published.contains(*stem));
+    }
     Ok(unknown.into_iter().map(|(stem, _)| stem.as_str()).collect())
 }
 
-/// Returns how many of these packages the published index lists, whoever made it.
-async fn published_of<S: ObjectStore>(
+/// Leaves a note for whoever [starts a reindex](super::heal()): S3 tells of it.
+async fn ask_for_adoption<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
-    stems: &[&str],
-) -> Result<usize, Failure> {
-    if stems.is_empty() {
-        return Ok(0);
-    }
+) -> Result<(), StoreError> {
+    let object = NewObject {
+        bytes: Vec::new(),
+        content_type: "text/plain; charset=utf-8",
+        attributes: Attributes::new(),
+    };
+    store.put(&prefix.adoption_key(), object, Precondition::None).await?;
+    Ok(())
+}
+
+/// Returns what the published index lists, whoever made it, by `<name>-<version>`.
+async fn published_stems<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+) -> Result<HashSet<String>, Failure> {
     let index = match port::read(store, &prefix.index_key(), archive::MAX_LENGTH).await {
         Ok(Some(index)) => index.body,
-        Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(0),
+        Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(HashSet::new()),
         Err(error) => return Err(error.into()),
     };
-    // Of one that no client accepts, nothing is published.
-    let Ok(archive) = IndexArchive::read(&index) else { return Ok(0) };
-    let listed = archive.index.entries().iter().map(IndexEntry::file_stem);
-    Ok(listed.filter(|stem| stems.contains(&stem.as_str())).count())
+    // By one that no client accepts, nothing is published.
+    let Ok(archive) = IndexArchive::read(&index) else { return Ok(HashSet::new()) };
+    Ok(archive.index.entries().iter().map(IndexEntry::file_stem).collect())
 }
 
 /// What a new snapshot is to replace.

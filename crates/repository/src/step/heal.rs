@@ -12,11 +12,10 @@ use crate::{
     port::{ETag, ObjectInfo, ObjectStore, Starter},
     rejection::Rejections,
     remembered::Remembered,
-    snapshot::{Header, Snapshot},
+    snapshot::Snapshot,
     step::{
-        DIGEST,
         aggregate::{IN_FLIGHT, lists, unknown},
-        look::SIGNING_TIME,
+        look::{SIGNING_TIME, is_published},
     },
     survey,
 };
@@ -72,7 +71,7 @@ impl HealRequest {
 }
 
 /// What became of an object that Alpinist wrote, or somebody else in its place.
-struct Change {
+struct Told {
     target: Target,
     /// The version that was written, or `None` if it was deleted.
     written: Option<ETag>,
@@ -97,12 +96,12 @@ struct Object {
 }
 
 /// Reads a message; `None` for what is no event of S3.
-fn read(message: &Message) -> Option<Change> {
+fn read(message: &Message) -> Option<Told> {
     let target: Target = serde_json::from_str(&message.body).ok()?;
     let Event { detail_type, detail } = serde_json::from_str(&message.body).ok()?;
     let written = (detail_type == "Object Created")
         .then(|| ETag(format!("\"{}\"", detail.object.etag.trim_matches('"'))));
-    Some(Change { target, written })
+    Some(Told { target, written })
 }
 
 /// Finds indexes, snapshots and fragments that somebody else deleted or overwrote, packages that no execution has
@@ -127,8 +126,8 @@ pub async fn heal<S: ObjectStore>(
     let mut healed = Healed::default();
     match request {
         HealRequest::Messages { records } => {
-            for (prefix, fragments) in by_directory(&records).into_values() {
-                let cure = Directory { store, prefix: &prefix }.heal(&fragments).await?;
+            for (prefix, changes) in by_directory(&records).into_values() {
+                let cure = Directory { store, prefix: &prefix }.heal(&changes).await?;
                 start(starter, &prefix, cure, &mut healed).await?;
             }
         }
@@ -142,27 +141,40 @@ pub async fn heal<S: ObjectStore>(
     Ok(healed)
 }
 
-/// What is told of fragments, by the `<name>-<version>` of their packages.
-type Fragments = HashMap<String, Option<ETag>>;
+/// What is told of a directory.
+#[derive(Default)]
+struct Changes {
+    /// What became of fragments, by the `<name>-<version>` of their packages.
+    fragments: HashMap<String, Option<ETag>>,
+    /// Whether an execution asks for a reindex.
+    is_adoption_asked: bool,
+}
 
 /// Sorts changes by the directory that they are in.
-fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Fragments)> {
+fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Changes)> {
     let mut directories = BTreeMap::new();
     for message in messages {
-        let Some(Change { target, written }) = read(message) else {
+        let Some(Told { target, written }) = read(message) else {
             warn!("a message is no event of S3 and was passed over");
             continue;
         };
         let Ok(derived) = target.key.parse::<Derived>() else { continue };
-        let (prefix, stem) = match derived {
+        let mut told = Changes::default();
+        let prefix = match derived {
             Derived::Fragment(package) => {
-                (package.prefix().clone(), Some(package.stem().to_owned()))
+                told.fragments.insert(package.stem().to_owned(), written);
+                package.prefix().clone()
             }
-            Derived::Index(prefix) | Derived::Snapshot(prefix) => (prefix, None),
+            Derived::Index(prefix) | Derived::Snapshot(prefix) => prefix,
+            Derived::Adoption(prefix) => {
+                told.is_adoption_asked = true;
+                prefix
+            }
         };
-        let (_, fragments) =
-            directories.entry(prefix.to_string()).or_insert_with(|| (prefix, Fragments::default()));
-        fragments.extend(stem.map(|stem| (stem, written)));
+        let (_, changes) =
+            directories.entry(prefix.to_string()).or_insert_with(|| (prefix, Changes::default()));
+        changes.fragments.extend(told.fragments);
+        changes.is_adoption_asked |= told.is_adoption_asked;
     }
     directories
 }
@@ -207,19 +219,24 @@ struct Directory<'a, S> {
 
 impl<S: ObjectStore> Directory<'_, S> {
     /// Looks at what events tell of.
-    async fn heal(&self, fragments: &Fragments) -> Result<Cure, Failure> {
+    async fn heal(&self, changes: &Changes) -> Result<Cure, Failure> {
         let mut remembered = Remembered::begin(self.store, self.prefix).await?;
         let published = self.store.head(&self.prefix.index_key()).await?;
-        let Some(header) = remembered.header().cloned() else { return self.adopt(published).await };
+        let Some(header) = remembered.header().cloned() else {
+            return match changes.is_adoption_asked {
+                true => Ok(Cure::Reindex),
+                false => self.adopt(published).await,
+            };
+        };
         let mut keys = BTreeSet::new();
         let is_young = remembered.age().is_some_and(|age| age < SIGNING_TIME);
-        if !is_young && !agree(published.as_ref(), &header) {
+        if !is_young && !is_published(published.as_ref(), Some(&header)) {
             keys.insert(self.prefix.index_key());
         }
         let is_remembered = |snapshot: &Snapshot, stem: &str, written: &Option<ETag>| {
             snapshot.record(stem).is_some_and(|record| Some(&record.fragment) == written.as_ref())
         };
-        let mut doubtful: Vec<_> = fragments.iter().collect();
+        let mut doubtful: Vec<_> = changes.fragments.iter().collect();
         doubtful.retain(|(stem, written)| !is_remembered(remembered.snapshot(), stem, written));
         if !doubtful.is_empty() {
             // Those that changed last stand at the beginning of a snapshot.
@@ -263,7 +280,10 @@ impl<S: ObjectStore> Directory<'_, S> {
         if !unknown(self.store, self.prefix, None, &listing, is_known).await?.is_empty() {
             return Ok(Cure::Reindex);
         }
-        Ok(Cure::Executions(BTreeSet::from([self.prefix.index_key()])))
+        // Those are no matter of an index.
+        let orphans = listing.fragments.keys().filter(|stem| !listing.packages.contains_key(*stem));
+        let orphans = orphans.take(MAX_EXECUTIONS).map(|stem| self.prefix.package_key(stem));
+        Ok(Cure::Executions(orphans.chain([self.prefix.index_key()]).collect()))
     }
 
     /// Compares everything that a listing shows with what is remembered and published.
@@ -273,14 +293,20 @@ impl<S: ObjectStore> Directory<'_, S> {
         remembered.read_on().await?;
         let Some(header) = remembered.header().cloned() else { return self.adopt(published).await };
         let is_young = remembered.age().is_some_and(|age| age < SIGNING_TIME);
-        let snapshot = remembered.into_snapshot().await?;
+        let mut snapshot = remembered.into_snapshot().await?;
         let mut keys = BTreeSet::new();
-        let is_right = agree(published.as_ref(), &header)
+        let is_right = is_published(published.as_ref(), Some(&header))
             && (published.is_none() || lists(self.store, self.prefix, &snapshot).await?);
         if !is_young && !is_right {
             keys.insert(self.prefix.index_key());
         }
-        let stems = self.doubtful(&snapshot).await?;
+        let listing = Listing::read(self.store, self.prefix, &snapshot).await?;
+        let stems = self.doubtful(&snapshot, &listing).await?;
+        if snapshot
+            .rank(|stem| listing.packages.get(stem).map_or(0, |package| package.last_modified))
+        {
+            keys.insert(self.prefix.index_key());
+        }
         if stems.len() > MAX_EXECUTIONS {
             return Ok(Cure::Reindex);
         }
@@ -289,8 +315,11 @@ impl<S: ObjectStore> Directory<'_, S> {
     }
 
     /// Returns the packages, by `<name>-<version>`, of which objects and snapshot say different things.
-    async fn doubtful(&self, snapshot: &Snapshot) -> Result<BTreeSet<String>, Failure> {
-        let listing = Listing::read(self.store, self.prefix, snapshot).await?;
+    async fn doubtful(
+        &self,
+        snapshot: &Snapshot,
+        listing: &Listing,
+    ) -> Result<BTreeSet<String>, Failure> {
         let before = self.store.now() - IN_FLIGHT;
         let mut unlisted = Vec::new();
         for (stem, package) in &listing.packages {
@@ -313,13 +342,5 @@ impl<S: ObjectStore> Directory<'_, S> {
         let gone = snapshot.stems().map(str::to_owned).chain(listing.fragments.keys().cloned());
         let gone = gone.filter(|stem| !listing.packages.contains_key(stem));
         Ok(unlisted.into_iter().map(|(stem, _)| stem.clone()).chain(gone).collect())
-    }
-}
-
-/// Tells whether the published index is that of a snapshot.
-fn agree(published: Option<&ObjectInfo>, header: &Header) -> bool {
-    match published {
-        Some(index) => index.attributes.get(DIGEST) == Some(&header.digest),
-        None => header.packages == 0,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     message::{Aggregated, Written},
     port::{ETag, ObjectInfo, ObjectStore},
     remembered::Remembered,
-    snapshot::{Generation, Snapshot},
+    snapshot::{Generation, Header, Snapshot},
     step::DIGEST,
 };
 
@@ -85,15 +85,18 @@ pub(super) async fn look<S: ObjectStore>(
     if !is_recent || newer_by > 1 {
         remembered.read_on().await?;
     }
-    let is_published = match (&published, remembered.header()) {
-        (Some(index), header) => {
-            index.attributes.get(DIGEST) == header.map(|header| &header.digest)
-        }
-        (None, header) => header.is_none_or(|header| header.packages == 0),
-    };
+    let is_published = is_published(published.as_ref(), remembered.header());
     if is_published {
         let agrees = agrees(remembered.snapshot(), subject, written);
-        if agrees && (newer_by > 0 || !Claim::exists(store, prefix, generation).await?) {
+        // Of versions that apk can't tell apart, the one that was uploaded last comes first, and only a listing shows
+        // when that was.
+        let is_tied = || {
+            let record = subject.stem().and_then(|stem| remembered.snapshot().record(stem));
+            record.is_some_and(|record| record.rank > 0)
+        };
+        if agrees
+            && (newer_by > 0 || (!is_tied() && !Claim::exists(store, prefix, generation).await?))
+        {
             return Ok(Verdict::Covered);
         }
         match subject {
@@ -125,6 +128,15 @@ pub(super) async fn look<S: ObjectStore>(
     let snapshot = remembered.into_snapshot().await?;
     let base = Base { etag, generation, snapshot, published, is_published };
     Ok(Verdict::Work(Box::new(Work { claim, base })))
+}
+
+/// Tells whether the published index is that of a snapshot. Of an index without a snapshot, nothing is known.
+pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>) -> bool {
+    match (index, snapshot) {
+        (Some(index), Some(header)) => index.attributes.get(DIGEST) == Some(&header.digest),
+        (Some(_), None) => false,
+        (None, header) => header.is_none_or(|header| header.packages == 0),
+    }
 }
 
 /// Tells whether a snapshot says of the package what the request says. By ETags, since a name says

@@ -5,8 +5,8 @@ use alpinist_repository::{
     message::{Aggregated, Extracted, Found, RefusalReport, Staged, Target},
     plus_copy::PlusCopies,
     policy::Policy,
-    port::ObjectStore,
-    step,
+    port::{ObjectStore, Starter, StoreError},
+    step::{self, HealRequest, Healed},
 };
 use rand_core::OsRng;
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,11 +20,15 @@ pub(crate) enum State {
     Write(Extracted),
     Aggregate(Aggregated),
     Publish(Aggregated),
+    /// Not of this state machine, but of the function that starts it where something is wrong.
+    Heal(HealRequest),
 }
 
 /// Where a state leads.
 #[derive(Debug)]
 pub(crate) enum Next {
+    /// To start this.
+    Start(Healed),
     Go(State),
     /// To wait before the next state.
     Wait(State),
@@ -40,6 +44,7 @@ impl State {
             Self::Write(_) => "write",
             Self::Aggregate(_) => "aggregate",
             Self::Publish(_) => "publish",
+            Self::Heal(_) => "heal",
         }
     }
 
@@ -58,6 +63,10 @@ impl State {
                 match step::write_index(store, PlusCopies::Kept, request).await {
                     Err(failure) if failure.kind() == FailureKind::Superseded => {
                         Ok(Next::Go(Self::Extract(target)))
+                    }
+                    // A reindex looks at all packages before it makes an index.
+                    Ok(_) if target.reindex.is_some() && target.key.ends_with(".apk") => {
+                        Ok(Next::End(None))
                     }
                     written => Ok(Next::Go(Self::Aggregate(travelled(&written?)))),
                 }
@@ -79,7 +88,23 @@ impl State {
                     published => Ok(Next::End(published?.written.refusal)),
                 }
             }
+            Self::Heal(request) => {
+                Ok(Next::Start(step::heal(store, &NothingStarted, request).await?))
+            }
         }
+    }
+}
+
+/// Starts nothing: what was to be started is in the response.
+struct NothingStarted;
+
+impl Starter for NothingStarted {
+    async fn start(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn reindex(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

@@ -131,6 +131,7 @@ async fn execute<S: alpinist_repository::port::ObjectStore>(
     for _ in 0..20 {
         state = match state.run(store, &keys()).await.unwrap() {
             Next::Go(next) | Next::Wait(next) => next,
+            Next::Start(_) => unreachable!("nothing heals here"),
             Next::End(refusal) => return refusal,
         };
     }

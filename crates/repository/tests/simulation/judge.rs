@@ -1,6 +1,7 @@
 //! Who watches every request, and knows what may be published.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
@@ -61,6 +62,8 @@ struct Making {
 #[derive(Clone, Debug)]
 struct Publication {
     entries: Arc<Entries>,
+    /// The packages in the order of the index.
+    order: Vec<String>,
     /// Its `Last-Modified`, in seconds.
     last_modified: u64,
     /// When its maker read the snapshot before.
@@ -87,6 +90,9 @@ pub(crate) struct Judge {
     settled: BTreeMap<usize, Settled>,
     /// Whether somebody deleted an object that is nobody's business.
     is_meddled: bool,
+    /// Whether a package could not be looked at by a reindex. If somebody deleted the index as well, the others are
+    /// published without it.
+    is_reindex_incomplete: bool,
     pub(crate) publications: usize,
     pub(crate) overtaken: usize,
 }
@@ -100,6 +106,7 @@ impl Judge {
         });
         let index = version(bucket, INDEX).map(|etag| Publication {
             entries: verified(bucket, &etag).expect("the index is right in the beginning"),
+            order: listed(bucket),
             last_modified: last_modified(bucket),
             base_read: 0,
             is_overtaken: false,
@@ -114,6 +121,7 @@ impl Judge {
             publication: index,
             settled: settled.enumerate().collect(),
             is_meddled: false,
+            is_reindex_incomplete: false,
             publications: 0,
             overtaken: 0,
         }
@@ -128,6 +136,11 @@ impl Judge {
     /// Sees somebody delete what is nobody's business.
     pub(crate) fn meddled(&mut self) {
         self.is_meddled = true;
+    }
+
+    /// Sees a reindex pass over a package whose execution died.
+    pub(crate) fn reindexed_without(&mut self) {
+        self.is_reindex_incomplete = true;
     }
 
     /// Sees a request take effect.
@@ -183,6 +196,7 @@ impl Judge {
         let entries = verified(bucket, etag)?;
         let new = Publication {
             entries: entries.clone(),
+            order: listed(bucket),
             last_modified: last_modified(bucket),
             base_read: making.base_read,
             is_overtaken,
@@ -195,16 +209,22 @@ impl Judge {
         if is_judged && !self.publication.as_ref().is_none_or(is_newer) {
             return Err(broken("Last-Modified of the index moves forward", ""));
         }
+        let order = new.order.clone();
         let old = self.publication.replace(new);
         for (stem, entry) in &*entries {
             if !self.was_true(stem, entry, making.listing) {
                 return Err(broken("what is listed was true when the bucket was listed", stem));
             }
         }
+        // Whatever somebody else deletes or overwrites, nothing is lost for want of knowledge.
+        let is_judged = !is_overtaken && !self.is_reindex_incomplete;
+        if let Some(old) = old.as_ref().filter(|_| is_judged) {
+            self.keeps(bucket, old, &entries)?;
+        }
         if self.is_meddled {
             return Ok(());
         }
-        if old.as_ref().is_some_and(|old| old.entries == entries) {
+        if old.as_ref().is_some_and(|old| old.entries == entries && old.order == order) {
             return Err(broken("an index that says the same is not published again", ""));
         }
         for (&package, settled) in &self.settled {
@@ -214,13 +234,28 @@ impl Judge {
                 return Err(broken("an index has all changes that were processed before", &detail));
             }
         }
-        let Some(old) = old.filter(|_| !is_overtaken) else { return Ok(()) };
+        Ok(())
+    }
+
+    /// Checks that an index has each package that is unchanged since the one before it was made. If somebody deletes
+    /// that, too, nobody can tell a package of the last minutes from one that is just being looked at.
+    fn keeps(
+        &self,
+        bucket: &MemoryStore,
+        old: &Publication,
+        entries: &Entries,
+    ) -> Result<(), Violation> {
+        let written = bucket.written();
+        let is_young = |key: &String| {
+            written.get(key).is_some_and(|time| time.as_secs().cast_signed() + 120 >= bucket.now())
+        };
         for (package, changes) in PACKAGES.iter().zip(&self.changes) {
             let &(since, content) = changes.last().expect("there is a beginning");
             let is_unchanged = since < old.base_read.max(1);
             let entry = content.and_then(|content| package.contents[content].entry.as_ref());
             let was_right = old.entries.get(&package.stem) == entry;
-            if is_unchanged && was_right && entries.get(&package.stem) != entry {
+            let is_told = !(self.is_meddled && is_young(&package.key));
+            if is_told && is_unchanged && was_right && entries.get(&package.stem) != entry {
                 return Err(broken("no index loses a package that is still there", &package.stem));
             }
         }
@@ -345,8 +380,33 @@ impl Judge {
                 &detail,
             ));
         }
+        let [tied @ .., _] = &PACKAGES[..] else { return Ok(()) };
+        let written = bucket.written();
+        let mut expected: Vec<_> =
+            tied.iter().filter(|package| entries.contains_key(&package.stem)).collect();
+        expected.sort_by_key(|package| (Reverse(written[&package.key].as_secs()), &package.stem));
+        let expected: Vec<_> = expected.into_iter().map(|package| package.stem.clone()).collect();
+        let listed: Vec<_> = listed(bucket)
+            .into_iter()
+            .filter(|stem| tied.iter().any(|package| package.stem == *stem))
+            .collect();
+        if listed != expected {
+            let detail =
+                format!("listed: {}; uploaded: {}", listed.join(", "), expected.join(", "));
+            return Err(broken(
+                "of versions that apk can't tell apart, the latest comes first",
+                &detail,
+            ));
+        }
         Ok(())
     }
+}
+
+/// The packages of the published index in its order, by `<name>-<version>`.
+fn listed(bucket: &MemoryStore) -> Vec<String> {
+    let Some(index) = bucket.content(INDEX) else { return Vec::new() };
+    let archive = IndexArchive::read(&index).expect("the index was verified");
+    archive.index.entries().iter().map(IndexEntry::file_stem).collect()
 }
 
 fn broken(rule: &str, detail: &str) -> Violation {

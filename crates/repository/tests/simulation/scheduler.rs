@@ -1,7 +1,7 @@
 //! Runs one history: decides at each step who goes on, and what becomes of the request.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt, mem,
     pin::Pin,
     sync::{
@@ -14,28 +14,34 @@ use std::{
 
 use alpinist_repository::{
     failure::{Failure, FailureKind},
+    location::Derived,
     memory::MemoryStore,
-    message::RefusalReport,
+    message::{RefusalReport, Reindex, Target},
+    port::ObjectStore as _,
+    step::{HealRequest, Healed, Message},
 };
 use fastrand::Rng;
+use futures::FutureExt as _;
 
 use crate::{
     common::{
-        INDEX, Keys, PREFIX,
+        INDEX, Keys,
         execution::{Next, State},
         target,
     },
     fault::{Fault, Tampering, is_covered_by_name},
     judge::{Judge, Violation, Watched},
-    store::{Fate, Line, Moment, Passage, Request, SimulatedStore},
+    store::{Fate, Line, Method, Moment, Outcome, Passage, Request, SimulatedStore},
     trace::Trace,
-    world::{self, Operation, PACKAGES, Plan, pick},
+    world::{self, Meddling, Operation, PACKAGES, Plan, pick},
 };
 
 /// More steps than any history needs that comes to an end.
 const MAX_STEPS: usize = 20_000;
 /// More waits than any execution needs.
 const MAX_WAITS: u32 = 60;
+/// How late events about what we make are delivered, in seconds.
+const EVENT_DELAY: u64 = 20;
 /// How long a function may run, in seconds.
 const TIME_LIMIT: u64 = 120;
 /// How often the state machine tries again after a failure that passes, and after a crash.
@@ -97,6 +103,10 @@ struct Simulation {
     operations: VecDeque<Operation>,
     executions: Vec<Execution>,
     ghosts: Vec<Invocation>,
+    /// What the healer is to be told, and when.
+    events: VecDeque<(u64, Message)>,
+    /// The reindexes, and the executions of each that are still to be waited for.
+    reindexes: Vec<BTreeSet<usize>>,
     /// Who goes first.
     priorities: BTreeMap<Actor, u32>,
     step: usize,
@@ -113,12 +123,17 @@ struct Simulation {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Actor {
     Uploader,
+    /// The queue of events about what we wrote, or somebody else.
+    Queue,
     Execution(usize),
     Ghost(usize),
 }
 
 struct Execution {
+    /// Its package or index, or what it is called.
     key: String,
+    /// The reindex that it is part of.
+    reindex: Option<usize>,
     phase: Phase,
     retries: u32,
     crashes: u32,
@@ -149,8 +164,15 @@ impl Simulation {
     fn new(seed: u64, fault: Option<Fault>, trace: Trace) -> Self {
         let mut chance = Rng::with_seed(seed);
         let plan = Plan::new(&mut chance);
-        let bucket = world::bucket(plan.beginning);
-        let judge = Judge::new(&bucket, plan.beginning);
+        let bucket = if plan.is_foreign {
+            world::foreign_bucket(plan.beginning)
+        } else {
+            world::bucket(plan.beginning)
+        };
+        let mut judge = Judge::new(&bucket, plan.beginning);
+        if plan.is_foreign {
+            judge.meddled();
+        }
         let operations = plan.operations.clone().into();
         let mut simulation = Self {
             chance,
@@ -161,6 +183,8 @@ impl Simulation {
             operations,
             executions: Vec::new(),
             ghosts: Vec::new(),
+            events: VecDeque::new(),
+            reindexes: Vec::new(),
             priorities: BTreeMap::new(),
             step: 0,
             now: 0,
@@ -188,22 +212,17 @@ impl Simulation {
         Ok(self.report)
     }
 
-    /// Starts an execution for each package and for each fragment, and then one for the index.
+    /// Does what the schedule does: looks for whatever is wrong, once.
     fn repair(&mut self) -> Result<(), Violation> {
         self.say("repair", String::new);
         self.is_calm = true;
-        let keys = self.bucket.keys().into_iter();
-        let stems = keys.filter_map(|key| {
-            let file = key.strip_prefix(PREFIX)?;
-            Some(file.strip_suffix(".apk").or_else(|| file.strip_suffix(".index"))?.to_owned())
-        });
-        let mut stems: Vec<_> = stems.collect();
-        stems.dedup();
-        for stem in stems {
-            self.start(&format!("{PREFIX}{stem}.apk"));
-        }
-        self.run_until_quiet()?;
-        self.start(INDEX);
+        self.pass(3600);
+        let bucket = target("").bucket;
+        self.launch(
+            "check",
+            State::Heal(HealRequest::Check { bucket, prefix: String::new() }),
+            None,
+        );
         self.run_until_quiet()
     }
 
@@ -219,6 +238,7 @@ impl Simulation {
             }
             match actor {
                 Actor::Uploader => self.operate(),
+                Actor::Queue => self.deliver(),
                 Actor::Execution(number) => self.go_on(number)?,
                 Actor::Ghost(number) => self.haunt(number)?,
             }
@@ -234,7 +254,9 @@ impl Simulation {
             .filter(|(_, execution)| !matches!(execution.phase, Phase::Over))
             .map(|(number, _)| Actor::Execution(number));
         let ghosts = (0..self.ghosts.len()).map(Actor::Ghost);
-        let actors: Vec<_> = uploader.into_iter().chain(executions).chain(ghosts).collect();
+        let queue = (!self.events.is_empty()).then_some(Actor::Queue);
+        let actors = uploader.into_iter().chain(queue).chain(executions).chain(ghosts);
+        let actors: Vec<_> = actors.collect();
         for &actor in &actors {
             let chance = &mut self.chance;
             self.priorities.entry(actor).or_insert_with(|| chance.u32(..));
@@ -280,28 +302,104 @@ impl Simulation {
                 }
             }
             Operation::Rebuild => self.start(INDEX),
-            Operation::Meddle { object } => {
-                self.say("meddler", || format!("{object:?} deleted"));
+            Operation::Meddle { object, content } => {
+                self.say("meddler", || format!("{object:?} {}", content.unwrap_or("deleted")));
                 self.judge.meddled();
-                self.needs_repair = true;
+                // Nobody is told of claims.
+                self.needs_repair |= matches!(object, Meddling::Claims);
                 for key in object.keys(&self.bucket) {
-                    self.bucket.remove(&key);
+                    match content {
+                        Some(content) => self.bucket.upload(&key, content),
+                        None => self.bucket.remove(&key),
+                    }
+                    self.tell_healer(&key);
                 }
             }
         }
     }
 
+    /// Puts an event into the queue if an object is one that we make.
+    fn tell_healer(&mut self, key: &str) {
+        if key.parse::<Derived>().is_err() {
+            return;
+        }
+        if self.plan.drops_events && !self.is_calm && self.chance.u32(..8) == 0 {
+            self.needs_repair = true;
+            return;
+        }
+        let written = self.bucket.head(key).now_or_never().expect("memory does not wait").unwrap();
+        let (kind, etag) = match written {
+            Some(object) => ("Object Created", object.etag.0.trim_matches('"').to_owned()),
+            None => ("Object Deleted", String::new()),
+        };
+        let body = format!(
+            r#"{{"detail-type":"{kind}","detail":{{"bucket":{{"name":"bucket"}},"object":{{"key":"{key}","etag":"{etag}"}}}}}}"#
+        );
+        self.events.push_back((self.now + EVENT_DELAY, Message { body }));
+    }
+
+    /// Hands the events to the healer whose time has come.
+    fn deliver(&mut self) {
+        let Some(&(due, _)) = self.events.front() else { return };
+        self.pass(due.saturating_sub(self.now));
+        let mut records = Vec::new();
+        while let Some((_, message)) = self.events.pop_front_if(|(due, _)| *due <= self.now) {
+            records.push(message);
+        }
+        self.launch("events", State::Heal(HealRequest::Messages { records }), None);
+    }
+
+    /// Starts what the healer asks for.
+    fn heal(&mut self, healed: Healed) {
+        for key in healed.executions {
+            self.start(&key);
+        }
+        for prefix in healed.reindexes {
+            let number = self.reindexes.len();
+            if self.reindexes.last().is_some_and(|running| !running.is_empty()) {
+                continue;
+            }
+            self.say("reindex", || prefix.clone());
+            self.reindexes.push(BTreeSet::new());
+            for key in self.bucket.keys() {
+                if key.starts_with(&prefix) && key.ends_with(".apk") {
+                    let execution = self.launch(&key, reindex_of(&key, number), Some(number));
+                    self.reindexes[number].insert(execution);
+                }
+            }
+            self.go_on_with_reindex(number, None);
+        }
+    }
+
+    /// Makes the index when all packages of a reindex have been looked at.
+    fn go_on_with_reindex(&mut self, number: usize, ended: Option<usize>) {
+        let is_index = ended.is_some_and(|ended| self.executions[ended].key == INDEX);
+        if let Some(ended) = ended {
+            self.reindexes[number].remove(&ended);
+        }
+        if self.reindexes[number].is_empty() && !is_index {
+            let execution = self.launch(INDEX, reindex_of(INDEX, number), Some(number));
+            self.reindexes[number].insert(execution);
+        }
+    }
+
     fn start(&mut self, key: &str) {
+        self.launch(key, State::Extract(target(key)), None);
+    }
+
+    fn launch(&mut self, key: &str, state: State, reindex: Option<usize>) -> usize {
         let number = self.executions.len();
         self.say("event", || format!("execution {number} for {key}"));
         self.executions.push(Execution {
             key: key.to_owned(),
-            phase: Phase::Ready(0, Box::new(State::Extract(target(key)))),
+            reindex,
+            phase: Phase::Ready(0, Box::new(state)),
             retries: 0,
             crashes: 0,
             waits: 0,
             package_read: None,
         });
+        number
     }
 
     /// Lets an execution begin its next task, or do its next request.
@@ -414,6 +512,10 @@ impl Simulation {
             let state = invocation.state.name();
             self.trace.say_effect(self.step, who, state, &self.bucket, &effect);
             self.judge.effect(self.step, &self.bucket, &mut invocation.watched, &effect)?;
+            let is_write = matches!(effect.request.method, Method::Put | Method::Delete);
+            if is_write && matches!(effect.outcome, Outcome::Done(_)) {
+                self.tell_healer(&effect.request.key);
+            }
         }
         Ok(outcome)
     }
@@ -447,6 +549,11 @@ impl Simulation {
                 self.recover(number, invocation.state, is_retried);
                 Ok(())
             }
+            // Some of its packages could not be looked at.
+            Err(Failure::Unadopted { .. }) if self.executions[number].reindex.is_some() => {
+                self.needs_repair = true;
+                self.enter(number, Next::End(None))
+            }
             Err(failure) => {
                 let state = invocation.state.name();
                 Err(Violation(format!(
@@ -470,12 +577,23 @@ impl Simulation {
                 }
                 let overtook = matches!(&state, State::Aggregate(request)
                     if request.waiting.as_ref().is_some_and(|waiting| waiting.overtook));
+                let is_unadopted = matches!(&state, State::Aggregate(request)
+                    if request.waiting.as_ref().is_some_and(|waiting| waiting.unknown > 0));
+                if is_unadopted {
+                    // It waits for a reindex, which takes many steps of others.
+                    self.priorities.insert(Actor::Execution(number), 0);
+                }
                 let seconds = if overtook { 150 } else { self.chance.u64(1..=20) };
                 execution.phase = Phase::Ready(now + seconds, Box::new(state));
                 self.say_of(number, || format!("waits for {seconds} s"));
             }
+            Next::Start(healed) => self.heal(healed),
             Next::End(refusal) => {
                 let (key, read) = (execution.key.clone(), execution.package_read);
+                if let Some(reindex) = execution.reindex {
+                    self.go_on_with_reindex(reindex, Some(number));
+                    return Ok(());
+                }
                 self.say_of(number, || match &refusal {
                     Some(RefusalReport { cause, .. }) => format!("ends: {cause}"),
                     None => "ends".to_owned(),
@@ -530,6 +648,10 @@ impl Simulation {
         } else {
             self.say_of(number, || "is dead".to_owned());
             self.needs_repair = true;
+            if let Some(reindex) = self.executions[number].reindex {
+                self.judge.reindexed_without();
+                self.go_on_with_reindex(reindex, Some(number));
+            }
             return;
         };
         let execution = &mut self.executions[number];
@@ -546,6 +668,13 @@ impl Simulation {
     fn say_of(&mut self, execution: usize, what: impl FnOnce() -> String) {
         self.say(format_args!("execution {execution}"), what);
     }
+}
+
+/// The first state of a package or an index in a reindex.
+fn reindex_of(key: &str, number: usize) -> State {
+    let run = format!("heal-{number}");
+    let reindex = Some(Reindex { run, only_stale: true, sign: false });
+    State::Extract(Target { reindex, ..target(key) })
 }
 
 struct Signal(AtomicBool);

@@ -15,15 +15,16 @@ use futures::FutureExt as _;
 
 use crate::{
     common::{
-        INDEX, Keys, PREFIX,
+        INDEX, KEY_NAME, Keys, PREFIX,
         execution::{Next, State},
         key, package, package_of, signed_package, target,
     },
     fault::snapshot_key,
 };
 
-/// The packages of a history, by name. One has a copy.
-const NAMES: [&str; 3] = ["a", "b", "c++"];
+/// The packages of a history, by name and version. apk can't tell the versions of the first two apart, and the third
+/// has a copy.
+const PACKAGE_NAMES: [(&str, &str); 3] = [("a", "1_x.1-r0"), ("a", "1_x.2-r0"), ("c++", "1-r0")];
 
 /// Something that can be uploaded under the key of a package.
 #[derive(Debug)]
@@ -45,19 +46,19 @@ pub(crate) struct Package {
 }
 
 pub(crate) static PACKAGES: LazyLock<Vec<Package>> =
-    LazyLock::new(|| NAMES.into_iter().map(new_package).collect());
+    LazyLock::new(|| PACKAGE_NAMES.into_iter().map(new_package).collect());
 
-fn new_package(name: &str) -> Package {
-    let stem = format!("{name}-1-r0");
+fn new_package((name, version): (&str, &str)) -> Package {
+    let stem = format!("{name}-{version}");
     let key = key(&stem);
     let contents = [
-        ("one", package(name, "1-r0", "one")),
-        ("two", package(name, "1-r0", "two")),
-        ("signed", signed_package(name, "1-r0", "abc")),
-        ("signed anew", signed_package(name, "1-r0", "xyz")),
+        ("one", package(name, version, "one")),
+        ("two", package(name, version, "two")),
+        ("signed", signed_package(name, version, "abc")),
+        ("signed anew", signed_package(name, version, "xyz")),
         ("garbage", b"no package".to_vec()),
-        ("misnamed", package("z", "1-r0", "one")),
-        ("of another architecture", package_of(name, "1-r0", "aarch64", "one")),
+        ("misnamed", package("z", version, "one")),
+        ("of another architecture", package_of(name, version, "aarch64", "one")),
     ];
     let contents = contents.into_iter().map(|(content, bytes)| {
         let bucket = MemoryStore::default();
@@ -101,7 +102,7 @@ fn new_bucket(contents: Contents) -> MemoryStore {
                     bucket.pass(Duration::from_secs(1));
                     next
                 }
-                Next::End(_) => break,
+                Next::End(_) | Next::Start(_) => break,
             };
         }
     }
@@ -113,6 +114,21 @@ pub(crate) fn bucket(contents: Contents) -> MemoryStore {
     BUCKETS[&contents].duplicate()
 }
 
+/// Returns a bucket of somebody else: packages of some age, and an index that we know nothing of.
+pub(crate) fn foreign_bucket(contents: Contents) -> MemoryStore {
+    let bucket = bucket(contents);
+    for key in bucket.keys() {
+        if key.ends_with(".index") || (key.starts_with('.') && key != KEY_NAME) {
+            bucket.remove(&key);
+        }
+    }
+    if let Some(index) = bucket.content(INDEX) {
+        bucket.upload(INDEX, index);
+    }
+    bucket.pass(Duration::from_hours(1));
+    bucket
+}
+
 /// What somebody does to the bucket.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
@@ -120,11 +136,11 @@ pub(crate) enum Operation {
     Change { package: usize, content: Option<usize> },
     /// Starts an execution for the index.
     Rebuild,
-    /// Deletes an object that is nobody's business.
-    Meddle { object: Meddling },
+    /// Deletes or overwrites an object that is nobody's business.
+    Meddle { object: Meddling, content: Option<&'static str> },
 }
 
-/// What can be deleted without anybody's leave.
+/// What can be deleted or overwritten without anybody's leave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Meddling {
     Index,
@@ -138,6 +154,8 @@ pub(crate) enum Meddling {
 pub(crate) struct Plan {
     /// What is published in the beginning.
     pub(crate) beginning: Contents,
+    /// Whether somebody else published it.
+    pub(crate) is_foreign: bool,
     pub(crate) operations: Vec<Operation>,
     /// Whether events may be lost.
     pub(crate) drops_events: bool,
@@ -160,6 +178,7 @@ impl Plan {
         for content in &mut beginning[..packages] {
             *content = chance.bool().then_some(0);
         }
+        let is_foreign = chance.u32(..8) == 0;
         let meddles = chance.u32(..8) == 0;
         let length = chance.usize(1..=5);
         let comes_and_goes = chance.u32(..4) == 0;
@@ -173,6 +192,7 @@ impl Plan {
         let operations = operations.collect();
         Self {
             beginning,
+            is_foreign,
             operations,
             drops_events: chance.u32(..4) == 0,
             patience: *pick(chance, &[1, 3, 10, 30, 30]),
@@ -197,7 +217,8 @@ fn operation(chance: &mut Rng, packages: usize, meddles: bool) -> Operation {
     if meddles && chance.u32(..3) == 0 {
         let objects =
             [Meddling::Index, Meddling::Snapshot, Meddling::Claims, Meddling::Fragment(package)];
-        return Operation::Meddle { object: *pick(chance, &objects) };
+        let content = *pick(chance, &[None, None, Some("garbage"), Some("P:x")]);
+        return Operation::Meddle { object: *pick(chance, &objects), content };
     }
     match chance.u32(..20) {
         0 => Operation::Rebuild,
@@ -214,7 +235,7 @@ pub(crate) fn pick<'a, T>(chance: &mut Rng, choices: &'a [T]) -> &'a T {
 }
 
 impl Meddling {
-    /// The keys that are deleted.
+    /// The keys that are deleted or overwritten.
     pub(crate) fn keys(self, bucket: &MemoryStore) -> Vec<String> {
         match self {
             Self::Index => vec![INDEX.to_owned()],

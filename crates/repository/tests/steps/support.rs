@@ -90,6 +90,7 @@ async fn go_on(store: &MemoryStore, keys: &Keys, mut state: State) -> Result<(),
                 store.pass(Duration::from_secs(30));
                 next
             }
+            Next::Start(_) => unreachable!("nothing heals here"),
             Next::End(refusal) => return refusal.map_or(Ok(()), |refusal| Err(refusal.into())),
         };
     }
