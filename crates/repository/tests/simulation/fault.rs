@@ -26,6 +26,12 @@ pub(crate) enum Fault {
     ListingTakenFirst,
     /// A change counts as published if the published index knows the name of the package.
     CoveredByName,
+    /// Each package that nobody has looked at counts as refused, so it may be left out.
+    UnknownTakenForRefused,
+    /// Nobody is told of what somebody else deletes or overwrites.
+    HealerDeaf,
+    /// Versions that apk can't tell apart are not ordered by the time of their upload.
+    TimesForgotten,
 }
 
 /// What a fault does to the requests of one invocation.
@@ -81,10 +87,41 @@ impl Tampering {
         }
     }
 
-    pub(crate) fn listing(&self) -> Option<Vec<Listed>> {
-        self.first_listing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns a listing as it is told.
+    pub(crate) fn listing(
+        &self,
+        bucket: &MemoryStore,
+        prefix: &str,
+        cuts: &[String],
+    ) -> Vec<Listed> {
+        let list = |prefix: &str| {
+            bucket.list(prefix, cuts).now_or_never().expect("memory does not wait").unwrap()
+        };
+        if let Some(first) = &*self.first_listing.lock().unwrap_or_else(PoisonError::into_inner) {
+            return first.clone();
+        }
+        let mut listed = list(prefix);
+        match self.fault {
+            Some(Fault::UnknownTakenForRefused) if prefix == format!("{REJECTED}{PREFIX}") => {
+                listed = list(PREFIX);
+                for object in &mut listed {
+                    let stem =
+                        object.key.strip_prefix(PREFIX).and_then(|key| key.strip_suffix(".apk"));
+                    let etag = object.etag.0.trim_matches('"');
+                    object.key = format!("{prefix}{}@{etag}", stem.unwrap_or_default());
+                }
+            }
+            Some(Fault::TimesForgotten) => {
+                listed.iter_mut().for_each(|object| object.last_modified = 0)
+            }
+            _ => {}
+        }
+        listed
     }
 }
+
+/// What the keys of notes of refused packages begin with.
+const REJECTED: &str = ".alpinist/rejected/";
 
 /// The key of the snapshot.
 pub(crate) fn snapshot_key() -> String {
@@ -96,7 +133,9 @@ pub(crate) async fn is_covered_by_name(bucket: &MemoryStore, request: &Aggregate
     let Ok(Some(snapshot)) = read(bucket, &snapshot_key(), MAX_STORED).await else { return false };
     let Ok(Some(index)) = bucket.head(INDEX).await else { return false };
     let mut reader = SnapshotReader::default();
-    reader.push(&snapshot.body).and_then(|()| reader.finish()).expect("a snapshot is not damaged");
+    if reader.push(&snapshot.body).and_then(|()| reader.finish()).is_err() {
+        return false;
+    }
     let digest = reader.header().map(|header| header.digest.clone());
     let is_published = index.attributes.get("index-sha256") == digest.as_ref();
     let file = request.written.target.key.strip_prefix(PREFIX);

@@ -320,7 +320,7 @@ impl Simulation {
 
     /// Puts an event into the queue if an object is one that we make.
     fn tell_healer(&mut self, key: &str) {
-        if key.parse::<Derived>().is_err() {
+        if key.parse::<Derived>().is_err() || self.fault == Some(Fault::HealerDeaf) {
             return;
         }
         if self.plan.drops_events && !self.is_calm && self.chance.u32(..8) == 0 {

@@ -308,10 +308,7 @@ impl ObjectStore for SimulatedStore {
         let mut part = 0;
         let mut dice = 0;
         while part < parts {
-            let serve = || match self.tampering.listing() {
-                Some(listing) => Ok(listing),
-                None => now(self.bucket.list(prefix, cuts)),
-            };
+            let serve = || Ok(self.tampering.listing(&self.bucket, prefix, cuts));
             let request = Request { part, ..request(Method::List, prefix) };
             let answer = self.request(request, serve, |_| None).await?;
             if part == 0 {
