@@ -146,6 +146,7 @@ impl Repository {
             changed: false,
             refusal: None,
             signed_by: None,
+            warnings: Vec::new(),
         });
         let staged = step::aggregate(&store, whole).await.expect("it aggregates");
         let keys = Key(KeyPair::generate("bench@example.com", KeyPair::BITS).expect("a key"));
@@ -157,7 +158,14 @@ impl Repository {
         let cuts = listed.skip(991).step_by(992).collect();
         let target = target(&format!("{}.apk", last.file_stem()));
         let fragment = Some(upload(&store, last).await);
-        let written = Written { target, fragment, changed: true, refusal: None, signed_by: None };
+        let written = Written {
+            target,
+            fragment,
+            changed: true,
+            refusal: None,
+            signed_by: None,
+            warnings: Vec::new(),
+        };
         Self { store, request: written.into(), cuts }
     }
 }

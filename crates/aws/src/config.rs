@@ -30,6 +30,17 @@ pub struct KeyParameters {
     pub key_name: String,
 }
 
+/// A bucket, and the state machines that work on it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Machines {
+    /// The bucket.
+    pub bucket: String,
+    /// The ARN of the state machine that follows uploads.
+    pub state_machine: String,
+    /// The ARN of the state machine that makes everything again.
+    pub reindex_state_machine: String,
+}
+
 /// Says that the environment lacks something that `template.yaml` or Lambda sets, or that it makes no sense.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("environment variable {name} is not set, or not to something that is known")]
@@ -120,6 +131,19 @@ pub fn signing_keys() -> Result<SigningKeys, InvalidVariable> {
         key_name: format!("{key_name}-2"),
     };
     Ok(SigningKeys { first: KeyParameters { private_key, key_name }, second, kms })
+}
+
+/// Tells from `BUCKET`, `STATE_MACHINE` and `REINDEX_STATE_MACHINE` what can be started.
+///
+/// # Errors
+///
+/// [`InvalidVariable`]
+pub fn machines() -> Result<Machines, InvalidVariable> {
+    Ok(Machines {
+        bucket: variable("BUCKET")?,
+        state_machine: variable("STATE_MACHINE")?,
+        reindex_state_machine: variable("REINDEX_STATE_MACHINE")?,
+    })
 }
 
 fn parsed<T: FromStr>(name: &'static str) -> Result<T, InvalidVariable> {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`s3`] | [`s3::S3Store`], the bucket |
 //! | [`keys`] | [`keys::AwsKeyStore`], the signing keys in SSM and KMS |
+//! | [`starter`] | [`starter::SfnStarter`], executions that make something right |
 //! | [`lambda`] | [`lambda::run`]: requests in, responses and diagnostics out |
 //! | [`telemetry`] | the log of a function, and its metrics |
 //! | [`config`] | what the environment says |
@@ -31,6 +32,7 @@ pub mod parameters;
 pub mod s3;
 pub mod session;
 pub mod stacks;
+pub mod starter;
 pub mod telemetry;
 pub mod upload;
 
@@ -47,6 +49,17 @@ mod s3_body;
 pub fn s3_client() -> Result<aws_sdk_s3::Client, config::InvalidVariable> {
     let config = aws_sdk_s3::config::Builder::from(&config::aws()?).interceptor(CountRequests);
     Ok(aws_sdk_s3::Client::from_conf(config.build()))
+}
+
+/// Returns what starts executions, for the bucket and the state machines that the environment names.
+///
+/// # Errors
+///
+/// [`config::InvalidVariable`]
+pub fn starter() -> Result<starter::SfnStarter, config::InvalidVariable> {
+    let config::Machines { bucket, state_machine, reindex_state_machine } = config::machines()?;
+    let client = aws_sdk_sfn::Client::new(&config::aws()?);
+    Ok(starter::SfnStarter::new(client, bucket, state_machine, reindex_state_machine))
 }
 
 /// Returns the signing keys that the environment names. From then on, the process leaves no core dump,

@@ -5,6 +5,7 @@
 //! | `PackagesPublished` | count | changes of packages that the published index has |
 //! | `PackagesRemoved` | count | packages that the published index has no more |
 //! | `PackagesRefused` | count, by `Rule` | packages that break a rule |
+//! | `PackagesWarned` | count | accepted packages with a version that clients can't order, or the like |
 //! | `PublishLatency` | milliseconds | from the upload or deletion until the published index has it |
 //! | `UnpublishedAge` | seconds | how long ago an upload was that no published index has yet |
 //! | `Conflicts` | count | races lost to another execution, which costs a repetition |
@@ -123,6 +124,9 @@ impl Invocation {
         let subject = &self.subject;
         if let Change::Refused { rule } = outcome.change {
             warn!(subject, rule, "{}", outcome.text);
+        } else if !outcome.warnings.is_empty() {
+            counter!("PackagesWarned").increment(1);
+            warn!(subject, warnings = outcome.warnings.join(" "), "{}", outcome.text);
         } else {
             info!(subject, "{}", outcome.text);
         }

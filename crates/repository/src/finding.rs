@@ -42,14 +42,14 @@ pub struct Repository {
     pub unlisted: Vec<String>,
 }
 
-/// Notes that this run wrote the fragment of a package, under the fragment's file name: a version may end
-/// in `.apk`, and the bucket would tell of a new package.
+/// Notes that this run wrote the fragment of a package, under a name with an end of its own: the bucket tells of each
+/// new package and of each new fragment.
 pub(crate) async fn note_indexed<S: ObjectStore>(
     store: &S,
     run: &str,
     key: &PackageKey,
 ) -> Result<(), StoreError> {
-    let name = format!("{}{}.index", key.prefix().indexed_prefix(run), key.stem());
+    let name = format!("{}{}.indexed", key.prefix().indexed_prefix(run), key.stem());
     put(store, &name, Vec::new()).await
 }
 
@@ -61,8 +61,9 @@ pub(crate) async fn indexed<S: ObjectStore>(
 ) -> Result<Vec<String>, StoreError> {
     let above = prefix.indexed_prefix(run);
     let listed = store.list(&above, &[]).await?;
-    let names =
-        listed.iter().filter_map(|object| object.key.strip_prefix(&above)?.strip_suffix(".index"));
+    let names = listed
+        .iter()
+        .filter_map(|object| object.key.strip_prefix(&above)?.strip_suffix(".indexed"));
     Ok(names.map(str::to_owned).collect())
 }
 

@@ -3,7 +3,11 @@
 //!
 //! The response of a step is the request of the next one; no state reshapes it.
 
-use alpinist_apk::{entry::IndexEntry, value::printable};
+use alpinist_apk::{
+    entry::IndexEntry,
+    value::printable,
+    warning::{self, Warning},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +121,15 @@ pub struct Accepted {
     /// Who signed it, if that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<SignedBy>,
+    /// What its maintainer should know, and what to do: whole sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Returns what the maintainer of a listed package should know, and what to do: whole sentences.
+pub fn warnings(entry: &IndexEntry) -> Vec<String> {
+    let said = |warning: &Warning| printable(&format!("{warning}. {}", warning.remedy()));
+    warning::warnings(entry).iter().map(said).collect()
 }
 
 /// Why a package may not be listed, which fails the execution once the index is right.
@@ -187,6 +200,9 @@ pub struct Written {
     /// Who signed the package, if that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<SignedBy>,
+    /// What the package's maintainer should know, and what to do: whole sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A fragment, and the package that it describes.
@@ -316,8 +332,14 @@ mod tests {
     fn what_was_written_or_aggregated_is_a_request_to_aggregate() {
         let target =
             Target { bucket: "packages".into(), key: "k".into(), time: None, reindex: None };
-        let written =
-            Written { target, fragment: None, changed: true, refusal: None, signed_by: None };
+        let written = Written {
+            target,
+            fragment: None,
+            changed: true,
+            refusal: None,
+            signed_by: None,
+            warnings: vec!["w".to_owned()],
+        };
         let json = serde_json::to_string(&written).unwrap();
         let request: Aggregated = serde_json::from_str(&json).unwrap();
         assert_eq!(request, Aggregated::from(written.clone()));

@@ -1,6 +1,6 @@
 //! What a step did, for logs and metrics.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Serialize;
 
@@ -9,6 +9,9 @@ use crate::{
     message::{Aggregated, Extracted, Found, Published, PublishedIndex, Written},
     step::{Healed, ReindexResponse},
 };
+
+/// How many names a line of the log has.
+const NAMES: usize = 5;
 
 /// The response of a step.
 pub trait Response: Serialize {
@@ -23,6 +26,8 @@ pub struct Outcome<'a> {
     pub text: Cow<'a, str>,
     /// How far the change of a package has come, of which the execution took notice.
     pub change: Change<'a>,
+    /// What the maintainer of an accepted package should know, once for each execution.
+    pub warnings: &'a [String],
 }
 
 /// How far a change of a package has come.
@@ -45,7 +50,7 @@ pub enum Change<'a> {
 
 impl<'a> Outcome<'a> {
     fn new(text: &'static str, change: Change<'a>) -> Self {
-        Self { text: Cow::Borrowed(text), change }
+        Self { text: Cow::Borrowed(text), change, warnings: &[] }
     }
 }
 
@@ -54,10 +59,14 @@ impl Response for Extracted {
         match &self.found {
             Found::Nothing => Outcome::new("nothing to list was found", Change::Pending),
             Found::Indexed => Outcome::new("package had its fragment already", Change::None),
-            Found::Accepted(_) => Outcome::new("package was accepted", Change::Pending),
+            Found::Accepted(accepted) => Outcome {
+                warnings: &accepted.warnings,
+                ..Outcome::new("package was accepted", Change::Pending)
+            },
             Found::Refused(report) => Outcome {
                 text: Cow::Borrowed(&report.cause),
                 change: Change::Refused { rule: &report.rule },
+                warnings: &[],
             },
         }
     }
@@ -90,7 +99,7 @@ impl Response for Published {
         let PublishedIndex { key, packages, .. } = &self.index;
         let noun = if *packages == 1 { "package" } else { "packages" };
         let text = format!("{key} was published, and lists {packages} {noun}");
-        Outcome { text: text.into(), change: end(&self.written) }
+        Outcome { text: text.into(), change: end(&self.written), warnings: &[] }
     }
 }
 
@@ -107,13 +116,18 @@ impl Response for ReindexResponse {
 impl Response for Healed {
     fn outcome(&self) -> Outcome<'_> {
         let Self { executions, reindexes } = self;
-        let text = match (executions.len(), reindexes.len()) {
-            (0, 0) => "everything was right".to_owned(),
-            (executions, reindexes) => format!(
-                "something was wrong: {executions} executions and {reindexes} reindexes were started"
-            ),
+        let list = |names: &BTreeSet<String>| match names.len() {
+            0 => "none".to_owned(),
+            1..=NAMES => names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            more => format!("{more}, among them {}", names.first().map_or("", String::as_str)),
         };
-        Outcome { text: text.into(), change: Change::None }
+        let text = if executions.is_empty() && reindexes.is_empty() {
+            "everything was right".to_owned()
+        } else {
+            let (executions, reindexes) = (list(executions), list(reindexes));
+            format!("something was wrong; executions started: {executions}; reindexes: {reindexes}")
+        };
+        Outcome { text: text.into(), change: Change::None, warnings: &[] }
     }
 }
 
@@ -147,7 +161,8 @@ mod tests {
             is_there.then(|| WrittenFragment { package: etag(), fragment: etag(), entry });
         let target =
             Target { bucket: "packages".into(), key: key.into(), time: None, reindex: None };
-        Written { target, fragment, changed, refusal: None, signed_by: None }
+        let warnings = Vec::new();
+        Written { target, fragment, changed, refusal: None, signed_by: None, warnings }
     }
 
     const PACKAGE: &str = "3.22/main/x86_64/a-1.apk";
@@ -192,6 +207,6 @@ mod tests {
         let target = written(PACKAGE, false, false).target;
         let extracted = Extracted { target, found: Found::Refused(report) };
         let change = Change::Refused { rule: "Size" };
-        assert_eq!(extracted.outcome(), Outcome { text: cause.into(), change });
+        assert_eq!(extracted.outcome(), Outcome { text: cause.into(), change, warnings: &[] });
     }
 }

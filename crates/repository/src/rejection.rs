@@ -45,8 +45,10 @@ pub(crate) async fn note<S: ObjectStore>(
         content_type: "text/plain; charset=utf-8",
         attributes: Attributes::new(),
     };
-    store.put(&note, object, Precondition::None).await?;
-    Ok(())
+    match store.put(&note, object, Precondition::Absent).await {
+        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the name of a note. An ETag is hexadecimal digits and a `-`, in quotation marks.

@@ -6,6 +6,7 @@ use alpinist_apk::{
     archive::{self, ArchiveError, IndexArchive},
     entry::IndexEntry,
     key::{KeyName, VerifyingKey},
+    warning::{self, Warning},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -161,6 +162,8 @@ pub struct Verified {
     pub packages: usize,
     /// What is wrong, by key.
     pub faults: Vec<(String, Fault)>,
+    /// What the maintainers of listed packages should know, by key.
+    pub warnings: Vec<(String, Warning)>,
 }
 
 /// Reads the published index as a client does, verifies its signatures, and compares it with what is there.
@@ -191,10 +194,16 @@ pub async fn verify<S: ObjectStore>(
         }
     }
     let packages = entries.len();
+    let warned = |entry: &IndexEntry| {
+        let key = prefix.package_key(&entry.file_stem());
+        let warnings = warning::warnings(entry).into_iter();
+        warnings.map(|warning| (key.clone(), warning)).collect::<Vec<_>>()
+    };
+    let warnings = entries.iter().flat_map(warned).collect();
     let repository = Repository { store, prefix, demands, listing };
     repository.check(entries, &mut faults).await?;
     faults.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(Verified { packages, faults })
+    Ok(Verified { packages, faults, warnings })
 }
 
 async fn check_signatures<S: ObjectStore>(

@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     fragment::{self, PackageSeen},
     location::{PackageKey, PackageKeyError, Subject},
-    message::{Accepted, Extracted, Found, RefusalReport, Target},
+    message::{self, Accepted, Extracted, Found, RefusalReport, Target},
     plus_copy,
     policy::Policy,
     port::{self, ETag, Object, ObjectBody, ObjectInfo, ObjectStore, StoreError},
@@ -96,7 +96,10 @@ async fn find<S: ObjectStore>(
         Err(error) => Err(error.into()),
     };
     Ok(match outcome {
-        Ok((entry, signed_by)) => Found::Accepted(Box::new(Accepted { package, entry, signed_by })),
+        Ok((entry, signed_by)) => {
+            let warnings = message::warnings(&entry);
+            Found::Accepted(Box::new(Accepted { package, entry, signed_by, warnings }))
+        }
         Err(refusal) => Found::Refused(RefusalReport::new(&target.key, package, &refusal)),
     })
 }

@@ -1,5 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    pin::pin,
+};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
@@ -22,6 +26,9 @@ use crate::{
 
 /// How many packages of a directory are looked at by executions of their own. Above that, a reindex is cheaper.
 const MAX_EXECUTIONS: usize = 100;
+
+/// How many directories are checked at once.
+const PARALLEL_CHECKS: usize = 8;
 
 /// What is to be healed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -132,8 +139,14 @@ pub async fn heal<S: ObjectStore>(
             }
         }
         HealRequest::Check { prefix, .. } => {
-            for prefix in survey::repositories(store, &prefix).await? {
-                let cure = Directory { store, prefix: &prefix }.check().await?;
+            let found = stream::iter(survey::repositories(store, &prefix).await?)
+                .map(async |prefix| {
+                    let cure = Directory { store, prefix: &prefix }.check().await?;
+                    Ok::<_, Failure>((prefix, cure))
+                })
+                .buffer_unordered(PARALLEL_CHECKS);
+            let mut found = pin!(found);
+            while let Some((prefix, cure)) = found.try_next().await? {
                 start(starter, &prefix, cure, &mut healed).await?;
             }
         }
@@ -223,10 +236,10 @@ impl<S: ObjectStore> Directory<'_, S> {
         let mut remembered = Remembered::begin(self.store, self.prefix).await?;
         let published = self.store.head(&self.prefix.index_key()).await?;
         let Some(header) = remembered.header().cloned() else {
-            return match changes.is_adoption_asked {
-                true => Ok(Cure::Reindex),
-                false => self.adopt(published).await,
-            };
+            if changes.is_adoption_asked {
+                return Ok(Cure::Reindex);
+            }
+            return self.adopt(published).await;
         };
         let mut keys = BTreeSet::new();
         let is_young = remembered.age().is_some_and(|age| age < SIGNING_TIME);

@@ -47,7 +47,14 @@ async fn apply<S: ObjectStore>(
         Found::Refused(refusal) => (None, Some(refusal)),
     };
     let Ok(key) = target.key.parse::<PackageKey>() else {
-        return Ok(Written { target, fragment: None, changed: false, refusal, signed_by: None });
+        return Ok(Written {
+            target,
+            fragment: None,
+            changed: false,
+            refusal,
+            signed_by: None,
+            warnings: Vec::new(),
+        });
     };
     for _ in 0..ATTEMPTS {
         let outcome = match &accepted {
@@ -62,8 +69,9 @@ async fn apply<S: ObjectStore>(
                 if let Some(refusal) = &refusal {
                     rejection::note(store, &key, &refusal.package).await?;
                 }
-                let signed_by = accepted.and_then(|accepted| accepted.signed_by);
-                return Ok(Written { target, fragment, changed, refusal, signed_by });
+                let (signed_by, warnings) = accepted
+                    .map_or((None, Vec::new()), |accepted| (accepted.signed_by, accepted.warnings));
+                return Ok(Written { target, fragment, changed, refusal, signed_by, warnings });
             }
             Err(Failure::Store(StoreError::Conflict { .. })) => {}
             Err(failure) => return Err(failure),

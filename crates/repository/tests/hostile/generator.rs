@@ -21,7 +21,7 @@ pub(crate) const IN_THE_FIRST_PIECE: [&str; 4] = [
 
 /// Returns all files, by the names under which they would be uploaded.
 pub(crate) fn files() -> Vec<(String, Vec<u8>)> {
-    [OTHER_FILES, SECTIONS, CUTS, DAMAGE, BOMBS, TARS, ENTRIES, PATHS, INFOS, TEXTS]
+    [OTHER_FILES, SECTIONS, CUTS, DAMAGE, BOMBS, TARS, ENTRIES, PATHS, CONTENTS, INFOS, TEXTS]
         .into_iter()
         .flatten()
         .map(|(name, make)| {
@@ -52,10 +52,7 @@ const SECTIONS: &[Case] = &[
     ("control-twice", |parts| parts.sections().map_control(|control| control.repeat(2)).build()),
     ("end-of-archive-in-control", |parts| parts.after_info(end_of_archive()).build()),
     ("data-of-another", |parts| {
-        parts
-            .sections()
-            .map_data(|_| gzip([file("usr/evil", ""), end_of_archive()].concat()))
-            .build()
+        parts.sections().map_data(|_| gzip([file(".evil", ""), end_of_archive()].concat())).build()
     }),
     ("data-after-the-end", |parts| {
         parts.data([end_of_archive(), file("usr/hello", "")].concat()).build()
@@ -122,7 +119,7 @@ const BOMBS: &[Case] = &[
     }),
     ("info-of-100-mb", |parts| parts.line(&"#\n".repeat(50_000_000)).build()),
     ("bomb-in-the-data", |parts| {
-        let body = file("usr/hello", vec![0; 128 * MIB]);
+        let body = file(".hello", vec![0; 128 * MIB]);
         parts.data_stream(gzip(patched(body, 124, b"77777777777\0"))).build()
     }),
     ("signatures-by-the-thousand", |parts| {
@@ -144,7 +141,7 @@ const TARS: &[Case] = &[
     ("size-with-a-sign", |parts| with_size(parts, b"-0000000001\0")),
     ("size-not-octal", |parts| with_size(parts, b"00000000008\0")),
     ("size-beyond-data", |parts| {
-        parts.data(patched(file("usr/hello", "x"), 124, b"77777777777\0")).build()
+        parts.data(patched(file(".hello", "x"), 124, b"77777777777\0")).build()
     }),
     ("wrong-checksum-of-a-header", |parts| {
         let mut script = file(".post-install", "");
@@ -215,7 +212,28 @@ const PATHS: &[Case] = &[
     }),
 ];
 
+const CONTENTS: &[Case] = &[
+    ("no-entry-for-a-directory", |parts| parts.data(file("usr/hello", "")).build()),
+    ("no-checksum", |parts| parts.data(file("hello", "")).build()),
+    ("hard-link-to-nothing", |parts| {
+        parts.data(patched(entry(EntryType::Link, "hello", ""), 157, b"./other")).build()
+    }),
+    ("symbolic-link-to-nothing", |parts| {
+        parts.data(entry(EntryType::Symlink, "hello", "")).build()
+    }),
+    ("mode-in-base-256", |parts| {
+        let directory = entry(EntryType::Directory, "usr/", "");
+        parts.data(patched(directory, 100, b"\x80\0\0\0\0\0\x41\xed")).build()
+    }),
+];
+
 const INFOS: &[Case] = &[
+    ("provides-itself", |parts| parts.line("provides = provides-itself=1").build()),
+    ("provides-twice", |parts| parts.line("provides = mta=1 mta=2").build()),
+    ("replaces-of-5000-bytes", |parts| {
+        parts.line(&format!("replaces = {}", "hello ".repeat(834))).build()
+    }),
+    ("foreign-architecture", |parts| parts.replace("x86_64", "amd64").build()),
     ("wrong-datahash", |parts| parts.data_hash(&"0".repeat(64)).build()),
     ("no-datahash", |parts| parts.without_data_hash().build()),
     ("two-datahashes", |parts| parts.line(&format!("datahash = {}", "0".repeat(64))).build()),

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod heal;
 mod planted;
 mod plus_copies;
 mod publication;

@@ -72,7 +72,7 @@ pub(crate) fn record(key: &str, value: &str) -> String {
 /// Returns the record that a client wants of each file: the checksum of its content.
 pub(crate) fn checksum(body: impl AsRef<[u8]>) -> String {
     let digest = Sha1::digest(body);
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = digest.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
     record("APK-TOOLS.checksum.SHA1", &digits)
 }
 

@@ -1,0 +1,249 @@
+//! What somebody else deletes or overwrites, and directories of which nothing is remembered.
+
+use std::time::Duration;
+
+use alpinist_repository::{
+    failure::FailureKind,
+    memory::MemoryStore,
+    plus_copy::PlusCopies,
+    policy::Policy,
+    port::ObjectStore as _,
+    step::{self, HealRequest, Message},
+};
+use serde_json::json;
+
+use crate::{
+    common::execution::{Next, State},
+    reindex::reindex,
+    support::{INDEX, Keys, PREFIX, execute, key, listed, package, target},
+};
+
+const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
+const WANTED: &str = ".alpinist/adoption/3.22/main/x86_64/wanted";
+
+async fn heal(store: &MemoryStore, request: HealRequest) -> Vec<String> {
+    let Next::Start(healed) = State::Heal(request).run(store, &Keys::good()).await.unwrap() else {
+        panic!("healing is to start something, or nothing");
+    };
+    let reindexes = healed.reindexes.into_iter().map(|prefix| format!("reindex of {prefix}"));
+    healed.executions.into_iter().chain(reindexes).collect()
+}
+
+/// What is started for events about objects as they are now.
+async fn told(store: &MemoryStore, keys: &[&str]) -> Vec<String> {
+    let mut records = Vec::new();
+    for key in keys {
+        let object = store.head(key).await.unwrap();
+        let kind = if object.is_some() { "Object Created" } else { "Object Deleted" };
+        let etag = object.map(|object| object.etag.0.trim_matches('"').to_owned());
+        let body = json!({"detail-type": kind, "time": "2026-11-27T17:00:00Z",
+            "detail": {"bucket": {"name": "bucket"}, "object": {"key": key, "etag": etag.unwrap_or_default()}}});
+        records.push(Message { body: body.to_string() });
+    }
+    heal(store, HealRequest::Messages { records }).await
+}
+
+/// What the schedule starts.
+async fn check(store: &MemoryStore) -> Vec<String> {
+    heal(store, HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() }).await
+}
+
+/// A bucket with the packages `a` and `b`, both listed some time ago.
+async fn two_packages() -> MemoryStore {
+    let store = MemoryStore::default();
+    for name in ["a", "b"] {
+        store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", name));
+        execute(&store, &key(&format!("{name}-1-r0"))).await.unwrap();
+    }
+    store.pass(Duration::from_mins(10));
+    store
+}
+
+#[tokio::test]
+async fn nothing_is_started_for_what_we_write_ourselves() {
+    let store = two_packages().await;
+    let (a, b) = (format!("{PREFIX}a-1-r0.index"), format!("{PREFIX}b-1-r0.index"));
+    let before = store.requests();
+    assert_eq!(told(&store, &[&a, &b, INDEX, SNAPSHOT]).await, Vec::<String>::new());
+    assert_eq!(store.requests() - before, 4 + 2, "two for the directory, and four by this test");
+    assert_eq!(check(&store).await, Vec::<String>::new());
+
+    store.remove(&key("b-1-r0"));
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    store.upload(&key("c-1-r0"), "no package");
+    execute(&store, &key("c-1-r0")).await.unwrap_err();
+    store.pass(Duration::from_mins(10));
+    let c = format!("{PREFIX}c-1-r0.index");
+    assert_eq!(told(&store, &[&b, &c, SNAPSHOT]).await, Vec::<String>::new());
+    assert_eq!(check(&store).await, Vec::<String>::new(), "a refused package is looked at once");
+}
+
+#[tokio::test]
+async fn an_index_that_somebody_else_deleted_or_overwrote_is_made_again() {
+    let store = two_packages().await;
+    let index = store.content(INDEX).unwrap();
+    for foreign in [None, Some("P:x")] {
+        match foreign {
+            None => store.remove(INDEX),
+            Some(foreign) => store.upload(INDEX, foreign),
+        }
+        assert_eq!(told(&store, &[INDEX]).await, [INDEX], "{foreign:?}");
+        assert_eq!(check(&store).await, [INDEX], "{foreign:?}");
+        execute(&store, INDEX).await.unwrap();
+        assert_eq!(store.content(INDEX).unwrap(), index);
+        store.pass(Duration::from_mins(10));
+        assert_eq!(told(&store, &[INDEX]).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_somebody_else_deleted_or_overwrote_is_made_again() {
+    let store = two_packages().await;
+    for foreign in [None, Some("garbage")] {
+        match foreign {
+            None => store.remove(SNAPSHOT),
+            Some(foreign) => store.upload(SNAPSHOT, foreign),
+        }
+        assert_eq!(told(&store, &[SNAPSHOT]).await, [INDEX], "{foreign:?}");
+        execute(&store, INDEX).await.unwrap();
+        assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
+        store.pass(Duration::from_mins(10));
+        assert_eq!(told(&store, &[SNAPSHOT]).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_fragment_that_somebody_else_deleted_or_overwrote_is_made_again() {
+    let store = two_packages().await;
+    let fragment = format!("{PREFIX}b-1-r0.index");
+    let right = store.content(&fragment).unwrap();
+    for foreign in [None, Some("P:x")] {
+        match foreign {
+            None => store.remove(&fragment),
+            Some(foreign) => store.upload(&fragment, foreign),
+        }
+        assert_eq!(told(&store, &[&fragment]).await, [key("b-1-r0")], "{foreign:?}");
+        assert_eq!(check(&store).await, [key("b-1-r0")], "{foreign:?}");
+        execute(&store, &key("b-1-r0")).await.unwrap();
+        assert_eq!(store.content(&fragment).unwrap(), right);
+        assert_eq!(told(&store, &[&fragment]).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_event_is_found_by_the_check() {
+    let store = two_packages().await;
+    store.remove(&key("b-1-r0"));
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "other"));
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    store.upload(&format!("{PREFIX}d-1-r0.index"), "P:d");
+    assert_eq!(
+        check(&store).await,
+        [key("b-1-r0"), key("d-1-r0")],
+        "an execution may be under way"
+    );
+    store.pass(Duration::from_mins(10));
+    let found = check(&store).await;
+    assert_eq!(found, ["a-1-r0", "b-1-r0", "c-1-r0", "d-1-r0"].map(key));
+    for key in found {
+        execute(&store, &key).await.unwrap();
+    }
+    assert_eq!(listed(&store), ["a-1-r0", "c-1-r0"]);
+    assert_eq!(check(&store).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn where_many_packages_are_doubtful_a_reindex_looks_at_them() {
+    let store = two_packages().await;
+    for number in 0..=100 {
+        let name = format!("new{number}");
+        store.upload(&key(&format!("{name}-1-r0")), package(&name, "1-r0", ""));
+    }
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check(&store).await, [format!("reindex of {PREFIX}")]);
+}
+
+/// A bucket of somebody else, with two packages and an index of their own.
+async fn foreign_bucket() -> MemoryStore {
+    let store = two_packages().await;
+    for key in store.keys() {
+        if key.starts_with('.') || key.ends_with(".index") {
+            store.remove(&key);
+        }
+    }
+    let index = store.content(INDEX).unwrap();
+    store.upload(INDEX, index);
+    store
+}
+
+#[tokio::test]
+async fn an_upload_into_a_bucket_of_somebody_else_takes_nothing_off_its_index() {
+    let store = foreign_bucket().await;
+    let index = store.content(INDEX).unwrap();
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    let extracted = step::extract(&store, Policy::default(), target(&key("c-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let mut aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    assert_eq!(aggregated.waiting.as_ref().unwrap().unknown, 2);
+    assert_eq!(told(&store, &[WANTED]).await, [format!("reindex of {PREFIX}")]);
+
+    aggregated.waiting.as_mut().unwrap().times = 100;
+    let failure = step::aggregate(&store, aggregated.clone()).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Incomplete);
+    insta::assert_snapshot!("nobody_looks", failure.report());
+    assert_eq!(store.content(INDEX).unwrap(), index);
+
+    let report = reindex(&store, PREFIX, true).await.unwrap();
+    assert_eq!(report.indexed, [key("a-1-r0"), key("b-1-r0")]);
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
+    let covered = step::aggregate(&store, aggregated).await.unwrap();
+    assert_eq!((covered.waiting, covered.staged), (None, None));
+}
+
+#[tokio::test]
+async fn a_deletion_in_a_bucket_of_somebody_else_reaches_its_index() {
+    let store = foreign_bucket().await;
+    store.remove(&key("b-1-r0"));
+    let extracted = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    assert_eq!(aggregated.waiting.unwrap().unknown, 1);
+    reindex(&store, PREFIX, true).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_refused_package_does_not_stand_in_the_way_of_the_first_good_one() {
+    let store = MemoryStore::default();
+    store.upload(&key("bad-1-r0"), "no package");
+    execute(&store, &key("bad-1-r0")).await.unwrap_err();
+    store.pass(Duration::from_hours(1));
+    store.upload(&key("good-1-r0"), package("good", "1-r0", ""));
+    execute(&store, &key("good-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["good-1-r0"]);
+}
+
+#[tokio::test]
+async fn of_versions_that_apk_can_not_tell_apart_the_latest_upload_comes_first() {
+    let store = MemoryStore::default();
+    let stem = |number: u32| format!("a-1_beta.{number}-r0");
+    for number in [1, 3, 2] {
+        let version = format!("1_beta.{number}-r0");
+        store.upload(&key(&stem(number)), package("a", &version, ""));
+        execute(&store, &key(&stem(number))).await.unwrap();
+        store.pass(Duration::from_secs(5));
+    }
+    assert_eq!(listed(&store), [2, 3, 1].map(stem));
+    let index = store.content(INDEX).unwrap();
+    assert_eq!(reindex(&store, PREFIX, false).await.unwrap().unchanged.len(), 3);
+    assert_eq!(store.content(INDEX).unwrap(), index);
+
+    store.upload(&key(&stem(1)), package("a", "1_beta.1-r0", ""));
+    execute(&store, &key(&stem(1))).await.unwrap();
+    assert_eq!(listed(&store), [1, 2, 3].map(stem), "the same bytes, uploaded again");
+    store.pass(Duration::from_mins(10));
+    store.upload(&key(&stem(3)), package("a", "1_beta.3-r0", ""));
+    assert_eq!(check(&store).await, [INDEX], "an event was lost");
+    execute(&store, INDEX).await.unwrap();
+    assert_eq!(listed(&store), [3, 1, 2].map(stem));
+}
