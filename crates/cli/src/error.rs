@@ -94,6 +94,42 @@ pub(crate) enum Error {
         /// The file.
         file: PathBuf,
     },
+    /// A package for any architecture goes to a repository that has none.
+    #[error("{file} is for any architecture, and {repository} has packages for none yet", file = file.display())]
+    NoArchitectures {
+        /// The file.
+        file: PathBuf,
+        /// The repository.
+        repository: String,
+    },
+    /// Nothing says which repository has a package.
+    #[error("nothing says which repository has {name}")]
+    NoSource {
+        /// Its name, or its name and version.
+        name: String,
+    },
+    /// A key is in another repository than the one that was said.
+    #[error("{key} is not in {repository}")]
+    Elsewhere {
+        /// The key.
+        key: String,
+        /// The repository.
+        repository: String,
+    },
+    /// A name is that of a package, and the name and version of another one.
+    #[error(
+        "{name} may be the name of a package ({}) or a name with a version ({})",
+        named.join(", "),
+        exact.join(", ")
+    )]
+    Ambiguous {
+        /// What was said.
+        name: String,
+        /// The keys of all versions of the package of this name.
+        named: Vec<String>,
+        /// The keys of the version of another one.
+        exact: Vec<String>,
+    },
     /// There is no such package.
     #[error("there is no package {name}")]
     NoPackage {
@@ -115,12 +151,6 @@ pub(crate) enum Error {
         name: String,
         /// The limit.
         max: u64,
-    },
-    /// A package is where another one is to go.
-    #[error("{key} is there already")]
-    PackageTaken {
-        /// Its key.
-        key: String,
     },
     /// A package is in more than one repository.
     #[error("{name} is in {}", repositories.join(" and in "))]
@@ -247,15 +277,20 @@ impl Error {
             Self::PublishedIndex { .. } => "`alpinist verify` tells how to mend it".to_owned(),
             Self::NoExecution { .. } => "`alpinist runs --since 7d` lists executions".to_owned(),
             Self::NoDestination { .. } => {
-                "say it with `--to BRANCH/REPOSITORY`, such as `--to 3.22/main`; a package for any \
-                 architecture needs `--to BRANCH/REPOSITORY/ARCHITECTURE`"
+                "say it with `--to BRANCH/REPOSITORY`, such as `--to 3.22/main`".to_owned()
+            }
+            Self::NoArchitectures { .. } => {
+                "say for which with `--arch`, such as `--arch x86_64`, which may be repeated".to_owned()
+            }
+            Self::NoSource { .. } => {
+                "say it with `--from BRANCH/REPOSITORY`, or give the key, as `alpinist ls` prints it"
                     .to_owned()
+            }
+            Self::Elsewhere { .. } => "leave `--from` out: a key says where the package is".to_owned(),
+            Self::Ambiguous { .. } => {
+                "nothing was changed: say which are meant by their keys".to_owned()
             }
             Self::NoPackage { .. } => "`alpinist ls` lists the packages".to_owned(),
-            Self::PackageTaken { .. } => {
-                "nothing was copied; `alpinist rm` deletes it first, if it is to be replaced"
-                    .to_owned()
-            }
             Self::InSeveral { .. } => {
                 "say which with `--from BRANCH/REPOSITORY`, such as `--from 3.22/main`".to_owned()
             }
@@ -312,6 +347,9 @@ fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
         StoreError::Denied { .. } => {
             "these credentials may not do this; `--profile NAME` takes others".to_owned()
+        }
+        StoreError::NoBucket { .. } => {
+            "`aws s3 ls` lists your buckets; `--profile NAME` takes other credentials".to_owned()
         }
         StoreError::Conflict { .. } => "look what is there now, and try again".to_owned(),
         StoreError::Unavailable { .. } => "`aws sts get-caller-identity` tells whether there are \

@@ -33,6 +33,11 @@ impl RepositoryName {
         format!("{}/{}/{architecture}/", self.branch, self.repository).parse().ok()
     }
 
+    /// Returns the architecture that is in the name, if there is one.
+    pub(crate) fn architecture(&self) -> Option<&Architecture> {
+        self.architecture.as_ref()
+    }
+
     /// Returns it as it stands in /etc/apk/repositories: clients add their architecture.
     pub(crate) fn without_architecture(self) -> Self {
         Self { architecture: None, ..self }

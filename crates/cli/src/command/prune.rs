@@ -91,7 +91,7 @@ impl Prune {
         let watch = Watch::begin(&executions, context.state_machine()?).await?;
         let changes = rm::delete_all(&store, plan.packages).await?;
         let ends = ends::wait(watch, &changes).await?;
-        Ends::new("removed", &changes, ends).print(output)
+        Ends::of_deletions(&changes, ends).print(output)
     }
 
     /// Adds what would go from one directory.
