@@ -447,3 +447,93 @@ impl Report for Taken {
         writeln!(out, "Nothing was {}.", self.done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::{
+        Client,
+        config::http::HttpResponse,
+        operation::{
+            get_object::GetObjectOutput, head_object::HeadObjectOutput, put_object::PutObjectOutput,
+        },
+        primitives::{ByteStream, SdkBody},
+    };
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    const KEY: &str = "3.22/main/x86_64/hello-1.0-r0.apk";
+
+    fn answer(status: u16, code: &str) -> HttpResponse {
+        let body = SdkBody::from(format!("<Error><Code>{code}</Code></Error>"));
+        HttpResponse::new(status.try_into().unwrap(), body)
+    }
+
+    fn head(status: u16) -> HttpResponse {
+        HttpResponse::new(status.try_into().unwrap(), SdkBody::empty())
+    }
+
+    /// Pushes the bytes `ours`.
+    async fn push(rules: &[&Rule], replace: bool) -> Result<Outcome, Error> {
+        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
+        let store = S3Store::new(client, "bucket");
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"ours").unwrap();
+        let content = Content::File(file.path().to_owned());
+        let write = Write { content, size: 4, checksum: None, key: KEY.to_owned() };
+        let planned = plan(&store, vec![write], replace, "uploaded").await?.unwrap();
+        let written = write_all(&store, planned, replace).await?;
+        Ok(written.into_iter().next().unwrap().outcome)
+    }
+
+    fn uploaded(none_match: Option<&'static str>) -> Rule {
+        mock!(Client::put_object)
+            .match_requests(move |request| {
+                request.if_none_match() == none_match && request.if_match().is_none()
+            })
+            .then_output(|| PutObjectOutput::builder().e_tag("\"2\"").build())
+    }
+
+    fn new() -> Outcome {
+        Outcome::New(ETag("\"2\"".into()))
+    }
+
+    #[tokio::test]
+    async fn whoever_may_only_write_replaces_nothing_unless_told() {
+        let forbidden = mock!(Client::head_object).then_http_response(|| head(403));
+        let outcome = push(&[&forbidden, &uploaded(Some("*"))], false).await.unwrap();
+        assert_eq!(outcome, new());
+        let lost =
+            mock!(Client::put_object).then_http_response(|| answer(412, "PreconditionFailed"));
+        let outcome = push(&[&forbidden, &lost], false).await.unwrap();
+        let Outcome::Taken { reason } = outcome else { panic!("{outcome:?}") };
+        assert!(reason.contains("these credentials may not read it"), "{reason}");
+        let outcome = push(&[&forbidden, &uploaded(None)], true).await.unwrap();
+        assert_eq!(outcome, Outcome::Replaced(ETag("\"2\"".into())));
+    }
+
+    /// A bucket into which somebody puts these bytes just before we do.
+    async fn race(rival: &'static str) -> Outcome {
+        let absent = mock!(Client::head_object)
+            .sequence()
+            .http_status(404, None)
+            .output(|| HeadObjectOutput::builder().e_tag("\"1\"").content_length(4).build())
+            .build();
+        let lost =
+            mock!(Client::put_object).then_http_response(|| answer(412, "PreconditionFailed"));
+        let get = mock!(Client::get_object).then_output(move || {
+            let body = ByteStream::from_static(rival.as_bytes());
+            GetObjectOutput::builder().e_tag("\"1\"").content_length(4).body(body).build()
+        });
+        push(&[&absent, &lost, &get], false).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_rival_with_the_same_bytes_has_done_our_work() {
+        assert_eq!(race("ours").await, Outcome::Unchanged(ETag("\"1\"".into())));
+        let outcome = race("else").await;
+        let Outcome::Taken { reason } = outcome else { panic!("{outcome:?}") };
+        assert!(reason.starts_with("other bytes are published"), "{reason}");
+    }
+}
