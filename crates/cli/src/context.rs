@@ -7,7 +7,7 @@ use alpinist_aws::{
     session::{Session, SessionOptions},
     stacks::Stack,
 };
-use alpinist_repository::{plus_copy::PlusCopies, policy::Policy};
+use alpinist_repository::{plus_copy::PlusCopies, policy::Policy, port::KeyStoreError};
 use clap::Args;
 
 use crate::error::Error;
@@ -132,6 +132,11 @@ impl Context {
     /// Returns the parameters in SSM.
     pub(crate) fn parameters(&self) -> Parameters {
         self.session.parameters()
+    }
+
+    /// Returns the public half of a key in KMS, in DER form.
+    pub(crate) async fn public_key_in_kms(&self, key: &str) -> Result<Vec<u8>, KeyStoreError> {
+        self.session.public_key_in_kms(key).await
     }
 
     /// Returns an output of the stack.

@@ -331,6 +331,11 @@ impl Error {
             Self::Store(error) | Self::Upload { source: UploadError::Store(error), .. } => {
                 return store_hint(error);
             }
+            Self::Step(Failure::KeyNameTaken { key_name }) => format!(
+                "clients may know that one; give the new key a name of its own, as `alpinist keygen` does. \
+                 If no client does, delete {key_name} from the bucket first"
+            ),
+            Self::Step(Failure::Store(error)) => return store_hint(error),
             Self::Step(_)
             | Self::Runtime(_)
             | Self::Upload { .. }

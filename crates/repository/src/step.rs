@@ -17,7 +17,7 @@ mod write_index;
 pub use self::{
     aggregate::aggregate,
     extract::{extract, make_entry},
-    publish::publish,
+    publish::{publish, publish_key},
     reindex::{ReindexRequest, ReindexResponse, Report, Summary, reindex},
     write_index::write_index,
 };
