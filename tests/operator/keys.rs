@@ -77,7 +77,8 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     assert_eq!(desk.done("verify"), "right: 1 package in 1 index\n");
     let said = desk.run(&format!("key rotate --key {new_key} --key-name {old_name}"));
     assert_eq!(said.status, Some(2), "{said}");
-    let error = format!("error: another public key is published as {old_name}\nhint: clients may know");
+    let error =
+        format!("error: another public key is published as {old_name}\nhint: clients may know");
     assert!(said.err.starts_with(&error), "{said}");
     assert_eq!(desk.json(0, "setup 3.22/main")["public_keys"].as_array().unwrap().len(), 1);
     let said = desk.run(&format!("key drop {old_name}"));
@@ -123,6 +124,8 @@ async fn a_key_in_kms_gets_a_name_and_a_second_key_beside_it() {
     assert!(said.err.starts_with("error: nothing says where the private key is\n"), "{said}");
     let said = desk.done(&format!("key rotate --key {key} --key-name {name}"));
     assert_eq!(said, format!("signing {name}\nAll indexes are signed again.\n"));
+    let public = fs::read(desk.path().join(&name)).unwrap();
+    assert_eq!(stack.get(&name).await.unwrap(), Some(public), "although there is no index yet");
     desk.build(&PackageSpec::new("hello", "1.0"), "");
     desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
     let said = desk.done(&format!("key put --key-name {in_kms}"));

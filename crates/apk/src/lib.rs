@@ -41,4 +41,5 @@ pub mod value;
 pub mod version;
 
 mod gzip;
+mod pem;
 mod tar;

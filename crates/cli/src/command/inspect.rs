@@ -7,9 +7,9 @@ use std::{
 
 use alpinist_apk::{
     entry::IndexEntry,
-    key::{KeyName, VerifyingKey},
+    key::VerifyingKey,
     package::Package,
-    signature::PackageSignature,
+    signature::{PackageSignature, SignerName},
     value::{Architecture, Excerpt},
 };
 use alpinist_repository::{failure::chain, refusal::Refusal, step};
@@ -77,7 +77,7 @@ struct Inspected {
 #[derive(Debug, Serialize)]
 struct SignatureSeen {
     algorithm: &'static str,
-    key_name: KeyName,
+    key_name: SignerName,
     verdict: Verdict,
 }
 
@@ -186,7 +186,7 @@ fn read_keys(directory: &Path) -> Result<Keys, Error> {
     for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {
         let path = entry.map_err(Error::file("list", directory))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !path.is_file() || name.parse::<KeyName>().is_err() {
+        if !path.is_file() || name.parse::<SignerName>().is_err() {
             continue;
         }
         let pem = fs::read(&path).map_err(Error::file("read", &path))?;

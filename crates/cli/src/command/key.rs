@@ -254,10 +254,10 @@ impl Put {
         let Some(path) = &self.key else { return Ok(None) };
         let pem =
             fs::read_to_string(path).map(Zeroizing::new).map_err(Error::file("read", path))?;
-        match SigningKey::from_pem(&pem) {
-            Ok(key) => Ok(Some((pem, key))),
-            Err(source) => Err(Error::PrivateKey { path: path.clone(), source }),
-        }
+        let unusable = |source| Error::PrivateKey { path: path.clone(), source };
+        let key = SigningKey::from_pem(&pem).map_err(unusable)?;
+        // Whatever else is in the file, it is not to be kept.
+        Ok(Some((key.to_pem().map_err(unusable)?, key)))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::support::{Bench, KEY_NAME, key, package, package_with, signed};
+use crate::support::{Bench, KEY_NAME, key, package, package_with, signed, signed_as};
 
 #[test]
 fn a_package_is_shown_with_its_entry() {
@@ -30,6 +30,31 @@ fn a_signature_is_checked_with_the_keys_that_are_there() {
     let signature_of_other = &other[..other.len() - package("b", "1-r0").len()];
     bench.write("a-1-r0.apk", [signature_of_other, &package("a", "1-r0")].concat());
     assert_eq!(signature("own"), (1, "wrong".to_owned()));
+}
+
+#[test]
+fn a_signature_is_shown_whatever_its_key_is_called() {
+    let bench = Bench::new();
+    for name in ["mykey.pem", "my_key", "two words"] {
+        bench.write("a-1-r0.apk", signed_as(name, &package("a", "1-r0")));
+        bench.write(&format!("{name}/{name}"), key().verifying_key().to_pem().unwrap());
+        bench.write("none/README", "no key");
+        let verdict = |keys: &str| {
+            let said = bench.run_arguments(&["inspect", "a-1-r0.apk", "--keys-dir", keys]);
+            assert_eq!((said.status, &*said.err), (0, ""));
+            said.out.lines().find(|line| line.contains("RSA256 by")).unwrap().to_owned()
+        };
+        assert_eq!(verdict(name), format!("  RSA256 by {name}: right"));
+        let unknown = format!("  RSA256 by {name}: not checked, there is no key of this name");
+        assert_eq!(verdict("none"), unknown);
+    }
+    // A wrong one decides, as for `apk add FILE`.
+    let other = signed_as("mykey.pem", &package("b", "1-r0"));
+    let signature_of_other = &other[..other.len() - package("b", "1-r0").len()];
+    bench.write("a-1-r0.apk", [signature_of_other, &package("a", "1-r0")].concat());
+    let said = bench.run("inspect a-1-r0.apk --keys-dir mykey.pem");
+    assert_eq!((said.status, &*said.err), (1, ""));
+    assert!(said.out.contains("its signature by mykey.pem is wrong"), "{}", said.out);
 }
 
 #[test]
