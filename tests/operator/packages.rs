@@ -226,6 +226,14 @@ async fn packages_are_listed_and_deleted() {
     assert!(text.ends_with("  hello for a test of Alpinist\n"), "{text}");
     let said = desk.run("ls nowhere/main");
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    for command in ["ls", "push hello-1.0-r0.apk --to list-a/main"] {
+        let said = desk.run(&format!("{command} --bucket no-such-bucket"));
+        assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+        assert!(
+            said.err.contains(": there is no bucket no-such-bucket\nhint: `aws s3 ls`"),
+            "{said}"
+        );
+    }
 
     let said = desk.run("rm hello-1.0-r0");
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");

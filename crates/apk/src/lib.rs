@@ -40,6 +40,7 @@ pub mod signature;
 pub mod value;
 pub mod version;
 
+mod foreign;
 mod gzip;
 mod pem;
 mod tar;

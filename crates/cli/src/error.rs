@@ -36,6 +36,14 @@ pub(crate) enum Error {
     /// A new key can't be made or used.
     #[error("the key can't be made")]
     NewKey(#[source] KeyError),
+    /// A key does not sign.
+    #[error("the index can't be signed with {path}", path = path.display())]
+    Signature {
+        /// The file with the private key.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
     /// A text is not part of a key name.
     #[error("no key can be named after {who}")]
     KeyName {
@@ -49,6 +57,12 @@ pub(crate) enum Error {
     Architecture {
         /// What the packages say.
         found: String,
+    },
+    /// There is nothing to make an index of.
+    #[error("there are no packages in {directory}", directory = directory.display())]
+    NoPackages {
+        /// The directory.
+        directory: PathBuf,
     },
     /// An index can't be made, or fails the checks of a client.
     #[error("the index can't be made")]
@@ -64,6 +78,16 @@ pub(crate) enum Error {
     NotSaid {
         /// The option that says it.
         option: &'static str,
+    },
+    /// A parameter of the stack has a value that this command does not know.
+    #[error("the stack's parameter {parameter} is `{value}`, which is none of {known}")]
+    Setting {
+        /// The parameter.
+        parameter: &'static str,
+        /// Its value.
+        value: String,
+        /// The values that it may have.
+        known: &'static str,
     },
     /// No stack is named, and nothing else says where its keys are.
     #[error("nothing says whose keys are meant")]
@@ -252,10 +276,14 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Architecture { .. } => "say it with `--arch`, such as `--arch x86_64`".to_owned(),
+            Self::NoPackages { .. } => {
+                "give the directory that holds the .apk files: what is below its directories is not looked at"
+                    .to_owned()
+            }
             Self::KeyName { .. } => {
                 "give an address, such as `alpinist keygen ops@example.com`".to_owned()
             }
-            Self::PrivateKey { .. } => {
+            Self::PrivateKey { .. } | Self::Signature { .. } => {
                 "`alpinist keygen ops@example.com` makes a new key".to_owned()
             }
             Self::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
@@ -270,6 +298,10 @@ impl Error {
             Self::NotSaid { option } => format!(
                 "name the stack with `--stack NAME` or ALPINIST_STACK, or give `{option}` itself"
             ),
+            Self::Setting { .. } => {
+                "deploy the stack with another value, or install the `alpinist` of the stack's version"
+                    .to_owned()
+            }
             Self::StackNotSaid => {
                 "name the stack with `--stack NAME` or ALPINIST_STACK".to_owned()
             }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use alpinist_apk::value::printable;
 use serde::Serialize;
 
 use crate::{
@@ -74,6 +75,7 @@ impl Ends {
 impl Report for Ends {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for KeyEnd { key, end } in &self.ends {
+            let key = &printable(key);
             match end {
                 Fate::NotWritten(NotWritten::Unchanged) => {
                     writeln!(out, "{GOOD}unchanged{GOOD:#} {key}")?;

@@ -10,7 +10,7 @@ use alpinist_apk::{
     key::VerifyingKey,
     package::Package,
     signature::{PackageSignature, SignerName},
-    value::{Architecture, Excerpt},
+    value::{Architecture, Excerpt, printable},
 };
 use alpinist_repository::{failure::chain, refusal::Refusal, step};
 use clap::Args;
@@ -212,7 +212,7 @@ impl Report for Inspected {
         for (heading, text) in [(".PKGINFO", &self.info), ("index entry", &entry)] {
             writeln!(out, "\n{HEADING}{heading}{HEADING:#}")?;
             for line in text.iter().flat_map(|text| text.trim_end().lines()) {
-                writeln!(out, "  {line}")?;
+                writeln!(out, "  {}", printable(line))?;
             }
         }
         writeln!(out, "\n{HEADING}rules that it breaks{HEADING:#}")?;
@@ -220,7 +220,7 @@ impl Report for Inspected {
             return writeln!(out, "  {GOOD}none{GOOD:#}");
         }
         for BrokenRule { rule, remedy } in &self.broken_rules {
-            writeln!(out, "  {BAD}{rule}.{BAD:#} {remedy}")?;
+            writeln!(out, "  {BAD}{}.{BAD:#} {}", printable(rule), printable(remedy))?;
         }
         Ok(())
     }
@@ -241,7 +241,8 @@ impl Section {
 
 impl SignatureSeen {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        write!(out, "  {:<6} by {}: ", self.algorithm, self.key_name)?;
+        let key_name = printable(self.key_name.as_str());
+        write!(out, "  {:<6} by {key_name}: ", self.algorithm)?;
         match self.verdict {
             Verdict::Right => writeln!(out, "{GOOD}right{GOOD:#}"),
             Verdict::Wrong => writeln!(out, "{BAD}wrong{BAD:#}"),

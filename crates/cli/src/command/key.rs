@@ -4,7 +4,10 @@ use std::{
     path::PathBuf,
 };
 
-use alpinist_apk::key::{KeyName, SigningKey, VerifyingKey};
+use alpinist_apk::{
+    key::{KeyName, SigningKey, VerifyingKey},
+    value::printable,
+};
 use alpinist_aws::{
     executions::{Execution, Status},
     parameters::{ParameterKind, Parameters},
@@ -241,7 +244,7 @@ impl Put {
                 output::say(format_args!(
                     "warning: the public key is not published yet: {}. The first publication of an index \
                      does it",
-                    chain(&error)
+                    printable(&chain(&error))
                 ));
                 Ok(())
             }

@@ -110,7 +110,7 @@ struct UploadedFile {
 impl Push {
     pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
         let context = self.place.clone().open().await?;
-        let policy = context.policy();
+        let policy = context.policy()?;
         let loaded: Result<Vec<_>, Error> =
             self.files.par_iter().map(|file| load(file, policy)).collect();
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());

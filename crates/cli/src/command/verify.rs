@@ -1,5 +1,6 @@
 use std::io::{self, Write};
 
+use alpinist_apk::value::printable;
 use alpinist_repository::{
     failure::chain,
     location::RepositoryPrefix,
@@ -13,7 +14,7 @@ use crate::{
     command::key,
     context::Place,
     error::Error,
-    output::{Answer, BAD, GOOD, Output, Report, counted, harmless},
+    output::{Answer, BAD, GOOD, Output, Report, counted},
     repository::{self, Prefix},
 };
 
@@ -72,7 +73,7 @@ impl Verify {
             Err(Error::Store(StoreError::Denied { .. })) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let (policy, plus_copies) = (context.policy(), context.plus_copies());
+        let (policy, plus_copies) = (context.policy()?, context.plus_copies()?);
         let demands = Demands { depth, policy, plus_copies, signers };
         let mut verified = Verified::default();
         for prefix in repository::repositories(&store, &self.prefix).await? {
@@ -103,8 +104,8 @@ impl FoundFault {
             }
             _ => (Some(format!("alpinist reindex {below}")), None),
         };
-        let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(harmless));
-        Self { key: harmless(key), fault: harmless(&chain(fault)), mend, delete }
+        let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(printable));
+        Self { key: printable(key), fault: printable(&chain(fault)), mend, delete }
     }
 }
 

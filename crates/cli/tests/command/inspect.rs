@@ -73,6 +73,34 @@ fn every_rule_that_a_package_breaks_is_told() {
 }
 
 #[test]
+fn nothing_in_a_package_can_command_a_terminal() {
+    let bench = Bench::new();
+    let info = "pkgname = a\npkgver = 1-r0\narch = x86_64\npkgdesc = ";
+    bench.write(
+        "a-1-r0.apk",
+        signed_as("\u{202e}key", &package_with(&format!("{info}\u{202e}b\n"))),
+    );
+    let said = bench.run("inspect a-1-r0.apk");
+    assert_eq!((said.status, &*said.err), (0, ""));
+    for line in [
+        "  RSA256 by \\u{202e}key: not checked, there is no key of this name",
+        "  pkgdesc = \\u{202e}b",
+        "  T:\\u{202e}b",
+    ] {
+        assert!(said.out.lines().any(|said| said == line), "{line} is not in {}", said.out);
+    }
+    assert!(said.out.contains(" .SIGN.RSA256.\\u{202e}key\n"), "{}", said.out);
+    assert!(!said.out.contains('\u{202e}'), "{}", said.out);
+
+    // What is refused is shown as well.
+    bench.write("a-1-r0.apk", package_with(&format!("{info}\u{1b}[2J\u{9b}2J\n")));
+    let said = bench.run("inspect a-1-r0.apk");
+    assert_eq!((said.status, &*said.err), (1, ""));
+    assert!(said.out.contains("  pkgdesc = \\u{1b}[2J\\u{9b}2J\n"), "{}", said.out);
+    assert!(!said.out.contains(['\u{1b}', '\u{9b}']), "{}", said.out);
+}
+
+#[test]
 fn a_damaged_package_is_shown_as_far_as_it_can_be_read() {
     let bench = Bench::new();
     let mut package = package("hello", "1.0-r0");
