@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use alpinist_apk::archive::IndexArchive;
+use alpinist_apk::{archive::IndexArchive, key::VerifyingKey};
 use alpinist_tests::{EmulatorOptions, LocalStack, PackageSpec, Stack, command};
 use serde_json::Value;
 
@@ -39,6 +39,9 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
     let said = desk.done(&format!("key put --key {old_key} --key-name {old_name}"));
     assert_eq!(said, format!("signing {old_name}\n"));
+    let public = fs::read(desk.path().join(&old_name)).unwrap();
+    // Clients can be set up before there is a package.
+    assert_eq!(stack.get(&old_name).await.unwrap(), Some(public));
     for name in [&old_name, &new_name] {
         let said = desk.run(&format!("key put --key {new_key} --key-name {name}"));
         assert_eq!(said.status, Some(2), "{said}");
@@ -52,6 +55,7 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     desk.build(&PackageSpec::new("hello", "1.0"), "");
     desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
     assert_eq!(signers(&stack).await, std::slice::from_ref(&old_name));
+    assert_eq!(stack.get(&new_name).await.unwrap(), None);
     let said = desk.done(&format!("key rotate --key {new_key} --key-name {new_name}"));
     let both = format!("signing {old_name}\nsigning {new_name}\nAll indexes are signed again.\n");
     assert_eq!(said, both);
@@ -71,6 +75,12 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     let said = desk.done(&format!("key drop {old_name}"));
     assert_eq!(said, format!("signing {new_name}\n"));
     assert_eq!(desk.done("verify"), "right: 1 package in 1 index\n");
+    let said = desk.run(&format!("key rotate --key {new_key} --key-name {old_name}"));
+    assert_eq!(said.status, Some(2), "{said}");
+    let error =
+        format!("error: another public key is published as {old_name}\nhint: clients may know");
+    assert!(said.err.starts_with(&error), "{said}");
+    assert_eq!(desk.json(0, "setup 3.22/main")["public_keys"].as_array().unwrap().len(), 1);
     let said = desk.run(&format!("key drop {old_name}"));
     assert!(
         said.err.starts_with(&format!("error: no key in use is called {old_name}\n")),
@@ -114,10 +124,14 @@ async fn a_key_in_kms_gets_a_name_and_a_second_key_beside_it() {
     assert!(said.err.starts_with("error: nothing says where the private key is\n"), "{said}");
     let said = desk.done(&format!("key rotate --key {key} --key-name {name}"));
     assert_eq!(said, format!("signing {name}\nAll indexes are signed again.\n"));
+    let public = fs::read(desk.path().join(&name)).unwrap();
+    assert_eq!(stack.get(&name).await.unwrap(), Some(public), "although there is no index yet");
     desk.build(&PackageSpec::new("hello", "1.0"), "");
     desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
     let said = desk.done(&format!("key put --key-name {in_kms}"));
     assert_eq!(said, format!("signing {in_kms}\nsigning {name}\n"));
+    let public = String::from_utf8(stack.get(in_kms).await.unwrap().unwrap()).unwrap();
+    assert!(VerifyingKey::from_pem(&public).is_ok(), "{public}");
     let fault = &desk.json(1, "verify")["faults"][0];
     assert_eq!(fault["fault"], format!("it is not signed by {in_kms}, a key that is in use"));
     assert_eq!(fault["mend"], "alpinist reindex 3.22/main/x86_64 --sign");

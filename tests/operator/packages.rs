@@ -52,13 +52,91 @@ async fn a_package_is_pushed_where_its_path_says_and_under_its_own_name() {
     let uploaded = desk.json(0, "push by-path/main/x86_64/hello_1.0_x86_64.apk");
     assert_eq!(uploaded[0]["key"], "by-path/main/x86_64/hello-1.0-r0.apk");
     stack.wait_for_executions("by-path/main/x86_64/hello-1.0-r0.apk", 1).await.unwrap();
+}
 
+#[tokio::test]
+async fn a_package_for_any_architecture_goes_to_each_that_the_repository_has() {
+    let stack = LocalStack::shared().await.unwrap();
+    let desk = Desk::of(&stack);
     desk.build(&PackageSpec::new("data", "1").architecture("noarch"), "");
-    let said = desk.run("push data-1-r0.apk --to by-path/main");
+    desk.build(&PackageSpec::new("hello", "1.0"), "");
+    desk.build(&PackageSpec::new("arm", "1.0").architecture("aarch64"), "");
+    let said = desk.run("push data-1-r0.apk --to any/main --wait");
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
-    assert!(said.err.contains("error: nothing says where data-1-r0.apk is to go"), "{said}");
-    let said = desk.done("push data-1-r0.apk --to by-path/main/x86_64 --wait");
-    assert_eq!(said, "published by-path/main/x86_64/data-1-r0.apk\n");
+    let error = "error: data-1-r0.apk is for any architecture, and any/main has packages for none yet\n\
+                 hint: say for which with `--arch`, such as `--arch x86_64`, which may be repeated\n";
+    assert_eq!(said.err, error);
+    assert_eq!(stack.list("any/").await.unwrap(), Vec::<String>::new());
+
+    // What lies beside the architectures is none.
+    stack.put("any/main/notes/README", b"notes".to_vec()).await.unwrap();
+    desk.done("push arm-1.0-r0.apk --to any/main --wait");
+    let to = |architecture: &str| format!("published any/main/{architecture}/data-1-r0.apk\n");
+    let said = desk.done("push data-1-r0.apk hello-1.0-r0.apk --to any/main --arch riscv64 --wait");
+    let hello = "published any/main/x86_64/hello-1.0-r0.apk\n";
+    assert_eq!(said, [&*to("aarch64"), &to("riscv64"), &to("x86_64"), hello].concat());
+    for architecture in ["aarch64", "riscv64", "x86_64"] {
+        let client = stack.client("any/main", architecture).await.unwrap();
+        assert!(client.update().unwrap().status.success(), "{architecture}");
+        let add = client.add(&["data"]).unwrap();
+        assert!(add.status.success(), "{architecture}: {add}");
+    }
+    let said = desk.done("push data-1-r0.apk --to any-other/main/x86_64 --wait");
+    assert_eq!(said, "published any-other/main/x86_64/data-1-r0.apk\n");
+}
+
+#[tokio::test]
+async fn what_is_published_is_not_replaced_by_accident() {
+    let stack = LocalStack::shared().await.unwrap();
+    let desk = Desk::of(&stack);
+    let first = PackageSpec::new("hello", "1.0").file("/usr/share/noise", &noise(9_000_000));
+    let second = first.clone().file("/usr/share/more", "more");
+    desk.build(&first, "first");
+    desk.build(&second, "second");
+    let small = PackageSpec::new("small", "1.0").file("/usr/share/small/of", "a");
+    let other = PackageSpec::new("small", "1.0").file("/usr/share/small/of", "b");
+    for (spec, below) in [(&small, "first"), (&other, "second")] {
+        desk.build(spec, below);
+    }
+    let files = |below: &str| format!("{below}/hello-1.0-r0.apk {below}/small-1.0-r0.apk");
+    let (first, second) = (files("first"), files("second"));
+    let key = |name: &str| format!("kept/main/x86_64/{name}-1.0-r0.apk");
+    let all = |word: &str| format!("{word} {}\n{word} {}\n", key("hello"), key("small"));
+
+    // Files of one command are not replaced by one another, either.
+    let said = desk.run(&format!("push {first} {second} --to kept/main --wait"));
+    assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
+    let taken = "first/hello-1.0-r0.apk and second/hello-1.0-r0.apk both get this key";
+    assert!(said.out.contains(taken) && said.out.ends_with("\nNothing was uploaded.\n"), "{said}");
+    assert_eq!(stack.list("kept/").await.unwrap(), Vec::<String>::new());
+
+    assert_eq!(desk.done(&format!("push {first} {first} --to kept/main --wait")), all("published"));
+    let before = stack.last_modified(&key("hello")).await.unwrap();
+    assert_eq!(desk.done(&format!("push {first} --to kept/main --wait")), all("unchanged"));
+    assert_eq!(desk.done(&format!("push {first} --to kept/main")), all("unchanged"));
+    assert_eq!(stack.last_modified(&key("hello")).await.unwrap(), before);
+
+    // One that is new is not uploaded with those that are taken.
+    desk.build(&PackageSpec::new("new", "1.0"), "second");
+    let push = format!("push {second} second/new-1.0-r0.apk --to kept/main --wait");
+    let said = desk.run(&push);
+    assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
+    let reason = "other bytes are published under this name and version. Raise the package's pkgrel, or say \
+                  --replace.\n";
+    let taken = |name: &str| format!("taken {}: {reason}", key(name));
+    assert_eq!(said.out, format!("{}{}Nothing was uploaded.\n", taken("hello"), taken("small")));
+    let listed = desk.json(0, "ls kept");
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+
+    let said = desk.run(&format!("{push} --replace"));
+    let new = format!("published {}\n", key("new"));
+    assert_eq!((said.status, said.out), (Some(0), all("published") + &new));
+    assert!(said.err.contains("apk upgrade --available"), "{}", said.err);
+    assert_eq!(desk.done(&format!("push {second} --to kept/main --replace")), all("unchanged"));
+    let client = stack.client("kept/main", "x86_64").await.unwrap();
+    assert!(client.update().unwrap().status.success());
+    assert!(client.add(&["hello", "small"]).unwrap().status.success());
+    assert_eq!(desk.done("verify kept --deep"), "right: 3 packages in 1 index\n");
 }
 
 #[tokio::test]
@@ -148,6 +226,14 @@ async fn packages_are_listed_and_deleted() {
     assert!(text.ends_with("  hello for a test of Alpinist\n"), "{text}");
     let said = desk.run("ls nowhere/main");
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    for command in ["ls", "push hello-1.0-r0.apk --to list-a/main"] {
+        let said = desk.run(&format!("{command} --bucket no-such-bucket"));
+        assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+        assert!(
+            said.err.contains(": there is no bucket no-such-bucket\nhint: `aws s3 ls`"),
+            "{said}"
+        );
+    }
 
     let said = desk.run("rm hello-1.0-r0");
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
@@ -181,12 +267,69 @@ async fn what_was_tried_is_promoted_for_each_architecture() {
     assert!(client.update().unwrap().status.success());
     let add = client.add(&["hello"]).unwrap();
     assert!(add.status.success(), "{add}");
-    let said = desk.run("promote hello-1.0-r0 --from tried/testing --to released/main");
-    assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
-    let expected = "error: released/main/x86_64/hello-1.0-r0.apk is there already\n";
-    assert!(said.err.starts_with(expected), "{said}");
+    let said = desk.done("promote hello-1.0-r0 --from tried/testing --to released/main");
+    assert_eq!(said, "unchanged released/main/x86_64/hello-1.0-r0.apk\n");
     let said = desk.run("promote hello-2.0-r0 --from tried/testing --to released/main");
     assert!(said.err.starts_with("error: there is no package hello-2.0-r0\n"), "{said}");
+}
+
+#[tokio::test]
+async fn all_versions_are_promoted_and_none_takes_the_place_of_other_bytes() {
+    let stack = LocalStack::shared().await.unwrap();
+    let desk = Desk::of(&stack);
+    for version in ["1.0", "1.1"] {
+        desk.build(&PackageSpec::new("hello", version), "");
+    }
+    desk.done("push hello-1.0-r0.apk hello-1.1-r0.apk --to new/testing --wait");
+    let other = PackageSpec::new("hello", "1.1").file("/usr/share/other", "other");
+    desk.build(&other, "other");
+    desk.done("push other/hello-1.1-r0.apk --to new/main --wait");
+    let key = |version: &str| format!("new/main/x86_64/hello-{version}-r0.apk");
+
+    let said = desk.run("promote hello --to new/main");
+    assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    assert!(said.err.starts_with("error: nothing says which repository has hello\n"), "{said}");
+    let said = desk.run("promote hello --from new/testing --to new/main");
+    assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
+    let expected = format!(
+        "taken {}: other bytes are published under this name and version. Raise the package's pkgrel, or \
+         say --replace.\nNothing was copied.\n",
+        key("1.1")
+    );
+    assert_eq!(said.out, expected);
+    assert_eq!(desk.json(0, "ls new/main").as_array().unwrap().len(), 1);
+
+    let said = desk.done("promote new/testing/x86_64/hello-1.0-r0.apk --to new/main");
+    assert_eq!(said, format!("published {}\n", key("1.0")));
+    let said = desk.run("promote hello --from new/testing --to new/main --replace");
+    let expected = format!("unchanged {}\npublished {}\n", key("1.0"), key("1.1"));
+    assert_eq!((said.status, said.out), (Some(0), expected));
+    assert!(said.err.contains("apk upgrade --available"), "{}", said.err);
+    let tried = stack.get("new/testing/x86_64/hello-1.1-r0.apk").await.unwrap();
+    assert_eq!(stack.get(&key("1.1")).await.unwrap(), tried);
+}
+
+#[tokio::test]
+async fn a_name_that_may_be_one_with_a_version_deletes_nothing() {
+    let stack = LocalStack::shared().await.unwrap();
+    let desk = Desk::of(&stack);
+    desk.build(&PackageSpec::new("go", "1.21"), "");
+    desk.build(&PackageSpec::new("go-1.21-r0", "5"), "");
+    desk.done("push go-1.21-r0.apk go-1.21-r0-5-r0.apk --to two/main --wait");
+    for command in ["rm go-1.21-r0", "promote go-1.21-r0 --from two/main --to three/main"] {
+        let said = desk.run(command);
+        assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+        let expected = "error: go-1.21-r0 may be the name of a package \
+                        (two/main/x86_64/go-1.21-r0-5-r0.apk) or a name with a version \
+                        (two/main/x86_64/go-1.21-r0.apk)\n\
+                        hint: nothing was changed: say which are meant by their keys\n";
+        assert_eq!(said.err, expected);
+    }
+    assert_eq!(desk.json(0, "ls two").as_array().unwrap().len(), 2);
+    let said = desk.done("rm two/main/x86_64/go-1.21-r0.apk");
+    assert_eq!(said, "removed two/main/x86_64/go-1.21-r0.apk\n");
+    let said = desk.done("rm go-1.21-r0");
+    assert_eq!(said, "removed two/main/x86_64/go-1.21-r0-5-r0.apk\n");
 }
 
 #[tokio::test]

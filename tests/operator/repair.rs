@@ -94,3 +94,36 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     assert_eq!(mend(found[0].2).status, Some(0));
     assert_eq!(desk.run("verify --deep").status, Some(0));
 }
+
+#[tokio::test]
+async fn what_no_event_told_of_is_published_by_a_push_of_the_same() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_beside_bucket("overlooked").unwrap();
+    let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let desk = Desk::of(&stack);
+    let hello = PackageSpec::new("hello", "1.0").build(&desk.tools).unwrap();
+    hello.save(desk.path()).unwrap();
+    let key = hello.key(PREFIX);
+    stack.put(&key, hello.bytes.clone()).await.unwrap();
+    assert_eq!(desk.done("push hello-1.0-r0.apk --to 3.22/main"), format!("unchanged {key}\n"));
+    let push = "push hello-1.0-r0.apk --to 3.22/main --wait";
+    assert_eq!(desk.done(push), format!("published {key}\n"));
+    assert_eq!(desk.done(push), format!("unchanged {key}\n"));
+    assert_eq!(desk.done("verify"), "right: 1 package in 1 index\n");
+
+    // An index of other bytes is none of this package.
+    let index = format!("{PREFIX}/APKINDEX.tar.gz");
+    stack.put(&index, b"garbage".to_vec()).await.unwrap();
+    assert_eq!(desk.done(push), format!("published {key}\n"));
+    assert_eq!(desk.done("verify"), "right: 1 package in 1 index\n");
+
+    // Packages are deleted by their full names beside a damaged index, which knows no others.
+    stack.put(&index, b"garbage".to_vec()).await.unwrap();
+    let said = desk.run("rm hello");
+    assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    assert!(said.err.starts_with("warning: a client refuses 3.22/main/x86_64/APKINDEX"), "{said}");
+    stack.send_events().await.unwrap();
+    let said = desk.run("rm hello-1.0-r0");
+    assert_eq!((said.status, said.out), (Some(0), format!("removed {key}\n")));
+}

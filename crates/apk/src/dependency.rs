@@ -4,6 +4,7 @@ use std::{cmp::Ordering, fmt, fmt::Write as _};
 
 use crate::{
     checksum::PullChecksum,
+    foreign,
     value::Excerpt,
     version::{self, Version},
 };
@@ -29,6 +30,22 @@ pub enum DependencyError {
     Version {
         /// The whole token.
         token: Excerpt,
+    },
+    /// It is spelled as deb or rpm have it.
+    #[error("dependency `{token}` is not written as apk has it: write `{apk}`")]
+    Foreign {
+        /// The whole dependency.
+        token: Excerpt,
+        /// How apk has it.
+        apk: String,
+    },
+    /// It leaves a choice, as deb has it.
+    #[error("dependency `{token}` has alternatives, which apk does not know: write `{apk}`")]
+    Alternatives {
+        /// The whole dependency.
+        token: Excerpt,
+        /// How apk has each of them.
+        apk: String,
     },
     /// The token is longer than `apk index` can write (measured: 256 bytes with its space).
     #[error("dependency `{token}` is longer than {max} bytes", max = Dependency::MAX_LENGTH)]
@@ -304,7 +321,11 @@ impl Dependencies {
         self.0.reserve_exact(line.len() + usize::from(!self.0.is_empty()));
         for token in line.split(' ').filter(|token| !token.is_empty()) {
             let separator = if self.0.is_empty() { "" } else { " " };
-            let _infallible = write!(self.0, "{separator}{}", parse(token)?);
+            let _infallible = write!(
+                self.0,
+                "{separator}{}",
+                parse(token).map_err(|error| foreign::explain(line, error))?
+            );
         }
         Ok(())
     }

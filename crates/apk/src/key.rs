@@ -4,11 +4,7 @@ use std::{fmt, str::FromStr};
 
 use rsa::{
     Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey,
-    pkcs1::DecodeRsaPrivateKey as _,
-    pkcs8::{
-        DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _,
-        LineEnding, PrivateKeyInfo, SecretDocument,
-    },
+    pkcs8::{DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding},
     rand_core::CryptoRngCore,
     traits::PublicKeyParts as _,
 };
@@ -16,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
+    pem,
     signature::{Algorithm, Signature, SignatureName},
     value::InvalidValue,
 };
@@ -116,6 +113,44 @@ pub enum KeyError {
          PKCS #1 (`-----BEGIN RSA PRIVATE KEY-----`)"
     )]
     NotAnRsaKey,
+    /// There is more than one private key.
+    #[error("the text has several private keys; store one of them alone")]
+    Several,
+    /// The last line is missing.
+    #[error(
+        "the private key is cut off: its last line, `-----END …-----`, is missing; store the whole \
+         file"
+    )]
+    CutOff,
+    /// The line ends are missing.
+    #[error(
+        "the private key has lost its line ends; store the file as it is, each line on a line of its \
+         own"
+    )]
+    OneLine,
+    /// What is between the first and the last line is no key.
+    #[error(
+        "the private key is damaged: what stands between its first and its last line can't be read; \
+         store the file as it is"
+    )]
+    Damaged,
+    /// It has more than two primes.
+    #[error(
+        "the RSA key has more than two primes, which is not supported; make one with `openssl genrsa \
+         4096`"
+    )]
+    Primes,
+    /// Its public exponent is too large.
+    #[error(
+        "the RSA key has a public exponent of more than 33 bits, which is not supported; make one with \
+         `openssl genrsa 4096`"
+    )]
+    Exponent,
+    /// It is none.
+    #[error(
+        "the numbers of the RSA key do not belong together; make one with `openssl genrsa 4096`"
+    )]
+    Inconsistent,
     /// It is no public key, or one of another kind.
     #[error(
         "the text is no RSA public key in PEM form: it should begin with \
@@ -147,22 +182,14 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a key in PEM form: PKCS #8 (`PRIVATE KEY`) or PKCS #1 (`RSA PRIVATE KEY`).
+    /// Reads a key in PEM form: PKCS #8 (`PRIVATE KEY`) or PKCS #1 (`RSA PRIVATE KEY`). Whatever else is in the
+    /// text, such as a byte-order mark or the public key, is passed over.
     ///
     /// # Errors
     ///
     /// [`KeyError`], for any other text and for a key of another size.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        if ["-----BEGIN ENCRYPTED", "\nProc-Type: 4,ENCRYPTED"]
-            .iter()
-            .any(|mark| pem.contains(mark))
-        {
-            return Err(KeyError::Encrypted);
-        }
-        let key = RsaPrivateKey::from_pkcs8_pem(pem.trim())
-            .ok()
-            .or_else(|| RsaPrivateKey::from_pkcs1_pem(pem.trim()).ok())
-            .ok_or_else(|| other_kind(pem))?;
+        let key = pem::read_private_key(pem)?;
         check_bits(key.n().bits())?;
         Ok(Self(key))
     }
@@ -221,7 +248,7 @@ impl SigningKey {
         random: &mut impl CryptoRngCore,
     ) -> Result<Vec<(SignatureName, Signature)>, KeyError> {
         let sign = |algorithm| {
-            let name = SignatureName { algorithm, key_name: key_name.clone() };
+            let name = SignatureName { algorithm, key_name: key_name.clone().into() };
             Ok((name, self.sign(algorithm, unsigned, random)?))
         };
         Algorithm::PUBLISHED.into_iter().map(sign).collect()
@@ -281,36 +308,7 @@ impl VerifyingKey {
     }
 }
 
-/// Says what a text is that is no RSA private key.
-fn other_kind(pem: &str) -> KeyError {
-    const LABELS: [(&str, &str); 4] = [
-        ("EC PARAMETERS-----", "an EC"),
-        ("EC PRIVATE KEY-----", "an EC"),
-        ("DSA PRIVATE KEY-----", "a DSA"),
-        ("OPENSSH PRIVATE KEY-----", "an OpenSSH"),
-    ];
-    // RFC 5480, 3279, 8410 and 4055.
-    const IDENTIFIERS: [(&str, &str); 4] = [
-        ("1.2.840.10045.2.1", "an EC"),
-        ("1.2.840.10040.4.1", "a DSA"),
-        ("1.3.101.112", "an Ed25519"),
-        ("1.2.840.113549.1.1.10", "an RSA-PSS"),
-    ];
-    if pem.contains("PUBLIC KEY-----") {
-        return KeyError::IsPublic;
-    }
-    let document = SecretDocument::from_pem(pem.trim()).ok();
-    let info = document.as_ref().and_then(|(_, der)| der.decode_msg::<PrivateKeyInfo<'_>>().ok());
-    let identifier = info.map(|info| info.algorithm.oid.to_string());
-    let by_identifier = IDENTIFIERS.iter().find(|(known, _)| identifier.as_deref() == Some(*known));
-    let by_label = LABELS.iter().find(|(label, _)| pem.contains(label));
-    match by_identifier.or(by_label) {
-        Some(&(_, kind)) => KeyError::OtherKind { kind },
-        None => KeyError::NotAnRsaKey,
-    }
-}
-
-fn check_bits(bits: usize) -> Result<(), KeyError> {
+pub(crate) fn check_bits(bits: usize) -> Result<(), KeyError> {
     if (MIN_BITS..=MAX_BITS).contains(&bits) { Ok(()) } else { Err(KeyError::Bits { bits }) }
 }
 

@@ -43,5 +43,7 @@ pub mod version;
 pub mod warning;
 
 mod contents;
+mod foreign;
 mod gzip;
+mod pem;
 mod tar;

@@ -1,13 +1,15 @@
 //! Signatures: what `.SIGN.*` entries hold, and how they are named.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::{
     checksum::PullChecksum,
     key::{KeyName, VerifyingKey},
+    value::InvalidValue,
 };
 
 /// A hash function for a signature, as an entry's name gives it.
@@ -156,13 +158,73 @@ impl ControlDigest {
     }
 }
 
+/// The name of a key by which something is said to be signed: that of any file in `/etc/apk/keys` in which apk
+/// looks for a key, such as `mykey.pem`.
+///
+/// A [`KeyName`] is one, and is how we name our own. At most 255 bytes of UTF-8 without a `/` and without control
+/// characters, not beginning with `.` (apk skips hidden files, measured).
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct SignerName(String);
+
+impl SignerName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the name as one that our own keys, and trusted ones, may have.
+    pub fn to_key_name(&self) -> Option<KeyName> {
+        self.0.parse().ok()
+    }
+}
+
+impl FromStr for SignerName {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let rule = if text.is_empty() {
+            "is empty"
+        } else if text.len() > 255 {
+            "is longer than 255 bytes"
+        } else if text.starts_with('.') {
+            "starts with `.`"
+        } else if text.contains('/') {
+            "has a `/`"
+        } else if text.contains(char::is_control) {
+            "has a control character"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(InvalidValue::new("name of a key", text, rule))
+    }
+}
+
+impl From<KeyName> for SignerName {
+    fn from(name: KeyName) -> Self {
+        Self(name.into())
+    }
+}
+
+impl PartialEq<KeyName> for SignerName {
+    fn eq(&self, name: &KeyName) -> bool {
+        self.0 == name.as_str()
+    }
+}
+
+impl fmt::Display for SignerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The name of a signature's entry: `.SIGN.<algorithm>.<key name>`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SignatureName {
     /// The algorithm.
     pub algorithm: Algorithm,
     /// Who signed.
-    pub key_name: KeyName,
+    pub key_name: SignerName,
 }
 
 impl SignatureName {

@@ -21,9 +21,7 @@ where
     if error.code() == Some("InvalidObjectState") {
         return StoreError::Archived { key };
     }
-    let no_such_bucket = error.code() == Some("NoSuchBucket");
-    let denied = status(error) == Some(403) || error.code() == Some("AccessDeniedException");
-    if denied || no_such_bucket {
+    if status(error) == Some(403) || error.code() == Some("AccessDeniedException") {
         return StoreError::Denied { key, source };
     }
     StoreError::Unavailable { key, source }

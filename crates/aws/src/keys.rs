@@ -76,11 +76,19 @@ impl AwsKeyStore {
     }
 
     async fn in_kms(&self, key: &str) -> Result<KeyMaterial, KeyStoreError> {
-        let found = self.kms(key)?.get_public_key().key_id(key).send().await;
-        let found = found.map_err(|error| key_error(key, &error))?;
-        let public_key = found.public_key.map(Blob::into_inner).unwrap_or_default();
+        let public_key = public_key(self.kms(key)?, key).await?;
         Ok(KeyMaterial::Remote { key: key.to_owned(), public_key })
     }
+}
+
+/// Returns the public half of a key in KMS, in DER form.
+pub(crate) async fn public_key(
+    kms: &aws_sdk_kms::Client,
+    key: &str,
+) -> Result<Vec<u8>, KeyStoreError> {
+    let found = kms.get_public_key().key_id(key).send().await;
+    let found = found.map_err(|error| key_error(key, &error))?;
+    Ok(found.public_key.map(Blob::into_inner).unwrap_or_default())
 }
 
 impl KeyStore for AwsKeyStore {

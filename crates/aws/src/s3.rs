@@ -17,9 +17,7 @@ use aws_sdk_s3::{
         interceptors::BeforeDeserializationInterceptorContextRef,
     },
     error::{BoxError, ProvideErrorMetadata, SdkError},
-    operation::{
-        get_object::GetObjectError, head_object::HeadObjectError, put_object::PutObjectError,
-    },
+    operation::{get_object::GetObjectError, head_object::HeadObjectError},
     primitives::{DateTime, DateTimeFormat as Format},
     types::{EncodingType, MetadataDirective, TaggingDirective},
 };
@@ -53,10 +51,100 @@ pub struct S3Store {
     pub(crate) bucket: String,
 }
 
+/// The headers of a conditional write.
+#[derive(Debug, Default)]
+pub(crate) struct Conditions {
+    pub(crate) if_none_match: Option<String>,
+    pub(crate) if_match: Option<String>,
+}
+
+impl From<Precondition> for Conditions {
+    fn from(precondition: Precondition) -> Self {
+        match precondition {
+            Precondition::None => Self::default(),
+            Precondition::Absent => Self { if_none_match: Some("*".to_owned()), ..Self::default() },
+            Precondition::Unchanged(etag) => Self { if_match: Some(etag.0), ..Self::default() },
+        }
+    }
+}
+
 impl S3Store {
     /// Makes a store of `bucket`.
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         Self { client, bucket: bucket.into() }
+    }
+
+    /// Copies a package as [`ObjectStore::copy`] does, with no attributes, if `precondition` holds for the
+    /// target, and returns the version of the copy.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`], if the source was changed or the precondition does not hold, and whatever
+    /// else S3 reports.
+    pub async fn copy_package(
+        &self,
+        source: &str,
+        seen: &ETag,
+        target: &str,
+        precondition: Precondition,
+    ) -> Result<ETag, StoreError> {
+        self.copy_if(source, seen, target, (Attributes::new(), precondition)).await
+    }
+
+    async fn copy_if(
+        &self,
+        source: &str,
+        seen: &ETag,
+        target: &str,
+        (attributes, precondition): (Attributes, Precondition),
+    ) -> Result<ETag, StoreError> {
+        let encoded = utf8_percent_encode(source, KEY_IN_HEADER);
+        let conditions = Conditions::from(precondition);
+        let request = self
+            .client
+            .copy_object()
+            .copy_source(format!("{}/{encoded}", self.bucket))
+            .copy_source_if_match(&seen.0)
+            .bucket(&self.bucket)
+            .key(target)
+            .set_if_none_match(conditions.if_none_match)
+            .set_if_match(conditions.if_match)
+            .metadata_directive(MetadataDirective::Replace)
+            .content_type(PACKAGE)
+            .cache_control(CACHE_CONTROL)
+            .set_metadata(Some(attributes.into_iter().collect()))
+            // Copying tags takes permissions that nothing else needs.
+            .tagging_directive(TaggingDirective::Replace);
+        match request.send().await {
+            Ok(copied) => etag(target, copied.copy_object_result.and_then(|result| result.e_tag)),
+            Err(error) if is_conflict(error.code()) || error.code() == Some("NoSuchKey") => {
+                Err(StoreError::Conflict { key: source.to_owned() })
+            }
+            Err(error) => Err(self.error(target, &error)),
+        }
+    }
+
+    /// Turns an error of the SDK into one of the port. Only S3 tells of buckets.
+    pub(crate) fn error<E>(&self, key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        if error.code() == Some("NoSuchBucket") {
+            return StoreError::NoBucket { bucket: self.bucket.clone() };
+        }
+        store_error(key, error)
+    }
+
+    /// Turns an error of a conditional write into one of the port. `NoSuchKey` answers an `If-Match` on an
+    /// object that is gone.
+    pub(crate) fn write_error<E>(&self, key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        if is_conflict(error.code()) || error.code() == Some("NoSuchKey") {
+            return StoreError::Conflict { key: key.to_owned() };
+        }
+        self.error(key, error)
     }
 }
 
@@ -75,7 +163,7 @@ impl ObjectStore for S3Store {
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
                 return Ok(None);
             }
-            Err(error) => return Err(store_error(key, &error)),
+            Err(error) => return Err(self.error(key, &error)),
         };
         Ok(Some(ObjectInfo {
             etag: etag(key, found.e_tag)?,
@@ -93,7 +181,7 @@ impl ObjectStore for S3Store {
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
                 return Ok(None);
             }
-            Err(error) => return Err(store_error(key, &error)),
+            Err(error) => return Err(self.error(key, &error)),
         };
         let info = ObjectInfo {
             etag: etag(key, found.e_tag)?,
@@ -117,7 +205,8 @@ impl ObjectStore for S3Store {
         object: NewObject,
         precondition: Precondition,
     ) -> Result<ETag, StoreError> {
-        let mut request = self
+        let conditions = Conditions::from(precondition);
+        let request = self
             .client
             .put_object()
             .bucket(&self.bucket)
@@ -125,13 +214,10 @@ impl ObjectStore for S3Store {
             .content_type(object.content_type)
             .cache_control(CACHE_CONTROL)
             .set_metadata(Some(object.attributes.into_iter().collect()))
+            .set_if_none_match(conditions.if_none_match)
+            .set_if_match(conditions.if_match)
             .body(object.bytes.into());
-        request = match precondition {
-            Precondition::None => request,
-            Precondition::Absent => request.if_none_match("*"),
-            Precondition::Unchanged(etag) => request.if_match(etag.0),
-        };
-        let written = request.send().await.map_err(|error| put_error(key, &error))?;
+        let written = request.send().await.map_err(|error| self.write_error(key, &error))?;
         etag(key, written.e_tag)
     }
 
@@ -143,7 +229,7 @@ impl ObjectStore for S3Store {
             Err(error) if is_conflict(error.code()) => {
                 Err(StoreError::Conflict { key: key.to_owned() })
             }
-            Err(error) => Err(store_error(key, &error)),
+            Err(error) => Err(self.error(key, &error)),
         }
     }
 
@@ -154,27 +240,8 @@ impl ObjectStore for S3Store {
         target: &str,
         attributes: Attributes,
     ) -> Result<(), StoreError> {
-        let encoded = utf8_percent_encode(source, KEY_IN_HEADER);
-        let request = self
-            .client
-            .copy_object()
-            .copy_source(format!("{}/{encoded}", self.bucket))
-            .copy_source_if_match(&seen.0)
-            .bucket(&self.bucket)
-            .key(target)
-            .metadata_directive(MetadataDirective::Replace)
-            .content_type(PACKAGE)
-            .cache_control(CACHE_CONTROL)
-            .set_metadata(Some(attributes.into_iter().collect()))
-            // Copying tags takes permissions that nothing else needs.
-            .tagging_directive(TaggingDirective::Replace);
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_conflict(error.code()) || error.code() == Some("NoSuchKey") => {
-                Err(StoreError::Conflict { key: source.to_owned() })
-            }
-            Err(error) => Err(store_error(target, &error)),
-        }
+        self.copy_if(source, seen, target, (attributes, Precondition::None)).await?;
+        Ok(())
     }
 
     async fn directory(
@@ -187,7 +254,7 @@ impl ObjectStore for S3Store {
         let mut pages = request.into_paginator().send();
         let mut directory = Directory::default();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| store_error(prefix, &error))?;
+            let page = page.map_err(|error| self.error(prefix, &error))?;
             let below = page.common_prefixes.unwrap_or_default().into_iter();
             directory.below.extend(below.filter_map(|found| Some(decode(&found.prefix?))));
             let mut objects = page.contents.unwrap_or_default().into_iter();
@@ -227,7 +294,7 @@ impl S3Store {
         let mut pages = request.set_start_after(begin).into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| store_error(prefix, &error))?;
+            let page = page.map_err(|error| self.error(prefix, &error))?;
             for object in page.contents.unwrap_or_default() {
                 let key = decode(&object.key.unwrap_or_default());
                 if end.as_ref().is_some_and(|end| key > *end) {
@@ -294,12 +361,4 @@ pub(crate) fn etag(key: &str, etag: Option<String>) -> Result<ETag, StoreError> 
 
 fn size(size: Option<i64>) -> u64 {
     size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
-}
-
-/// `NoSuchKey` answers an `If-Match` on an object that is gone.
-fn put_error(key: &str, error: &SdkError<PutObjectError, HttpResponse>) -> StoreError {
-    if is_conflict(error.code()) || error.code() == Some("NoSuchKey") {
-        return StoreError::Conflict { key: key.to_owned() };
-    }
-    store_error(key, error)
 }

@@ -1,8 +1,11 @@
 //! Somebody who runs a command: credentials, a region, and where AWS is.
 
+use alpinist_repository::port::KeyStoreError;
 use aws_config::{Region, SdkConfig};
 
-use crate::{executions::Executions, https, parameters::Parameters, s3::S3Store, stacks::Stacks};
+use crate::{
+    executions::Executions, https, keys, parameters::Parameters, s3::S3Store, stacks::Stacks,
+};
 
 /// What of a session is not to be taken from the environment and the configuration of the AWS CLI.
 #[derive(Clone, Debug, Default)]
@@ -59,5 +62,14 @@ impl Session {
     /// Returns the parameters of SSM.
     pub fn parameters(&self) -> Parameters {
         Parameters::new(aws_sdk_ssm::Client::new(&self.config))
+    }
+
+    /// Returns the public half of a key in KMS, in DER form.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyStoreError::Unusable`], [`KeyStoreError::Store`].
+    pub async fn public_key_in_kms(&self, key: &str) -> Result<Vec<u8>, KeyStoreError> {
+        keys::public_key(&aws_sdk_kms::Client::new(&self.config), key).await
     }
 }

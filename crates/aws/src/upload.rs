@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use alpinist_repository::port::{ETag, StoreError};
+use alpinist_repository::port::{ETag, Precondition, StoreError};
 use aws_sdk_s3::{
     operation::create_multipart_upload::CreateMultipartUploadOutput,
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
@@ -17,10 +17,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _},
 };
 
-use crate::{
-    error::store_error,
-    s3::{CACHE_CONTROL, PACKAGE, S3Store, etag},
-};
+use crate::s3::{CACHE_CONTROL, Conditions, PACKAGE, S3Store, etag};
 
 /// The bytes of a part of an upload: one of 5 GiB, the most that a package may have, has 640 of them, and S3
 /// takes 10,000.
@@ -42,19 +39,22 @@ pub enum UploadError {
 }
 
 impl S3Store {
-    /// Uploads the `size` bytes of a file: at once, or in parts if it is large. S3 checks the CRC-32 of
-    /// what arrives. Calls `sent` with the number of bytes after each piece.
+    /// Uploads the `size` bytes of a file if `precondition` holds: at once, or in parts if it is large. S3
+    /// checks the CRC-32 of what arrives, and the precondition when the last byte has arrived. Calls `sent`
+    /// with the number of bytes after each piece.
     ///
     /// # Errors
     ///
-    /// [`UploadError`]. Parts that were uploaded are given up.
+    /// [`UploadError`], with [`StoreError::Conflict`] if the precondition does not hold. Parts that were
+    /// uploaded are given up.
     pub async fn upload(
         &self,
         key: &str,
-        file: &Path,
-        size: u64,
+        (file, size): (&Path, u64),
+        precondition: Precondition,
         sent: impl Fn(u64),
     ) -> Result<ETag, UploadError> {
+        let conditions = Conditions::from(precondition);
         if size <= PART {
             let written = self
                 .client
@@ -64,24 +64,27 @@ impl S3Store {
                 .content_type(PACKAGE)
                 .cache_control(CACHE_CONTROL)
                 .checksum_algorithm(ChecksumAlgorithm::Crc32)
+                .set_if_none_match(conditions.if_none_match)
+                .set_if_match(conditions.if_match)
                 .body(fs::read(file).await?.into())
                 .send()
                 .await
-                .map_err(|error| store_error(key, &error))?;
+                .map_err(|error| self.write_error(key, &error))?;
             sent(size);
             return Ok(etag(key, written.e_tag)?);
         }
         let upload = self.begin(key).await?;
         let id = upload.upload_id().unwrap_or_default();
-        match self.upload_parts(key, id, (file, size), sent).await {
-            Ok(parts) => Ok(self.complete(key, id, parts).await?),
-            Err(error) => {
-                let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
-                // What went wrong before is what there is to tell.
-                let _ = abort.key(key).upload_id(id).send().await;
-                Err(error)
-            }
+        let done = match self.upload_parts(key, id, (file, size), sent).await {
+            Ok(parts) => self.complete(key, id, parts, conditions).await.map_err(UploadError::from),
+            Err(error) => Err(error),
+        };
+        if done.is_err() {
+            let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
+            // What went wrong before is what there is to tell.
+            let _ = abort.key(key).upload_id(id).send().await;
         }
+        done
     }
 
     async fn begin(&self, key: &str) -> Result<CreateMultipartUploadOutput, StoreError> {
@@ -94,7 +97,7 @@ impl S3Store {
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .send()
             .await
-            .map_err(|error| store_error(key, &error))
+            .map_err(|error| self.error(key, &error))
     }
 
     async fn upload_parts(
@@ -126,7 +129,7 @@ impl S3Store {
         let request = self.client.upload_part().bucket(&self.bucket).key(key).upload_id(upload);
         let request = request.part_number(number).checksum_algorithm(ChecksumAlgorithm::Crc32);
         let part = request.body(bytes.into()).send().await;
-        let part = part.map_err(|error| store_error(key, &error))?;
+        let part = part.map_err(|error| self.error(key, &error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(part.e_tag)
@@ -139,11 +142,18 @@ impl S3Store {
         key: &str,
         upload: &str,
         parts: Vec<CompletedPart>,
+        conditions: Conditions,
     ) -> Result<ETag, StoreError> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(key);
+        let request = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .set_if_none_match(conditions.if_none_match)
+            .set_if_match(conditions.if_match);
         let done = request.upload_id(upload).multipart_upload(parts).send().await;
-        let done = done.map_err(|error| store_error(key, &error))?;
+        let done = done.map_err(|error| self.write_error(key, &error))?;
         etag(key, done.e_tag)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use alpinist_aws::s3::S3Store;
+use alpinist_aws::{s3::S3Store, upload::UploadError};
 use alpinist_repository::port::{
     self, Attributes, ETag, NewObject, Object as Read, ObjectStore as _, Precondition, StoreError,
 };
@@ -12,14 +12,19 @@ use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
     operation::{
+        abort_multipart_upload::AbortMultipartUploadOutput,
+        complete_multipart_upload::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput},
+        copy_object::{CopyObjectInput, CopyObjectOutput},
+        create_multipart_upload::CreateMultipartUploadOutput,
         delete_object::DeleteObjectOutput,
         get_object::{GetObjectInput, GetObjectOutput},
         head_object::HeadObjectOutput,
         list_objects_v2::ListObjectsV2Output,
         put_object::PutObjectOutput,
+        upload_part::UploadPartOutput,
     },
     primitives::{ByteStream, SdkBody},
-    types::{EncodingType, Object},
+    types::{CopyObjectResult, EncodingType, Object},
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bytes::Bytes;
@@ -217,4 +222,122 @@ async fn a_connection_that_always_breaks_is_given_up() {
     let wrong = mock!(Client::get_object).then_output(|| broken("0123", 4));
     let error = read(&[&wrong]).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_no_denial() {
+    let says = |error: StoreError| assert_eq!(error.to_string(), "there is no bucket bucket");
+    let missing = || answer(404, "NoSuchBucket");
+    let list = mock!(Client::list_objects_v2).then_http_response(missing);
+    says(store(&[&list]).list("p/", &[]).await.unwrap_err());
+    let list = mock!(Client::list_objects_v2).then_http_response(missing);
+    says(store(&[&list]).directories("").await.unwrap_err());
+    let get = mock!(Client::get_object).then_http_response(missing);
+    says(store(&[&get]).get("k").await.unwrap_err());
+    let write = mock!(Client::put_object).then_http_response(missing);
+    says(put(&write, Precondition::Absent).await.unwrap_err());
+    let copy = mock!(Client::copy_object).then_http_response(missing);
+    let seen = ETag("\"1\"".into());
+    says(store(&[&copy]).copy("k", &seen, "l", Attributes::new()).await.unwrap_err());
+    let delete = mock!(Client::delete_object).then_http_response(missing);
+    says(store(&[&delete]).delete("k", &seen).await.unwrap_err());
+}
+
+/// The preconditions of an upload, and the headers that say them.
+fn preconditions() -> [(Precondition, Option<&'static str>, Option<&'static str>); 3] {
+    [
+        (Precondition::None, None, None),
+        (Precondition::Absent, Some("*"), None),
+        (Precondition::Unchanged(ETag("\"1\"".into())), None, Some("\"1\"")),
+    ]
+}
+
+/// Uploads a file of so many bytes.
+async fn upload(
+    rules: &[&Rule],
+    length: usize,
+    precondition: Precondition,
+) -> Result<ETag, UploadError> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), vec![b'x'; length]).unwrap();
+    store(rules).upload("k", (file.path(), length as u64), precondition, |_| ()).await
+}
+
+const IN_PARTS: usize = 8 * 1024 * 1024 + 1;
+
+fn begun() -> Rule {
+    mock!(Client::create_multipart_upload)
+        .then_output(|| CreateMultipartUploadOutput::builder().upload_id("u").build())
+}
+
+fn part() -> Rule {
+    mock!(Client::upload_part).then_output(|| UploadPartOutput::builder().e_tag("\"p\"").build())
+}
+
+#[tokio::test]
+async fn an_upload_carries_its_precondition() {
+    for (precondition, none_match, r#match) in preconditions() {
+        let at_once = mock!(Client::put_object)
+            .match_requests(move |request| {
+                request.if_none_match() == none_match && request.if_match() == r#match
+            })
+            .then_output(|| PutObjectOutput::builder().e_tag("\"2\"").build());
+        let etag = upload(&[&at_once], 1, precondition.clone()).await.unwrap();
+        assert_eq!(etag, ETag("\"2\"".into()));
+
+        let conditions = move |request: &CompleteMultipartUploadInput| {
+            request.if_none_match() == none_match && request.if_match() == r#match
+        };
+        let done = mock!(Client::complete_multipart_upload)
+            .match_requests(conditions)
+            .then_output(|| CompleteMultipartUploadOutput::builder().e_tag("\"3\"").build());
+        let rules = [&begun(), &part(), &done];
+        let etag = upload(&rules, IN_PARTS, precondition).await.unwrap();
+        assert_eq!(etag, ETag("\"3\"".into()));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_lost_a_race_leaves_no_parts() {
+    for (status, code) in
+        [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict"), (404, "NoSuchKey")]
+    {
+        let lost = mock!(Client::put_object).then_http_response(move || answer(status, code));
+        let error = upload(&[&lost], 1, Precondition::Absent).await.unwrap_err();
+        assert!(matches!(error, UploadError::Store(StoreError::Conflict { .. })), "{error:?}");
+
+        let lost = mock!(Client::complete_multipart_upload)
+            .then_http_response(move || answer(status, code));
+        let abort = mock!(Client::abort_multipart_upload)
+            .match_requests(|request| request.upload_id() == Some("u"))
+            .then_output(|| AbortMultipartUploadOutput::builder().build());
+        let rules = [&begun(), &part(), &lost, &abort];
+        let error = upload(&rules, IN_PARTS, Precondition::Absent).await.unwrap_err();
+        assert!(matches!(error, UploadError::Store(StoreError::Conflict { .. })), "{error:?}");
+        assert_eq!(abort.num_calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_package_is_copied_as_it_was_seen_and_where_nothing_else_is() {
+    let seen = ETag("\"s\"".into());
+    for (precondition, none_match, r#match) in preconditions() {
+        let conditions = move |request: &CopyObjectInput| {
+            request.copy_source() == Some("bucket/a/b%2B.apk")
+                && request.copy_source_if_match() == Some("\"s\"")
+                && request.if_none_match() == none_match
+                && request.if_match() == r#match
+        };
+        let copied = mock!(Client::copy_object).match_requests(conditions).then_output(|| {
+            let result = CopyObjectResult::builder().e_tag("\"2\"").build();
+            CopyObjectOutput::builder().copy_object_result(result).build()
+        });
+        let store = store(&[&copied]);
+        let etag = store.copy_package("a/b+.apk", &seen, "c/b+.apk", precondition).await.unwrap();
+        assert_eq!(etag, ETag("\"2\"".into()));
+    }
+    let lost = mock!(Client::copy_object).then_http_response(|| answer(412, "PreconditionFailed"));
+    let error =
+        store(&[&lost]).copy_package("a", &seen, "b", Precondition::Absent).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
 }

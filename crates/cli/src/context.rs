@@ -7,7 +7,7 @@ use alpinist_aws::{
     session::{Session, SessionOptions},
     stacks::Stack,
 };
-use alpinist_repository::{plus_copy::PlusCopies, policy::Policy};
+use alpinist_repository::{plus_copy::PlusCopies, policy::Policy, port::KeyStoreError};
 use clap::Args;
 
 use crate::error::Error;
@@ -134,6 +134,11 @@ impl Context {
         self.session.parameters()
     }
 
+    /// Returns the public half of a key in KMS, in DER form.
+    pub(crate) async fn public_key_in_kms(&self, key: &str) -> Result<Vec<u8>, KeyStoreError> {
+        self.session.public_key_in_kms(key).await
+    }
+
     /// Returns an output of the stack.
     pub(crate) fn output(&self, name: &str) -> Option<&str> {
         self.stack.outputs.get(name).map(String::as_str)
@@ -150,22 +155,39 @@ impl Context {
     }
 
     /// Returns what the stack asks of packages.
-    pub(crate) fn policy(&self) -> Policy {
+    pub(crate) fn policy(&self) -> Result<Policy, Error> {
         let default = Policy::default();
-        let signatures = self.setting("PackageSignatures", "").parse();
-        let max_size = self.setting("MaxPackageMiB", "").parse::<u64>();
-        Policy {
+        let known = "Ignore, Verify and Require";
+        let signatures = self.parse("PackageSignatures", known, |value| value.parse().ok())?;
+        let max_size = self.parse("MaxPackageMiB", "the whole numbers from 1 on", |value| {
+            value.parse::<u64>().ok().filter(|max| *max > 0)
+        })?;
+        Ok(Policy {
             signatures: signatures.unwrap_or(default.signatures),
             max_size: max_size.map_or(default.max_size, |max| max.saturating_mul(1 << 20)),
-        }
+        })
     }
 
     /// Tells whether the stack keeps copies of packages whose names have a `+`.
-    pub(crate) fn plus_copies(&self) -> PlusCopies {
-        match self.setting("PlusCopies", "true") {
-            "true" => PlusCopies::Kept,
-            _ => PlusCopies::None,
-        }
+    pub(crate) fn plus_copies(&self) -> Result<PlusCopies, Error> {
+        let copies = self.parse("PlusCopies", "true and false", |value| match value {
+            "true" => Some(PlusCopies::Kept),
+            "false" => Some(PlusCopies::None),
+            _ => None,
+        })?;
+        Ok(copies.unwrap_or(PlusCopies::Kept))
+    }
+
+    /// Reads a parameter of the template, if the stack has it.
+    fn parse<T>(
+        &self,
+        parameter: &'static str,
+        known: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.stack.parameters.get(parameter) else { return Ok(None) };
+        let unknown = || Error::Setting { parameter, value: value.clone(), known };
+        read(value).ok_or_else(unknown).map(Some)
     }
 
     fn find<'a>(
@@ -175,5 +197,51 @@ impl Context {
         option: &'static str,
     ) -> Result<&'a str, Error> {
         said.or_else(|| self.output(output)).ok_or(Error::NotSaid { option })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use alpinist_repository::trust::PackageSignatures;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        place: Place,
+    }
+
+    /// A stack with this parameter.
+    async fn with(parameter: &str, value: &str) -> Context {
+        let place = Arguments::parse_from(["alpinist", "--region", "eu-central-1"]).place;
+        let parameters = BTreeMap::from([(parameter.to_owned(), value.to_owned())]);
+        let session = place.access.clone().open().await;
+        Context { session, place, stack: Stack { parameters, ..Stack::default() } }
+    }
+
+    #[tokio::test]
+    async fn a_value_that_nobody_knows_is_no_default() {
+        let policy = with("PackageSignatures", "Require").await.policy().unwrap();
+        assert_eq!(policy.signatures, PackageSignatures::Require);
+        assert_eq!(with("MaxPackageMiB", "3").await.policy().unwrap().max_size, 3 << 20);
+        assert_eq!(with("Other", "x").await.policy().unwrap().max_size, Policy::default().max_size);
+        assert_eq!(with("PlusCopies", "false").await.plus_copies().unwrap(), PlusCopies::None);
+        assert_eq!(with("Other", "x").await.plus_copies().unwrap(), PlusCopies::Kept);
+
+        let error = with("PackageSignatures", "Demand").await.policy().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the stack's parameter PackageSignatures is `Demand`, which is none of Ignore, Verify and Require"
+        );
+        for wrong in ["", "0", "-1", "5 GiB"] {
+            let error = with("MaxPackageMiB", wrong).await.policy().unwrap_err();
+            assert!(matches!(error, Error::Setting { .. }), "{wrong}");
+        }
+        let error = with("PlusCopies", "True").await.plus_copies().unwrap_err();
+        assert!(matches!(error, Error::Setting { .. }));
     }
 }

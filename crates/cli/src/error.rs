@@ -36,6 +36,14 @@ pub(crate) enum Error {
     /// A new key can't be made or used.
     #[error("the key can't be made")]
     NewKey(#[source] KeyError),
+    /// A key does not sign.
+    #[error("the index can't be signed with {path}", path = path.display())]
+    Signature {
+        /// The file with the private key.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
     /// A text is not part of a key name.
     #[error("no key can be named after {who}")]
     KeyName {
@@ -49,6 +57,12 @@ pub(crate) enum Error {
     Architecture {
         /// What the packages say.
         found: String,
+    },
+    /// There is nothing to make an index of.
+    #[error("there are no packages in {directory}", directory = directory.display())]
+    NoPackages {
+        /// The directory.
+        directory: PathBuf,
     },
     /// An index can't be made, or fails the checks of a client.
     #[error("the index can't be made")]
@@ -64,6 +78,16 @@ pub(crate) enum Error {
     NotSaid {
         /// The option that says it.
         option: &'static str,
+    },
+    /// A parameter of the stack has a value that this command does not know.
+    #[error("the stack's parameter {parameter} is `{value}`, which is none of {known}")]
+    Setting {
+        /// The parameter.
+        parameter: &'static str,
+        /// Its value.
+        value: String,
+        /// The values that it may have.
+        known: &'static str,
     },
     /// No stack is named, and nothing else says where its keys are.
     #[error("nothing says whose keys are meant")]
@@ -94,6 +118,42 @@ pub(crate) enum Error {
         /// The file.
         file: PathBuf,
     },
+    /// A package for any architecture goes to a repository that has none.
+    #[error("{file} is for any architecture, and {repository} has packages for none yet", file = file.display())]
+    NoArchitectures {
+        /// The file.
+        file: PathBuf,
+        /// The repository.
+        repository: String,
+    },
+    /// Nothing says which repository has a package.
+    #[error("nothing says which repository has {name}")]
+    NoSource {
+        /// Its name, or its name and version.
+        name: String,
+    },
+    /// A key is in another repository than the one that was said.
+    #[error("{key} is not in {repository}")]
+    Elsewhere {
+        /// The key.
+        key: String,
+        /// The repository.
+        repository: String,
+    },
+    /// A name is that of a package, and the name and version of another one.
+    #[error(
+        "{name} may be the name of a package ({}) or a name with a version ({})",
+        named.join(", "),
+        exact.join(", ")
+    )]
+    Ambiguous {
+        /// What was said.
+        name: String,
+        /// The keys of all versions of the package of this name.
+        named: Vec<String>,
+        /// The keys of the version of another one.
+        exact: Vec<String>,
+    },
     /// There is no such package.
     #[error("there is no package {name}")]
     NoPackage {
@@ -115,12 +175,6 @@ pub(crate) enum Error {
         name: String,
         /// The limit.
         max: u64,
-    },
-    /// A package is where another one is to go.
-    #[error("{key} is there already")]
-    PackageTaken {
-        /// Its key.
-        key: String,
     },
     /// A package is in more than one repository.
     #[error("{name} is in {}", repositories.join(" and in "))]
@@ -222,10 +276,14 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Architecture { .. } => "say it with `--arch`, such as `--arch x86_64`".to_owned(),
+            Self::NoPackages { .. } => {
+                "give the directory that holds the .apk files: what is below its directories is not looked at"
+                    .to_owned()
+            }
             Self::KeyName { .. } => {
                 "give an address, such as `alpinist keygen ops@example.com`".to_owned()
             }
-            Self::PrivateKey { .. } => {
+            Self::PrivateKey { .. } | Self::Signature { .. } => {
                 "`alpinist keygen ops@example.com` makes a new key".to_owned()
             }
             Self::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
@@ -240,6 +298,10 @@ impl Error {
             Self::NotSaid { option } => format!(
                 "name the stack with `--stack NAME` or ALPINIST_STACK, or give `{option}` itself"
             ),
+            Self::Setting { .. } => {
+                "deploy the stack with another value, or install the `alpinist` of the stack's version"
+                    .to_owned()
+            }
             Self::StackNotSaid => {
                 "name the stack with `--stack NAME` or ALPINIST_STACK".to_owned()
             }
@@ -247,15 +309,20 @@ impl Error {
             Self::PublishedIndex { .. } => "`alpinist verify` tells how to mend it".to_owned(),
             Self::NoExecution { .. } => "`alpinist runs --since 7d` lists executions".to_owned(),
             Self::NoDestination { .. } => {
-                "say it with `--to BRANCH/REPOSITORY`, such as `--to 3.22/main`; a package for any \
-                 architecture needs `--to BRANCH/REPOSITORY/ARCHITECTURE`"
+                "say it with `--to BRANCH/REPOSITORY`, such as `--to 3.22/main`".to_owned()
+            }
+            Self::NoArchitectures { .. } => {
+                "say for which with `--arch`, such as `--arch x86_64`, which may be repeated".to_owned()
+            }
+            Self::NoSource { .. } => {
+                "say it with `--from BRANCH/REPOSITORY`, or give the key, as `alpinist ls` prints it"
                     .to_owned()
+            }
+            Self::Elsewhere { .. } => "leave `--from` out: a key says where the package is".to_owned(),
+            Self::Ambiguous { .. } => {
+                "nothing was changed: say which are meant by their keys".to_owned()
             }
             Self::NoPackage { .. } => "`alpinist ls` lists the packages".to_owned(),
-            Self::PackageTaken { .. } => {
-                "nothing was copied; `alpinist rm` deletes it first, if it is to be replaced"
-                    .to_owned()
-            }
             Self::InSeveral { .. } => {
                 "say which with `--from BRANCH/REPOSITORY`, such as `--from 3.22/main`".to_owned()
             }
@@ -296,6 +363,11 @@ impl Error {
             Self::Store(error) | Self::Upload { source: UploadError::Store(error), .. } => {
                 return store_hint(error);
             }
+            Self::Step(Failure::KeyNameTaken { key_name }) => format!(
+                "clients may know that one; give the new key a name of its own, as `alpinist keygen` does. \
+                 If no client does, delete {key_name} from the bucket first"
+            ),
+            Self::Step(Failure::Store(error)) => return store_hint(error),
             Self::Step(_)
             | Self::Runtime(_)
             | Self::Upload { .. }
@@ -312,6 +384,9 @@ fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
         StoreError::Denied { .. } => {
             "these credentials may not do this; `--profile NAME` takes others".to_owned()
+        }
+        StoreError::NoBucket { .. } => {
+            "`aws s3 ls` lists your buckets; `--profile NAME` takes other credentials".to_owned()
         }
         StoreError::Conflict { .. } => "look what is there now, and try again".to_owned(),
         StoreError::Unavailable { .. } => "`aws sts get-caller-identity` tells whether there are \

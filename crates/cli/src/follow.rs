@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alpinist_apk::value::printable;
 use alpinist_aws::executions::{Execution, Executions, Listed, Milliseconds, Status};
 use alpinist_repository::{failure::FailureKind, port::ETag};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{error::Error, output::harmless};
+use crate::error::Error;
 
 /// How long to wait between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -58,7 +59,7 @@ pub(crate) enum End {
 impl End {
     /// Tells how an execution ended, or `None` if it has not.
     pub(crate) fn of(execution: &Execution) -> Option<Self> {
-        let text = |text: &Option<String>| harmless(text.as_deref().unwrap_or_default());
+        let text = |text: &Option<String>| printable(text.as_deref().unwrap_or_default());
         let Execution { arn, status, error, cause, .. } = execution;
         match status {
             Status::Running => None,
@@ -198,7 +199,7 @@ pub(crate) async fn to_the_end(executions: &Executions, arn: &str) -> Result<Exe
 pub(crate) fn key_in(input: &str) -> Option<String> {
     let input: Value = serde_json::from_str(input).ok()?;
     let key = input.pointer("/detail/object/key").or_else(|| input.get("key"))?;
-    key.as_str().map(harmless)
+    key.as_str().map(printable)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | [`package_file`], [`sections`] | packages on this machine |
 //! | [`source`] | packages that may also be elsewhere |
 //! | [`context`], [`repository`] | where the repository is, and what is in it |
+//! | [`selection`], [`publication`] | which packages of it are meant, and what is to be written into it |
 //! | [`follow`], [`time`] | executions, and when they were |
 //! | [`progress`] | how far something is |
 //! | [`output`] | what goes to standard output and to standard error, and how |
@@ -18,8 +19,10 @@ mod follow;
 mod output;
 mod package_file;
 mod progress;
+mod publication;
 mod repository;
 mod sections;
+mod selection;
 mod source;
 mod time;
 

@@ -4,8 +4,12 @@ use std::{
     error::Error as _,
     fmt::Display,
     io::{self, Write},
+    path::Path,
 };
 
+use alpinist_apk::entry::IndexEntry;
+use alpinist_apk::value::printable;
+use alpinist_repository::message::warnings;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
@@ -81,16 +85,23 @@ pub(crate) fn say(message: impl Display) {
     let _ = writeln!(anstream::stderr(), "{message}");
 }
 
+/// Warns of a package that may be listed and surprises its users.
+pub(crate) fn warn(file: &Path, entry: &IndexEntry) {
+    for warning in warnings(entry) {
+        say(format_args!("{HEADING}warning{HEADING:#}: {}: {warning}", file.display()));
+    }
+}
+
 /// Says why something could not be found out: the error, its causes, and what to do.
 pub(crate) fn complain(error: &Error) {
-    say(format_args!("{BAD}error{BAD:#}: {error}"));
+    say(format_args!("{BAD}error{BAD:#}: {}", printable(&error.to_string())));
     let mut next = error.source();
     while let Some(cause) = next {
-        say(format_args!("{HEADING}cause{HEADING:#}: {cause}"));
+        say(format_args!("{HEADING}cause{HEADING:#}: {}", printable(&cause.to_string())));
         next = cause.source();
     }
     if let Some(hint) = error.hint() {
-        say(format_args!("{HEADING}hint{HEADING:#}: {hint}"));
+        say(format_args!("{HEADING}hint{HEADING:#}: {}", printable(&hint)));
     }
 }
 
@@ -99,14 +110,9 @@ pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
 
-/// Returns foreign text without anything that a terminal would obey.
-pub(crate) fn harmless(text: &str) -> String {
-    let escape = |c: char| match c {
-        '\n' => vec![c],
-        c if c.is_control() => c.escape_default().collect(),
-        c => vec![c],
-    };
-    text.chars().flat_map(escape).collect()
+/// Returns foreign text of several lines with each of them [printable].
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -115,6 +121,7 @@ mod tests {
 
     #[test]
     fn foreign_text_can_not_command_a_terminal() {
-        assert_eq!(harmless("ä = b\n\u{1b}[2J\r\u{9b}"), "ä = b\n\\u{1b}[2J\\r\\u{9b}");
+        let text = "ä = b\n\u{1b}[2J\r\u{9b}\u{202e}\n";
+        assert_eq!(printable_lines(text), "ä = b\n\\u{1b}[2J\\r\\u{9b}\\u{202e}\n");
     }
 }

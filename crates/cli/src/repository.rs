@@ -15,10 +15,10 @@ use alpinist_repository::{
 
 use crate::error::Error;
 
-/// `<branch>/<repository>`, or with an architecture `<branch>/<repository>/<architecture>`.
+/// A repository such as `3.22/main`, or the directory of one architecture, such as `3.22/main/x86_64`: what ends in
+/// the name of an architecture of Alpine or OpenWrt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct RepositoryName {
-    branch: String,
     repository: String,
     architecture: Option<Architecture>,
 }
@@ -26,11 +26,13 @@ pub(crate) struct RepositoryName {
 impl RepositoryName {
     /// Returns the directory for packages of `architecture`; for any, there must be one in the name.
     pub(crate) fn directory(&self, architecture: &Architecture) -> Option<RepositoryPrefix> {
-        let architecture = match &self.architecture {
-            Some(own) => own,
-            None => architecture,
-        };
-        format!("{}/{}/{architecture}/", self.branch, self.repository).parse().ok()
+        let architecture = self.architecture.as_ref().unwrap_or(architecture);
+        RepositoryPrefix::new(&self.repository, architecture.as_str()).ok()
+    }
+
+    /// Returns the architecture that is in the name, if there is one.
+    pub(crate) fn architecture(&self) -> Option<&Architecture> {
+        self.architecture.as_ref()
     }
 
     /// Returns it as it stands in /etc/apk/repositories: clients add their architecture.
@@ -43,26 +45,27 @@ impl FromStr for RepositoryName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts: Vec<_> = text.trim_end_matches('/').split('/').collect();
-        let (branch, repository, architecture) = match *parts {
-            [branch, repository] => (branch, repository, None),
-            [branch, repository, architecture] => {
-                (branch, repository, Some(architecture.parse::<Architecture>()))
-            }
-            _ => return Err("it is not <branch>/<repository>, such as `3.22/main`".to_owned()),
+        let text = text.trim_end_matches('/');
+        let known = |(repository, last): (&str, &str)| {
+            let architecture = last.parse().ok().filter(Architecture::is_known)?;
+            Some((repository.to_owned(), architecture))
         };
-        let architecture = architecture.transpose().map_err(|error| error.to_string())?;
-        let (branch, repository) = (branch.to_owned(), repository.to_owned());
-        let name = Self { branch, repository, architecture };
-        let example = format!("{}/{}/x86_64/", name.branch, name.repository);
-        example.parse::<RepositoryPrefix>().map_err(|error| error.to_string())?;
-        Ok(name)
+        let name = match text.rsplit_once('/').and_then(known) {
+            Some((repository, architecture)) => {
+                Self { repository, architecture: Some(architecture) }
+            }
+            None => Self { repository: text.to_owned(), architecture: None },
+        };
+        match RepositoryPrefix::new(&name.repository, "x86_64") {
+            Ok(_) => Ok(name),
+            Err(error) => Err(format!("it is no repository such as `3.22/main`: {error}")),
+        }
     }
 }
 
 impl fmt::Display for RepositoryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.branch, self.repository)?;
+        f.write_str(&self.repository)?;
         match &self.architecture {
             Some(architecture) => write!(f, "/{architecture}"),
             None => Ok(()),
@@ -70,7 +73,7 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// The beginning of keys, up to a slash: nothing, `<branch>/`, and so on.
+/// The beginning of keys, up to a slash: nothing, `3.22/`, `3.22/main/`, and so on.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Prefix(String);
 
@@ -85,11 +88,12 @@ impl FromStr for Prefix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim_matches('/');
-        match text.split('/').count() {
-            _ if text.is_empty() => Ok(Self::default()),
-            1..=3 => Ok(Self(format!("{text}/"))),
-            _ => Err("it has more than <branch>/<repository>/<architecture>".to_owned()),
+        match text.trim_matches('/') {
+            "" => Ok(Self::default()),
+            text if text.ends_with(".apk") => {
+                Err("it is a package: say the directory that it is in".to_owned())
+            }
+            text => Ok(Self(format!("{text}/"))),
         }
     }
 }
@@ -139,7 +143,11 @@ mod tests {
         };
         assert_eq!(directory("3.22/main"), "3.22/main/x86_64/");
         assert_eq!(directory("3.22/main/aarch64/"), "3.22/main/aarch64/");
-        for wrong in ["main", "3.22/main/x86_64/more", "../main", "3.22/main/X86"] {
+        assert_eq!(directory("v3.21"), "v3.21/x86_64/");
+        assert_eq!(directory("v3.21/armv7"), "v3.21/armv7/");
+        assert_eq!(directory("alpine/8.0/extra"), "alpine/8.0/extra/x86_64/");
+        assert_eq!(directory("25.12/base/aarch64_cortex-a53"), "25.12/base/aarch64_cortex-a53/");
+        for wrong in ["", "/3.22", "../main", "3.22/ma in", ".alpinist/x86_64"] {
             assert!(wrong.parse::<RepositoryName>().is_err(), "{wrong}");
         }
     }

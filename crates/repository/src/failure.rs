@@ -356,6 +356,9 @@ fn store_remedy(error: &StoreError) -> String {
         StoreError::Denied { .. } => "Mend the role of this function or the policy of the bucket, \
                                       then redrive this execution."
             .to_owned(),
+        StoreError::NoBucket { .. } => {
+            "Create the bucket again, or deploy the stack with another BucketName.".to_owned()
+        }
         StoreError::Archived { key } => format!(
             "Alpinist did not archive it: delete {key}, which is made again, then redrive this execution."
         ),
@@ -370,7 +373,7 @@ fn store_remedy(error: &StoreError) -> String {
 fn store_kind(error: &StoreError) -> FailureKind {
     match error {
         StoreError::Conflict { .. } => FailureKind::Conflict,
-        StoreError::Denied { .. } => FailureKind::AccessDenied,
+        StoreError::Denied { .. } | StoreError::NoBucket { .. } => FailureKind::AccessDenied,
         StoreError::Unavailable { .. } => FailureKind::Unavailable,
         StoreError::TooLarge { .. } | StoreError::Archived { .. } => FailureKind::Misconfigured,
     }

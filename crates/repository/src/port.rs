@@ -115,6 +115,12 @@ pub enum StoreError {
         /// What the store said.
         source: Cause,
     },
+    /// There is no such bucket.
+    #[error("there is no bucket {bucket}")]
+    NoBucket {
+        /// Its name.
+        bucket: String,
+    },
     /// An object is in a storage class that has to be restored before it can be read.
     #[error("{key} is archived")]
     Archived {

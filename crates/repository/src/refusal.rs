@@ -5,6 +5,7 @@ use alpinist_apk::{
     key::KeyName,
     package::{self, PackageError, TarError},
     package_info::PackageInfoError,
+    signature::SignerName,
     value::{Architecture, Excerpt},
 };
 
@@ -64,7 +65,7 @@ pub enum Refusal {
     #[error("its signature by {key_name} is wrong: it was not made with that key for this package")]
     Signature {
         /// The name of the key.
-        key_name: KeyName,
+        key_name: SignerName,
     },
     /// No trusted key is said to have signed it, which `PackageSignatures` requires.
     #[error("it is not signed by a trusted key, but by {}", listed(.by))]

@@ -97,7 +97,7 @@ impl Signer {
                 let sha256 = Sha256::digest(unsigned).into();
                 let signature = keys.sign(key, sha256).await.map_err(Failure::Key)?;
                 let algorithm = Algorithm::RsaSha256;
-                let name = SignatureName { algorithm, key_name: self.name.clone() };
+                let name = SignatureName { algorithm, key_name: self.name.clone().into() };
                 Ok(vec![(name, Signature::from(signature))])
             }
         }

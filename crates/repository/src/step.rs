@@ -22,7 +22,7 @@ pub use self::{
     aggregate::aggregate,
     extract::{extract, make_entry},
     heal::{HealRequest, Healed, Message, heal},
-    publish::publish,
+    publish::{publish, publish_key},
     reindex::{ReindexRequest, ReindexResponse, Report, Summary, reindex},
     write_index::write_index,
 };

@@ -88,16 +88,17 @@ pub(crate) async fn judge<S: ObjectStore>(
     }
     let mut unknown: Vec<KeyName> = Vec::new();
     for signature in &package.signatures {
-        let key_name = &signature.name.key_name;
-        if unknown.contains(key_name) {
+        // A key under another name is never a trusted one.
+        let Some(key_name) = signature.name.key_name.to_key_name() else { continue };
+        if unknown.contains(&key_name) {
             continue;
         }
         if unknown.len() == MAX_SIGNERS {
             break;
         }
-        match find(store, key_name).await? {
-            Some(key) => return Ok(verdict(signature, &key)),
-            None => unknown.push(key_name.clone()),
+        match find(store, &key_name).await? {
+            Some(key) => return Ok(verdict(signature, key_name, &key)),
+            None => unknown.push(key_name),
         }
     }
     Ok(match policy {
@@ -107,12 +108,11 @@ pub(crate) async fn judge<S: ObjectStore>(
     })
 }
 
-fn verdict(signature: &PackageSignature, key: &VerifyingKey) -> Judgement {
-    let key_name = signature.name.key_name.clone();
+fn verdict(signature: &PackageSignature, key_name: KeyName, key: &VerifyingKey) -> Judgement {
     if signature.is_by(key) {
         Ok(Some(SignedBy::Trusted(key_name)))
     } else {
-        Err(Refusal::Signature { key_name })
+        Err(Refusal::Signature { key_name: key_name.into() })
     }
 }
 

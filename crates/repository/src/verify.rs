@@ -218,13 +218,14 @@ async fn check_signatures<S: ObjectStore>(
         lacking.map(|name| Fault::NotSigned { key_name: name.clone() }).collect();
     let mut is_known = false;
     for (name, _) in &index.signatures {
-        let key_name = &name.key_name;
+        // Under another name, no key of a repository is published.
+        let Some(key_name) = name.key_name.to_key_name() else { continue };
         let object = port::read(store, key_name.as_str(), MAX_KEY_LENGTH).await?;
         let pem = object.map(|object| String::from_utf8_lossy(&object.body).into_owned());
         let Some(Ok(key)) = pem.map(|pem| VerifyingKey::from_pem(&pem)) else { continue };
         is_known = true;
-        if !index.is_signed_by(key_name, &key) {
-            faults.push(Fault::Signature { key_name: key_name.clone() });
+        if !index.is_signed_by(&key_name, &key) {
+            faults.push(Fault::Signature { key_name });
             break;
         }
     }

@@ -16,6 +16,7 @@ use crate::support::{
 };
 
 const EC: [&str; 3] = ["genpkey", "-algorithm", "EC"];
+const RSA: [&str; 3] = ["genpkey", "-algorithm", "RSA"];
 const P256: [&str; 2] = ["-pkeyopt", "ec_paramgen_curve:P-256"];
 const AES: [&str; 3] = ["-aes256", "-passout", "pass:secret"];
 
@@ -33,6 +34,15 @@ fn public(private: &str) -> String {
     pem(&["rsa", "-pubout"], private)
 }
 
+/// A key with another private exponent than its own.
+fn with_wrong_exponent() -> String {
+    let mut der = openssl(&["rsa", "-traditional", "-outform", "DER"], KEY.as_bytes());
+    // Far behind the modulus, which has 256 bytes, and far before the first prime.
+    der[400] ^= 1;
+    let base64 = String::from_utf8(openssl(&["base64"], &der)).unwrap();
+    format!("-----BEGIN RSA PRIVATE KEY-----\n{base64}-----END RSA PRIVATE KEY-----\n")
+}
+
 #[test]
 fn a_key_is_read_in_both_forms() {
     assert!(KEY.starts_with("-----BEGIN PRIVATE KEY-----"), "PKCS #8");
@@ -45,6 +55,10 @@ fn a_key_is_read_in_both_forms() {
 #[case::without_a_newline(|pem: &str| pem.trim_end().to_owned())]
 #[case::with_blank_lines(|pem: &str| format!("\n\n{pem}\n\n"))]
 #[case::with_line_ends_of_windows(|pem: &str| pem.replace('\n', "\r\n"))]
+#[case::with_a_byte_order_mark(|pem: &str| format!("\u{feff}{pem}"))]
+#[case::with_text_around(|pem: &str| format!("Bag Attributes\n    localKeyID: 1\n{pem}# the end\n"))]
+#[case::with_its_public_key(|pem: &str| format!("{pem}{}", public(pem)))]
+#[case::after_its_public_key(|pem: &str| format!("{}{pem}", public(pem)))]
 fn a_key_that_was_pasted_is_read(
     #[values(&KEY, &PKCS1)] pem: &LazyLock<String>,
     #[case] paste: fn(&str) -> String,
@@ -65,6 +79,18 @@ fn a_key_that_was_pasted_is_read(
 #[case::rsa_pss(pem(&["genpkey", "-algorithm", "RSA-PSS"], ""))]
 #[case::public_key(public(&KEY))]
 #[case::cut_off(KEY[..800].to_owned())]
+#[case::three_primes_pkcs8(pem(&["genrsa", "-primes", "3", "2048"], ""))]
+#[case::three_primes_pkcs1(pem(&["genrsa", "-traditional", "-primes", "3", "2048"], ""))]
+#[case::exponent_of_34_bits(pem(&[&RSA[..], &["-pkeyopt", "rsa_keygen_pubexp:8589934593"]].concat(), ""))]
+#[case::wrong_private_exponent(with_wrong_exponent())]
+#[case::line_ends_lost(KEY.replace('\n', ""))]
+#[case::line_ends_lost(KEY.replace('\n', " "))]
+#[case::line_ends_lost(KEY.replace('\n', "\\n"))]
+#[case::indented(KEY.replace('\n', "\n  "))]
+#[case::another_text_between(KEY.replace("MII", "###"))]
+#[case::two_private_keys(format!("{}{}", &*KEY, &*PKCS1))]
+#[case::only_its_first_line("-----BEGIN PRIVATE KEY-----".to_owned())]
+#[case::certificate(pem(&["req", "-x509", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=a"], ""))]
 #[case::of_1024_bits(pem(&["genrsa", "1024"], ""))]
 #[case::of_5120_bits(pem(&["genrsa", "5120"], ""))]
 fn another_private_key_is_refused_without_showing_it(
@@ -169,6 +195,15 @@ fn a_key_name_is_a_file_name_that_apk_loads(#[case] name: &str, #[case] valid: b
 #[case(".SIGN.RSA256.melange.rsa.pub", Some(Algorithm::RsaSha256))]
 #[case(".SIGN.RSA512.melange.rsa.pub", Some(Algorithm::RsaSha512))]
 #[case(".SIGN.DSA.melange.rsa.pub", Some(Algorithm::DsaSha1))]
+#[case(".SIGN.RSA.mykey.pem", Some(Algorithm::RsaSha1))]
+#[case(".SIGN.RSA256.my_key", Some(Algorithm::RsaSha256))]
+#[case(".SIGN.RSA.größe 1~$(x)", Some(Algorithm::RsaSha1))]
+#[case(&format!(".SIGN.RSA.{}", "k".repeat(255)), Some(Algorithm::RsaSha1))]
+#[case(&format!(".SIGN.RSA.{}", "k".repeat(256)), None)]
+#[case(".SIGN.RSA.", None)]
+#[case(".SIGN.RSA..hidden.pub", None)]
+#[case(".SIGN.RSA.a\u{1b}[2J.pub", None)]
+#[case(".SIGN.RSA.a\u{9b}2J.pub", None)]
 #[case(".SIGN.RSA1.melange.rsa.pub", None)]
 #[case(".SIGN.RSA.keys/melange.rsa.pub", None)]
 #[case(".SIGN.RSA", None)]

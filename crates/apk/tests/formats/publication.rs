@@ -128,7 +128,7 @@ fn a_signed_index_is_read_back() {
     assert_eq!(archive.description, "v3.22");
     assert_eq!(archive.unsigned, unsigned);
     let names = archive.signatures.iter().map(|(name, _)| (name.algorithm, &name.key_name));
-    let name = key_name();
+    let name = key_name().into();
     assert!(names.eq([(Algorithm::RsaSha256, &name), (Algorithm::RsaSha1, &name)]));
 }
 

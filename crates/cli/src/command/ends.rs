@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use alpinist_apk::value::printable;
 use serde::Serialize;
 
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
     follow::{Change, End, Watch},
     output::{self, Answer, BAD, GOOD, Output, Report},
     progress::Progress,
+    publication::{Fate, NotWritten},
 };
 
 /// Waits for the ends of the executions that these changes cause.
@@ -30,28 +32,42 @@ pub(super) struct Ends {
 struct KeyEnd {
     key: String,
     #[serde(flatten)]
-    end: End,
+    end: Fate,
 }
 
 impl Ends {
-    /// Tells the ends of these changes; `done` is what they are if all is well, such as "published".
-    pub(super) fn new(done: &'static str, changes: &[Change], ends: Vec<End>) -> Self {
-        let keys = changes.iter().map(|change| change.key.clone());
-        let ends = keys.zip(ends).map(|(key, end)| KeyEnd { key, end }).collect();
+    /// Tells what became of these packages; `done` is what they are if all is well, such as "published".
+    pub(super) fn new<'a>(
+        done: &'static str,
+        keys: impl Iterator<Item = &'a str>,
+        ends: Vec<Fate>,
+    ) -> Self {
+        let ends = keys.zip(ends).map(|(key, end)| KeyEnd { key: key.to_owned(), end }).collect();
         Self { done, ends }
+    }
+
+    /// Tells the ends of the deletion of these packages.
+    pub(super) fn of_deletions(changes: &[Change], ends: Vec<End>) -> Self {
+        let ends = ends.into_iter().map(Fate::Followed).collect();
+        Self::new("removed", changes.iter().map(|change| change.key.as_str()), ends)
     }
 
     /// Prints them, and tells whether all is well.
     pub(super) fn print(&self, output: Output) -> Result<Answer, Error> {
         output.print(self)?;
-        if self.ends.iter().any(|key| key.end == End::NotSeen) {
+        if self.ends.iter().any(|key| key.end == Fate::Followed(End::NotSeen)) {
             output::say(
                 "hint: no execution took notice within two minutes: does the bucket send its events to \
                  EventBridge?",
             );
             return Ok(Answer::Unknown);
         }
-        let is_well = self.ends.iter().all(|key| key.end == End::Published);
+        let is_well = self.ends.iter().all(|key| {
+            matches!(
+                key.end,
+                Fate::Followed(End::Published) | Fate::NotWritten(NotWritten::Unchanged)
+            )
+        });
         Ok(if is_well { Answer::Yes } else { Answer::No })
     }
 }
@@ -59,17 +75,32 @@ impl Ends {
 impl Report for Ends {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for KeyEnd { key, end } in &self.ends {
+            let key = &printable(key);
             match end {
-                End::Published => writeln!(out, "{GOOD}{}{GOOD:#} {key}", self.done)?,
-                // The cause begins with the key.
-                End::Refused { cause } => writeln!(out, "{BAD}refused{BAD:#} {cause}")?,
-                End::Failed { execution, error, cause } => writeln!(
-                    out,
-                    "{BAD}failed{BAD:#} {key}: {error}: {cause}\n       see: alpinist run {execution}"
-                )?,
-                End::NotSeen => writeln!(out, "{BAD}not seen{BAD:#} {key}")?,
+                Fate::NotWritten(NotWritten::Unchanged) => {
+                    writeln!(out, "{GOOD}unchanged{GOOD:#} {key}")?;
+                }
+                Fate::NotWritten(NotWritten::Taken { reason }) => {
+                    writeln!(out, "{BAD}taken{BAD:#} {key}: {reason}.")?;
+                }
+                Fate::Followed(end) => self.write_end(key, end, out)?,
             }
         }
         Ok(())
+    }
+}
+
+impl Ends {
+    fn write_end(&self, key: &str, end: &End, out: &mut dyn Write) -> io::Result<()> {
+        match end {
+            End::Published => writeln!(out, "{GOOD}{}{GOOD:#} {key}", self.done),
+            // The cause begins with the key.
+            End::Refused { cause } => writeln!(out, "{BAD}refused{BAD:#} {cause}"),
+            End::Failed { execution, error, cause } => writeln!(
+                out,
+                "{BAD}failed{BAD:#} {key}: {error}: {cause}\n       see: alpinist run {execution}"
+            ),
+            End::NotSeen => writeln!(out, "{BAD}not seen{BAD:#} {key}"),
+        }
     }
 }

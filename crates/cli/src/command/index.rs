@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::Error,
-    output::{Answer, BAD, GOOD, Output, Report, counted},
+    output::{self, Answer, BAD, GOOD, Output, Report, counted},
     package_file,
 };
 
@@ -40,8 +40,8 @@ Examples:
 /// Make the signed index of a directory of packages, without AWS
 ///
 /// Reads each `.apk` of the directory on all cores, refuses what the repository would refuse, and writes
-/// `APKINDEX.tar.gz`. The same packages and the same key give the same bytes. If a package is refused,
-/// nothing is written and the exit status is 1.
+/// `APKINDEX.tar.gz`. The same packages and the same key give the same bytes. If a package is refused, or none
+/// is left, nothing is written and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Index {
@@ -86,14 +86,19 @@ struct Refused {
 impl Index {
     pub(crate) fn run(self, output: Output) -> Result<Answer, Error> {
         let key = self.read_key()?;
-        let packages = read_all(&package_file::list(&self.directory)?)?;
+        let files = package_file::list(&self.directory)?;
+        if files.is_empty() {
+            return Err(Error::NoPackages { directory: self.directory });
+        }
+        let packages = read_all(&files)?;
         let architecture = match &self.arch {
             Some(architecture) => architecture.clone(),
             None => common_architecture(&packages)?,
         };
         let (entries, refused) = judge_all(packages, &architecture);
-        let is_complete = refused.is_empty() || self.skip_refused;
         let packages = entries.len();
+        // An empty index would take everything from the clients.
+        let is_complete = packages > 0 && (refused.is_empty() || self.skip_refused);
         let index = if is_complete { Some(self.write(&key, entries)?) } else { None };
         output.print(&Indexed { index, architecture, packages, refused })?;
         Ok(if is_complete { Answer::Yes } else { Answer::No })
@@ -108,10 +113,22 @@ impl Index {
     }
 
     fn write(&self, key: &SigningKey, entries: Vec<IndexEntry>) -> Result<PathBuf, Error> {
-        let signed = sign(key, &self.key_name, &PackageIndex::new(entries))?;
+        let signed = self.sign(key, &PackageIndex::new(entries))?;
         let path = self.out.clone().unwrap_or_else(|| self.directory.join("APKINDEX.tar.gz"));
         replace(&path, &signed)?;
         Ok(path)
+    }
+
+    /// Makes the index as it is published, and looks at it as a client will.
+    fn sign(&self, key: &SigningKey, index: &PackageIndex) -> Result<Vec<u8>, Error> {
+        let unsigned = archive::write_unsigned("", index).map_err(Error::Index)?;
+        let signatures = key
+            .sign_index(&self.key_name, &unsigned, &mut OsRng)
+            .map_err(|source| Error::Signature { path: self.key.clone(), source })?;
+        let signed = archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
+        let keys = [(&self.key_name, &key.verifying_key())];
+        let is_right = archive::is_as_written(&signed, index, keys).map_err(Error::Index)?;
+        if is_right { Ok(signed) } else { Err(Error::SelfCheck) }
     }
 }
 
@@ -152,23 +169,16 @@ fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntr
             .map_err(Refusal::from)
             .and_then(|package| step::make_entry(architecture, &stem, package));
         match judged {
-            Ok(entry) => entries.push(entry),
+            Ok(entry) => {
+                output::warn(&file, &entry);
+                entries.push(entry);
+            }
             Err(refusal) => {
                 refused.push(Refused { file, reason: chain(&refusal), remedy: refusal.remedy() });
             }
         }
     }
     (entries, refused)
-}
-
-/// Makes the index as it is published, and looks at it as a client will.
-fn sign(key: &SigningKey, name: &KeyName, index: &PackageIndex) -> Result<Vec<u8>, Error> {
-    let unsigned = archive::write_unsigned("", index).map_err(Error::Index)?;
-    let signatures = key.sign_index(name, &unsigned, &mut OsRng).map_err(Error::NewKey)?;
-    let signed = archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
-    let keys = [(name, &key.verifying_key())];
-    let is_right = archive::is_as_written(&signed, index, keys).map_err(Error::Index)?;
-    if is_right { Ok(signed) } else { Err(Error::SelfCheck) }
 }
 
 /// Replaces a file at once, so that who reads it meanwhile gets the old or the new one.
@@ -196,6 +206,9 @@ impl Report for Indexed {
                 "{GOOD}written{GOOD:#} {}: {packages} for {architecture}",
                 index.display()
             ),
+            None if self.packages == 0 => {
+                writeln!(out, "{BAD}not written{BAD:#}: no package is left to be listed")
+            }
             None => writeln!(out, "{BAD}not written{BAD:#}: --skip-refused leaves these out"),
         }
     }

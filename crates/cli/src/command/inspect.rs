@@ -7,12 +7,12 @@ use std::{
 
 use alpinist_apk::{
     entry::IndexEntry,
-    key::{KeyName, VerifyingKey},
+    key::VerifyingKey,
     package::Package,
-    signature::PackageSignature,
-    value::{Architecture, Excerpt},
+    signature::{PackageSignature, SignerName},
+    value::{Architecture, Excerpt, printable},
 };
-use alpinist_repository::{failure::chain, refusal::Refusal, step};
+use alpinist_repository::{failure::chain, message, refusal::Refusal, step};
 use clap::Args;
 use serde::Serialize;
 
@@ -71,13 +71,14 @@ struct Inspected {
     info: Option<String>,
     entry: Option<IndexEntry>,
     broken_rules: Vec<BrokenRule>,
+    warnings: Vec<String>,
 }
 
 /// A signature, and what is known of it.
 #[derive(Debug, Serialize)]
 struct SignatureSeen {
     algorithm: &'static str,
-    key_name: KeyName,
+    key_name: SignerName,
     verdict: Verdict,
 }
 
@@ -119,7 +120,10 @@ impl Inspect {
         let answer = if broken_rules.is_empty() { Answer::Yes } else { Answer::No };
         let size = metadata.len();
         let file = self.file;
-        output.print(&Inspected { file, size, sections, signatures, info, entry, broken_rules })?;
+        let warnings = entry.as_ref().map(message::warnings).unwrap_or_default();
+        let inspected =
+            Inspected { file, size, sections, signatures, info, entry, broken_rules, warnings };
+        output.print(&inspected)?;
         Ok(answer)
     }
 
@@ -186,7 +190,7 @@ fn read_keys(directory: &Path) -> Result<Keys, Error> {
     for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {
         let path = entry.map_err(Error::file("list", directory))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !path.is_file() || name.parse::<KeyName>().is_err() {
+        if !path.is_file() || name.parse::<SignerName>().is_err() {
             continue;
         }
         let pem = fs::read(&path).map_err(Error::file("read", &path))?;
@@ -212,17 +216,20 @@ impl Report for Inspected {
         for (heading, text) in [(".PKGINFO", &self.info), ("index entry", &entry)] {
             writeln!(out, "\n{HEADING}{heading}{HEADING:#}")?;
             for line in text.iter().flat_map(|text| text.trim_end().lines()) {
-                writeln!(out, "  {line}")?;
+                writeln!(out, "  {}", printable(line))?;
             }
         }
         writeln!(out, "\n{HEADING}rules that it breaks{HEADING:#}")?;
         if self.broken_rules.is_empty() {
-            return writeln!(out, "  {GOOD}none{GOOD:#}");
+            writeln!(out, "  {GOOD}none{GOOD:#}")?;
         }
         for BrokenRule { rule, remedy } in &self.broken_rules {
-            writeln!(out, "  {BAD}{rule}.{BAD:#} {remedy}")?;
+            writeln!(out, "  {BAD}{}.{BAD:#} {}", printable(rule), printable(remedy))?;
         }
-        Ok(())
+        if !self.warnings.is_empty() {
+            writeln!(out, "\n{HEADING}warnings{HEADING:#}")?;
+        }
+        self.warnings.iter().try_for_each(|warning| writeln!(out, "  {warning}"))
     }
 }
 
@@ -241,7 +248,8 @@ impl Section {
 
 impl SignatureSeen {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        write!(out, "  {:<6} by {}: ", self.algorithm, self.key_name)?;
+        let key_name = printable(self.key_name.as_str());
+        write!(out, "  {:<6} by {key_name}: ", self.algorithm)?;
         match self.verdict {
             Verdict::Right => writeln!(out, "{GOOD}right{GOOD:#}"),
             Verdict::Wrong => writeln!(out, "{BAD}wrong{BAD:#}"),

@@ -4,10 +4,18 @@ use std::{
     path::PathBuf,
 };
 
-use alpinist_apk::key::{KeyName, SigningKey};
+use alpinist_apk::{
+    key::{KeyName, SigningKey, VerifyingKey},
+    value::printable,
+};
 use alpinist_aws::{
     executions::{Execution, Status},
     parameters::{ParameterKind, Parameters},
+};
+use alpinist_repository::{
+    failure::{Failure, chain},
+    port::StoreError,
+    step,
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -17,7 +25,7 @@ use crate::{
     command::reindex,
     context::{Context, Place},
     error::Error,
-    output::{Answer, BAD, GOOD, Output, Report},
+    output::{self, Answer, BAD, GOOD, Output, Report},
 };
 
 const EXAMPLES: &str = "\
@@ -31,7 +39,8 @@ Examples:
 
 /// Store the key that signs, change it, or drop it
 ///
-/// There are places for two keys in SSM, and while both are filled, both sign. So a client needs one of them.
+/// There are places for two keys in SSM, and while both are filled, both sign. So a client needs one of them. The
+/// public key is published at the top of the bucket, under the key name.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Key {
@@ -153,8 +162,8 @@ pub(super) async fn names_in_use(context: &Context) -> Result<Vec<String>, Error
 
 impl Put {
     async fn put(self, output: Output) -> Result<Answer, Error> {
-        let pem = self.read()?;
-        let context = open(self.place).await?;
+        let (pem, key) = self.read()?.unzip();
+        let context = open(self.place.clone()).await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         let same = used.iter().find(|(name, _)| *name == self.key_name.as_str());
@@ -162,6 +171,7 @@ impl Put {
             if place.can_sign(&parameters).await? {
                 return Err(Error::KeyPlaceTaken { parameter: place.key_name.clone() });
             }
+            self.publish(&context, place, key.as_ref()).await?;
             place.store(&parameters, pem).await?;
             return report(&context, None, output).await;
         }
@@ -173,13 +183,15 @@ impl Put {
         if let Some((_, taken)) = taken {
             return Err(Error::KeyPlaceTaken { parameter: taken.key_name.clone() });
         }
+        first.expect_key(pem.as_ref())?;
+        self.publish(&context, &first, key.as_ref()).await?;
         first.fill(&parameters, pem.as_ref(), &self.key_name).await?;
         report(&context, None, output).await
     }
 
     async fn rotate(self, output: Output) -> Result<Answer, Error> {
-        let pem = self.read()?;
-        let context = open(self.place).await?;
+        let (pem, key) = self.read()?.unzip();
+        let context = open(self.place.clone()).await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         if used.len() == 2 {
@@ -199,21 +211,56 @@ impl Put {
         let mut free = places(&context).into_iter().filter(|place| !is_used(place));
         let free = free.find(|place| place.private_key.is_some());
         let free = free.ok_or(Error::TwoKeys)?;
+        free.expect_key(pem.as_ref())?;
+        self.publish(&context, &free, key.as_ref()).await?;
         free.fill(&parameters, pem.as_ref(), &self.key_name).await?;
         let executions = context.executions();
         let signed = reindex::start(&context, &executions, r#"{"sign": true}"#).await?;
         report(&context, Some(signed), output).await
     }
 
+    /// Publishes the public key, so that clients can be told to trust it before it has signed anything. If that is
+    /// not possible now, the first publication of an index does it.
+    async fn publish(
+        &self,
+        context: &Context,
+        place: &KeyPlace,
+        key: Option<&SigningKey>,
+    ) -> Result<(), Error> {
+        let public = match key {
+            Some(key) => Ok(key.verifying_key()),
+            None => place.public_key(context).await,
+        };
+        let published = match public {
+            Ok(public) => step::publish_key(&context.bucket()?, &self.key_name, &public).await,
+            Err(error) => Err(error),
+        };
+        match published {
+            Err(
+                error @ (Failure::Store(StoreError::Denied { .. })
+                | Failure::Key(_)
+                | Failure::RemoteKey { .. }),
+            ) => {
+                output::say(format_args!(
+                    "warning: the public key is not published yet: {}. The first publication of an index \
+                     does it",
+                    printable(&chain(&error))
+                ));
+                Ok(())
+            }
+            published => Ok(published?),
+        }
+    }
+
     /// Reads the private key, if there is one, and makes sure that it is one.
-    fn read(&self) -> Result<Option<Zeroizing<String>>, Error> {
+    fn read(&self) -> Result<Option<(Zeroizing<String>, SigningKey)>, Error> {
         let Some(path) = &self.key else { return Ok(None) };
         let pem =
             fs::read_to_string(path).map(Zeroizing::new).map_err(Error::file("read", path))?;
-        match SigningKey::from_pem(&pem) {
-            Ok(_) => Ok(Some(pem)),
-            Err(source) => Err(Error::PrivateKey { path: path.clone(), source }),
-        }
+        let unusable = |source| Error::PrivateKey { path: path.clone(), source };
+        let key = SigningKey::from_pem(&pem).map_err(unusable)?;
+        // Whatever else is in the file, it is not to be kept.
+        Ok(Some((key.to_pem().map_err(unusable)?, key)))
     }
 }
 
@@ -223,6 +270,23 @@ impl KeyPlace {
         let Some(private_key) = &self.private_key else { return Ok(true) };
         let pem = parameters.get(private_key).await?;
         Ok(pem.is_some_and(|pem| SigningKey::from_pem(&pem).is_ok()))
+    }
+
+    /// Returns the public half of a key that is in KMS.
+    async fn public_key(&self, context: &Context) -> Result<VerifyingKey, Failure> {
+        let key = context.setting("SigningKey", "ssm");
+        let key = key.strip_prefix("kms:").unwrap_or(key).to_owned();
+        let der = context.public_key_in_kms(&key).await.map_err(Failure::Key)?;
+        VerifyingKey::from_der(&der).map_err(|source| Failure::RemoteKey { key, source })
+    }
+
+    /// Makes sure that a key can be put here: with a private key, or without one if it is in KMS.
+    fn expect_key(&self, pem: Option<&Zeroizing<String>>) -> Result<(), Error> {
+        match (pem, &self.private_key) {
+            (Some(_), None) => Err(Error::KeyIsInKms),
+            (None, Some(_)) => Err(Error::NoPrivateKey),
+            _ => Ok(()),
+        }
     }
 
     /// Stores a private key in the place of an unusable one, or of none.
@@ -239,10 +303,8 @@ impl KeyPlace {
         pem: Option<&Zeroizing<String>>,
         name: &KeyName,
     ) -> Result<(), Error> {
-        match pem {
-            Some(pem) => self.store(parameters, pem).await?,
-            None if self.private_key.is_some() => return Err(Error::NoPrivateKey),
-            None => {}
+        if let Some(pem) = pem {
+            self.store(parameters, pem).await?;
         }
         Ok(parameters.create(&self.key_name, name.as_str(), ParameterKind::Text).await?)
     }

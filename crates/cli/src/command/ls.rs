@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use alpinist_apk::entry::IndexEntry;
+use alpinist_apk::{entry::IndexEntry, value::printable};
 use alpinist_repository::location::RepositoryPrefix;
 use clap::Args;
 use serde::Serialize;
@@ -85,7 +85,7 @@ impl Report for Packages {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let widest = self.0.iter().map(|package| package.key.len()).max().unwrap_or_default();
         for ListedPackage { key, size, description, .. } in &self.0 {
-            writeln!(out, "{key:widest$}  {size:>11}  {description}")?;
+            writeln!(out, "{key:widest$}  {size:>11}  {}", printable(description))?;
         }
         Ok(())
     }

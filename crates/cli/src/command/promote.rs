@@ -1,17 +1,15 @@
-use alpinist_aws::s3::S3Store;
-use alpinist_repository::{
-    location::RepositoryPrefix,
-    port::{Attributes, ETag, ObjectStore as _},
-};
+use alpinist_repository::location::RepositoryPrefix;
 use clap::Args;
 
 use crate::{
-    command::ends::{self, Ends},
+    command::ends::Ends,
     context::Place,
     error::Error,
-    follow::{Change, Watch},
+    follow::Watch,
     output::{Answer, Output},
-    repository::{self, Prefix, RepositoryName},
+    publication::{self, Content, Write},
+    repository::RepositoryName,
+    selection::{self, Selected},
 };
 
 const EXAMPLES: &str = "\
@@ -19,79 +17,74 @@ Examples:
   # What was tried is released, for each architecture.
   alpinist promote hello-1.0-r0 --from edge/testing --to 3.22/main --stack alpinist
 
-  # Of one architecture alone.
-  alpinist promote hello-1.0-r0 --from edge/testing/x86_64 --to 3.22/main";
+  # All versions, of one architecture.
+  alpinist promote hello --from edge/testing/x86_64 --to 3.22/main
 
-/// Copy a package to another repository, and see it published there
+  # By the key, as `alpinist ls` prints it.
+  alpinist promote edge/testing/x86_64/hello-1.0-r0.apk --to 3.22/main";
+
+/// Copy packages to another repository, and see them published there
 ///
-/// S3 makes the copy; nothing is downloaded. The package stays where it was. If the other repository has a
-/// package of this name and version already, nothing is copied.
+/// S3 makes the copies; nothing is downloaded. The packages stay where they were. A name without a version
+/// means all versions. If the other repository has other bytes under a name and version already, nothing is
+/// copied and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Promote {
-    /// What is to be copied
-    #[arg(value_name = "NAME-VERSION")]
-    name: String,
-    /// The repository that has it, or the directory of one architecture
+    /// What is to be copied: its name, its name and version, or its key
+    #[arg(required = true, value_name = "NAME[-VERSION]|KEY")]
+    packages: Vec<String>,
+    /// The repository that has it, or the directory of one architecture; a key says it itself
     #[arg(long, value_name = "BRANCH/REPOSITORY")]
-    from: RepositoryName,
+    from: Option<RepositoryName>,
     /// The repository that gets it
     #[arg(long, value_name = "BRANCH/REPOSITORY")]
     to: RepositoryName,
+    /// Replace other bytes that are published under the same name and version
+    #[arg(long)]
+    replace: bool,
     #[command(flatten)]
     place: Place,
 }
 
-/// A copy that is to be made.
-struct Copy {
-    source: String,
-    seen: ETag,
-    target: String,
-}
-
 impl Promote {
     pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+        if let (None, Some(name)) =
+            (&self.from, self.packages.iter().find(|name| !selection::is_key(name)))
+        {
+            return Err(Error::NoSource { name: name.clone() });
+        }
         let context = self.place.open().await?;
         let (store, executions) = (context.bucket()?, context.executions());
-        let copies = plan(&store, &self.name, &self.from, &self.to).await?;
+        let found = selection::select(&store, self.from.as_ref(), &self.packages).await?;
+        let copies: Result<_, Error> =
+            found.into_iter().map(|package| copy(package, &self.to)).collect();
+        let planned = match publication::plan(&store, copies?, self.replace, "copied").await? {
+            Ok(planned) => planned,
+            Err(taken) => {
+                output.print(&taken)?;
+                return Ok(Answer::No);
+            }
+        };
         let watch = Watch::begin(&executions, context.state_machine()?).await?;
-        let mut changes = Vec::new();
-        for Copy { source, seen, target } in copies {
-            store.copy(&source, &seen, &target, Attributes::new()).await?;
-            // That of a copy differs if the original was uploaded in parts.
-            let etag = store.head(&target).await?.map(|copy| copy.etag);
-            changes.push(Change { key: target, etag });
-        }
-        let ends = ends::wait(watch, &changes).await?;
-        Ends::new("published", &changes, ends).print(output)
+        let copied = publication::write_all(&store, planned, self.replace).await?;
+        let ends = publication::follow(&context, &store, watch, &copied).await?;
+        Ends::new("published", copied.iter().map(publication::Written::key), ends).print(output)
     }
 }
 
-/// Finds a package in each architecture of a repository, and makes sure that the other one has it in none.
-async fn plan(
-    store: &S3Store,
-    name: &str,
-    from: &RepositoryName,
-    to: &RepositoryName,
-) -> Result<Vec<Copy>, Error> {
-    let mut copies = Vec::new();
-    for prefix in repository::repositories(store, &Prefix::from(from)).await? {
-        let source = prefix.package_key(name);
-        let Some(found) = store.head(&source).await? else { continue };
-        let target = target(&prefix, name, to)?;
-        if store.head(&target).await?.is_some() {
-            return Err(Error::PackageTaken { key: target });
-        }
-        copies.push(Copy { source, seen: found.etag, target });
-    }
-    if copies.is_empty() {
-        return Err(Error::NoPackage { name: name.to_owned() });
-    }
-    Ok(copies)
+fn copy(package: Selected, to: &RepositoryName) -> Result<Write, Error> {
+    let key = target(&package, to)?.package_key(package.stem());
+    let Selected { object, entry, .. } = package;
+    Ok(Write {
+        content: Content::Object { key: object.key, etag: object.etag },
+        size: object.size,
+        checksum: entry.map(|entry| entry.checksum),
+        key,
+    })
 }
 
-fn target(prefix: &RepositoryPrefix, name: &str, to: &RepositoryName) -> Result<String, Error> {
-    let target = to.directory(prefix.architecture());
-    let target = target.ok_or_else(|| Error::NoRepository { prefix: to.to_string() })?;
-    Ok(target.package_key(name))
+fn target(package: &Selected, to: &RepositoryName) -> Result<RepositoryPrefix, Error> {
+    let target = to.directory(package.prefix.architecture());
+    target.ok_or_else(|| Error::NoRepository { prefix: to.to_string() })
 }

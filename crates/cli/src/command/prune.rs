@@ -7,7 +7,7 @@ use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
     location::RepositoryPrefix,
     port::{Listed, ObjectStore as _},
-    prune,
+    prune::{self, Superseded},
 };
 use clap::Args;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::{
     context::Place,
     error::Error,
     follow::Watch,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report},
+    output::{self, Answer, BAD, GOOD, HEADING, Output, Report},
     repository::{self, Prefix},
     time::Since,
 };
@@ -35,7 +35,8 @@ Examples:
 
 /// Delete old versions of packages, and see them leave the index
 ///
-/// Counts by apk's order of versions, for each name in each directory. If a package that stays depends on one
+/// Counts by apk's order of versions, for each name in each directory. Versions that apk can't tell apart go or stay
+/// together. If a package that stays depends on one
 /// that would go, and nothing else in its directory would do, nothing is deleted and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -64,6 +65,8 @@ pub(crate) struct Prune {
 struct Plan {
     removed: Vec<String>,
     needed: Vec<Needed>,
+    /// What stays only because apk can't tell its version from one that stays.
+    tied: Vec<String>,
     #[serde(skip)]
     packages: Vec<Listed>,
 }
@@ -83,6 +86,12 @@ impl Prune {
         for prefix in repository::repositories(&store, &self.prefix).await? {
             self.plan(&store, &prefix, &mut plan).await?;
         }
+        for key in &plan.tied {
+            output::say(format_args!(
+                "kept {key}: apk can't tell whether its version is older than one that stays, so it has to be \
+                 deleted by `alpinist rm {key}`"
+            ));
+        }
         let is_allowed = self.force || plan.needed.is_empty();
         if self.dry_run || !is_allowed || plan.packages.is_empty() {
             output.print(&plan)?;
@@ -91,7 +100,7 @@ impl Prune {
         let watch = Watch::begin(&executions, context.state_machine()?).await?;
         let changes = rm::delete_all(&store, plan.packages).await?;
         let ends = ends::wait(watch, &changes).await?;
-        Ends::new("removed", &changes, ends).print(output)
+        Ends::of_deletions(&changes, ends).print(output)
     }
 
     /// Adds what would go from one directory.
@@ -106,7 +115,9 @@ impl Prune {
         let listed: HashMap<_, _> =
             listed.into_iter().map(|object| (object.key.clone(), object)).collect();
         let mut removed = BTreeSet::new();
-        for entry in prune::superseded(&index, self.keep as usize) {
+        let Superseded { older, tied } = prune::superseded(&index, self.keep as usize);
+        plan.tied.extend(tied.iter().map(|entry| prefix.package_key(&entry.file_stem())));
+        for entry in older {
             let stem = entry.file_stem();
             let object = listed.get(&prefix.package_key(&stem));
             if let Some(object) = object.filter(|object| self.is_old(object)) {

@@ -1,32 +1,34 @@
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write},
     path::{Component, Path, PathBuf},
 };
 
-use alpinist_apk::package::Package;
+use alpinist_apk::{package::Package, value::Architecture};
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
-    failure::chain, location::RepositoryPrefix, policy::Policy, port::ETag, refusal::Refusal, step,
+    failure::chain,
+    location::RepositoryPrefix,
+    policy::Policy,
+    port::{ETag, ObjectStore as _},
+    refusal::Refusal,
+    step, survey,
 };
 use clap::Args;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Serialize;
 
 use crate::{
-    command::ends::{self, Ends},
-    context::Place,
+    command::ends::Ends,
+    context::{Context, Place},
     error::Error,
-    follow::{Change, Watch},
-    output::{Answer, BAD, GOOD, Output, Report},
+    follow::Watch,
+    output::{self, Answer, BAD, GOOD, Output, Report},
     package_file,
-    progress::Progress,
-    repository::RepositoryName,
+    publication::{self, Content, Outcome, Written},
+    repository::{Prefix, RepositoryName},
 };
-
-/// How many files are uploaded at once.
-const PARALLEL_UPLOADS: usize = 8;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,23 +38,35 @@ Examples:
   # The path says where: …/3.22/main/x86_64/hello-1.0-r0.apk.
   alpinist push 3.22/main/*/*.apk
 
-  # A package for any architecture goes to the directory of one.
+  # A package for any architecture goes to each that the repository has, and to one more.
+  alpinist push fonts-1-r0.apk --to 3.22/main --arch riscv64
+
+  # Or to the directory of one alone.
   alpinist push fonts-1-r0.apk --to 3.22/main/aarch64";
 
 /// Upload packages, and see them published
 ///
-/// Checks each package first, as the repository will, but for its signatures; if one is refused, nothing is uploaded and the exit
-/// status is 1. Each goes to the directory of its architecture, under the name that its `.PKGINFO` gives. With
-/// `--wait`, follows them to the published index, or to the reason for which they are refused.
+/// Checks each package first, as the repository will, except for its signatures; if one is refused, nothing is
+/// uploaded and the exit status is 1. So it is if other bytes are published under its name and version. Each
+/// goes to the directory of its architecture, or to that of every architecture that the repository has if it is
+/// for any (`noarch`), under the name that its `.PKGINFO` gives. With `--wait`, follows them to the published
+/// index, or to the reason for which they are refused.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Push {
     /// The packages
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Where they go, if their paths do not say it: `<branch>/<repository>`, or with an architecture
-    #[arg(long, value_name = "BRANCH/REPOSITORY")]
+    /// The repository that they go to, such as `3.22/main`, or the directory of one architecture; if their paths do not
+    /// say it
+    #[arg(long, value_name = "REPOSITORY")]
     to: Option<RepositoryName>,
+    /// One more architecture for packages that are for any; may be repeated
+    #[arg(long, value_name = "ARCH", requires = "to", value_parser = architecture_of_clients)]
+    arch: Vec<Architecture>,
+    /// Replace other bytes that are published under the same name and version
+    #[arg(long)]
+    replace: bool,
     /// Wait until they are published
     #[arg(long)]
     wait: bool,
@@ -60,11 +74,11 @@ pub(crate) struct Push {
     place: Place,
 }
 
-/// A package that may be uploaded.
-struct Accepted {
+/// A package that breaks no rule by itself.
+struct Loaded {
     file: PathBuf,
-    key: String,
     size: u64,
+    package: Package,
 }
 
 /// The packages that the repository would refuse.
@@ -79,7 +93,7 @@ struct RefusedFile {
     cause: String,
 }
 
-/// The packages that were uploaded.
+/// What became of the packages.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 struct Uploaded(Vec<UploadedFile>);
@@ -87,19 +101,31 @@ struct Uploaded(Vec<UploadedFile>);
 #[derive(Debug, Serialize)]
 struct UploadedFile {
     key: String,
-    etag: ETag,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<ETag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl Push {
     pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.open().await?;
-        let policy = context.policy();
-        let judged: Result<Vec<_>, Error> =
-            self.files.par_iter().map(|file| judge(file, self.to.as_ref(), policy)).collect();
+        let context = self.place.clone().open().await?;
+        let policy = context.policy()?;
+        let loaded: Result<Vec<_>, Error> =
+            self.files.par_iter().map(|file| load(file, policy)).collect();
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
-        for judged in judged? {
-            match judged {
+        for loaded in loaded? {
+            match loaded {
                 Ok(package) => accepted.push(package),
+                Err(file) => refused.push(file),
+            }
+        }
+        let directories = self.directories(&context, &accepted).await?;
+        let mut writes = Vec::new();
+        for package in accepted {
+            match package.place(self.to.as_ref(), &directories)? {
+                Ok(placed) => writes.extend(placed),
                 Err(file) => refused.push(file),
             }
         }
@@ -107,80 +133,194 @@ impl Push {
             output.print(&Refused { refused })?;
             return Ok(Answer::No);
         }
-        let (store, executions) = (context.bucket()?, context.executions());
-        if !self.wait {
-            let uploaded = upload_all(&store, &accepted).await?;
-            output.print(&Uploaded(uploaded))?;
-            return Ok(Answer::Yes);
+        let store = context.bucket()?;
+        match publication::plan(&store, writes, self.replace, "uploaded").await? {
+            Ok(planned) => self.upload(&context, &store, planned, output).await,
+            Err(taken) => {
+                output.print(&taken)?;
+                Ok(Answer::No)
+            }
         }
+    }
+
+    async fn upload(
+        &self,
+        context: &Context,
+        store: &S3Store,
+        planned: Vec<publication::Planned>,
+        output: Output,
+    ) -> Result<Answer, Error> {
+        if !self.wait {
+            let uploaded = publication::write_all(store, planned, self.replace).await?;
+            let is_taken = |file: &Written| matches!(file.outcome, Outcome::Taken { .. });
+            let is_well = !uploaded.iter().any(is_taken);
+            output.print(&Uploaded(uploaded.into_iter().map(UploadedFile::from).collect()))?;
+            return Ok(if is_well { Answer::Yes } else { Answer::No });
+        }
+        let executions = context.executions();
         let watch = Watch::begin(&executions, context.state_machine()?).await?;
-        let uploaded = upload_all(&store, &accepted).await?;
-        let changes: Vec<_> = uploaded
-            .into_iter()
-            .map(|UploadedFile { key, etag }| Change { key, etag: Some(etag) })
-            .collect();
-        let ends = ends::wait(watch, &changes).await?;
-        Ends::new("published", &changes, ends).print(output)
+        let uploaded = publication::write_all(store, planned, self.replace).await?;
+        let ends = publication::follow(context, store, watch, &uploaded).await?;
+        Ends::new("published", uploaded.iter().map(Written::key), ends).print(output)
+    }
+
+    /// Returns where packages for any architecture go: to each that the repository has or is about to get, and
+    /// to those that were said.
+    async fn directories(
+        &self,
+        context: &Context,
+        packages: &[Loaded],
+    ) -> Result<BTreeSet<Architecture>, Error> {
+        let mut found: BTreeSet<_> = self.arch.iter().cloned().collect();
+        let Some(to) = &self.to else { return Ok(found) };
+        if let Some(architecture) = to.architecture() {
+            found.insert(architecture.clone());
+            return Ok(found);
+        }
+        if packages.iter().any(Loaded::is_for_any) {
+            let own = packages.iter().filter(|package| !package.is_for_any());
+            found.extend(own.map(|package| package.architecture().clone()));
+            found.extend(architectures(&context.bucket()?, to).await?);
+        }
+        Ok(found)
     }
 }
 
-async fn upload_all(store: &S3Store, accepted: &[Accepted]) -> Result<Vec<UploadedFile>, Error> {
-    let progress = Progress::of_bytes(accepted.iter().map(|package| package.size).sum());
-    let uploads = accepted.iter().map(async |Accepted { file, key, size }| {
-        let etag = store.upload(key, file, *size, |sent| progress.add(sent)).await;
-        let etag = etag.map_err(|source| Error::Upload { file: file.clone(), source })?;
-        Ok(UploadedFile { key: key.clone(), etag })
-    });
-    stream::iter(uploads).buffered(PARALLEL_UPLOADS).try_collect().await
+/// Returns the architectures that a repository has packages for.
+async fn architectures(store: &S3Store, to: &RepositoryName) -> Result<Vec<Architecture>, Error> {
+    let mut found = Vec::new();
+    for prefix in survey::repositories(store, Prefix::from(to).as_str()).await? {
+        let is_its_own = to.directory(prefix.architecture()).as_ref() == Some(&prefix);
+        // Anything may lie beside the architectures.
+        if is_its_own && has_packages(store, &prefix).await? {
+            found.push(prefix.architecture().clone());
+        }
+    }
+    Ok(found)
 }
 
-/// Judges a package as the pipeline will, and finds where it goes.
-fn judge(
-    file: &Path,
-    to: Option<&RepositoryName>,
-    policy: Policy,
-) -> Result<Result<Accepted, RefusedFile>, Error> {
-    let refused = |refusal: &Refusal| {
-        let cause = format!("{}. {}", chain(refusal), refusal.remedy());
-        RefusedFile { file: file.to_owned(), cause }
-    };
+async fn has_packages(store: &S3Store, prefix: &RepositoryPrefix) -> Result<bool, Error> {
+    if store.head(&prefix.index_key()).await?.is_some() {
+        return Ok(true);
+    }
+    let listed = store.list(&prefix.to_string(), &[]).await?;
+    Ok(listed.iter().any(|object| object.key.ends_with(".apk")))
+}
+
+/// Reads the architecture of a directory.
+fn architecture_of_clients(text: &str) -> Result<Architecture, String> {
+    let architecture: Architecture = text.parse().map_err(|error| format!("{error}"))?;
+    if architecture.is_noarch() {
+        return Err("no client is of the architecture `noarch`".to_owned());
+    }
+    Ok(architecture)
+}
+
+/// Reads a package, and judges it as the pipeline will.
+fn load(file: &Path, policy: Policy) -> Result<Result<Loaded, RefusedFile>, Error> {
     let size = fs::metadata(file).map_err(Error::file("look at", file))?.len();
     if size > policy.max_size {
-        return Ok(Err(refused(&Refusal::Size { size, max: policy.max_size })));
+        return Ok(Err(RefusedFile::new(file, &Refusal::Size { size, max: policy.max_size })));
     }
-    let package = match package_file::read(file)? {
-        Ok(package) => package,
-        Err(error) => return Ok(Err(refused(&error.into()))),
-    };
-    let prefix = destination(file, to, &package)?;
-    let metadata = &package.info.metadata;
-    let stem = format!("{}-{}", metadata.name, metadata.version);
-    Ok(match step::make_entry(prefix.architecture(), &stem, package) {
-        Ok(_) => Ok(Accepted { file: file.to_owned(), key: prefix.package_key(&stem), size }),
-        Err(refusal) => Err(refused(&refusal)),
+    Ok(match package_file::read(file)? {
+        Ok(package) => Ok(Loaded { file: file.to_owned(), size, package }),
+        Err(error) => Err(RefusedFile::new(file, &error.into())),
     })
 }
 
-/// Returns the directory for a package: what was said, or what its path says as it was given. Where the command is run says
-/// nothing.
-fn destination(
-    file: &Path,
-    to: Option<&RepositoryName>,
-    package: &Package,
-) -> Result<RepositoryPrefix, Error> {
-    let nowhere = || Error::NoDestination { file: file.to_owned() };
-    if let Some(to) = to {
-        return to.directory(&package.info.metadata.architecture).ok_or_else(nowhere);
+impl RefusedFile {
+    fn new(file: &Path, refusal: &Refusal) -> Self {
+        let cause = format!("{}. {}", chain(refusal), refusal.remedy());
+        Self { file: file.to_owned(), cause }
     }
-    let parts = file.parent().into_iter().flat_map(Path::components).map(|part| match part {
+}
+
+impl Loaded {
+    fn architecture(&self) -> &Architecture {
+        &self.package.info.metadata.architecture
+    }
+
+    fn is_for_any(&self) -> bool {
+        self.architecture().is_noarch()
+    }
+
+    /// Finds where the package goes, and judges it there as the pipeline will.
+    fn place(
+        &self,
+        to: Option<&RepositoryName>,
+        directories: &BTreeSet<Architecture>,
+    ) -> Result<Result<Vec<publication::Write>, RefusedFile>, Error> {
+        let metadata = &self.package.info.metadata;
+        let stem = format!("{}-{}", metadata.name, metadata.version);
+        let mut writes = Vec::new();
+        for prefix in self.destinations(to, directories)? {
+            match step::make_entry(prefix.architecture(), &stem, self.package.clone()) {
+                Ok(entry) if writes.is_empty() => output::warn(&self.file, &entry),
+                Ok(_) => {}
+                Err(refusal) => return Ok(Err(RefusedFile::new(&self.file, &refusal))),
+            }
+            writes.push(publication::Write {
+                content: Content::File(self.file.clone()),
+                size: self.size,
+                checksum: Some(self.package.checksum),
+                key: prefix.package_key(&stem),
+            });
+        }
+        Ok(Ok(writes))
+    }
+
+    /// Returns the directories for the package: what was said, or what its path says as it was given. Where the
+    /// command is run says nothing.
+    fn destinations(
+        &self,
+        to: Option<&RepositoryName>,
+        directories: &BTreeSet<Architecture>,
+    ) -> Result<Vec<RepositoryPrefix>, Error> {
+        let nowhere = || Error::NoDestination { file: self.file.clone() };
+        let Some(to) = to else {
+            return prefix_in(&self.file).ok_or_else(nowhere).map(|prefix| vec![prefix]);
+        };
+        if !self.is_for_any() {
+            return to
+                .directory(self.architecture())
+                .ok_or_else(nowhere)
+                .map(|prefix| vec![prefix]);
+        }
+        if directories.is_empty() {
+            let (file, repository) = (self.file.clone(), to.to_string());
+            return Err(Error::NoArchitectures { file, repository });
+        }
+        let to = to.clone().without_architecture();
+        directories.iter().map(|own| to.directory(own).ok_or_else(nowhere)).collect()
+    }
+}
+
+fn prefix_in(file: &Path) -> Option<RepositoryPrefix> {
+    let parts = file.parent()?.components().map(|part| match part {
         Component::Normal(name) => name.to_str(),
         _ => None,
     });
     match *parts.collect::<Vec<_>>() {
-        [.., Some(branch), Some(repository), Some(architecture)] => {
-            format!("{branch}/{repository}/{architecture}/").parse().map_err(|_| nowhere())
+        [Some(repository), Some(architecture)] => {
+            RepositoryPrefix::new(repository, architecture).ok()
         }
-        _ => Err(nowhere()),
+        [.., Some(branch), Some(repository), Some(architecture)] => {
+            RepositoryPrefix::new(&format!("{branch}/{repository}"), architecture).ok()
+        }
+        _ => None,
+    }
+}
+
+impl From<Written> for UploadedFile {
+    fn from(written: Written) -> Self {
+        let key = written.key().to_owned();
+        let (outcome, etag, reason) = match written.outcome {
+            Outcome::New(etag) => ("uploaded", Some(etag), None),
+            Outcome::Replaced(etag) => ("replaced", Some(etag), None),
+            Outcome::Unchanged(etag) => ("unchanged", Some(etag), None),
+            Outcome::Taken { reason } => ("taken", None, Some(reason)),
+        };
+        Self { key, outcome, etag, reason }
     }
 }
 
@@ -195,6 +335,12 @@ impl Report for Refused {
 
 impl Report for Uploaded {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.0.iter().try_for_each(|file| writeln!(out, "{GOOD}uploaded{GOOD:#} {}", file.key))
+        for UploadedFile { key, outcome, reason, .. } in &self.0 {
+            match reason {
+                Some(reason) => writeln!(out, "{BAD}{outcome}{BAD:#} {key}: {reason}.")?,
+                None => writeln!(out, "{GOOD}{outcome}{GOOD:#} {key}")?,
+            }
+        }
+        Ok(())
     }
 }

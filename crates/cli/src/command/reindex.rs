@@ -1,5 +1,6 @@
 use std::io::{self, Write};
 
+use alpinist_apk::value::printable;
 use alpinist_aws::{
     executions::{Execution, Executions, Status},
     s3::S3Store,
@@ -18,7 +19,7 @@ use crate::{
     context::{Context, Place},
     error::Error,
     follow,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report, counted, harmless},
+    output::{Answer, BAD, GOOD, HEADING, Output, Report, counted},
     progress::Progress,
     repository::{self, Prefix},
 };
@@ -126,7 +127,7 @@ impl Report for Ended {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(report) = &self.report {
             for refused in &report.refused {
-                writeln!(out, "{BAD}refused{BAD:#} {}", harmless(&refused.report.cause))?;
+                writeln!(out, "{BAD}refused{BAD:#} {}", printable(&refused.report.cause))?;
             }
             for (heading, keys) in [
                 ("removed", &report.removed),
@@ -135,7 +136,7 @@ impl Report for Ended {
                 ("not published", &report.unpublished),
             ] {
                 for key in keys {
-                    writeln!(out, "{HEADING}{heading}{HEADING:#} {}", harmless(key))?;
+                    writeln!(out, "{HEADING}{heading}{HEADING:#} {}", printable(key))?;
                 }
             }
             let indexed = counted(report.indexed.len(), "package", "packages");

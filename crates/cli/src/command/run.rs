@@ -1,5 +1,6 @@
 use std::io::{self, Write};
 
+use alpinist_apk::value::printable;
 use alpinist_aws::executions::{Execution, Executions, Visit};
 use clap::Args;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::{
     context::{Context, Place},
     error::Error,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report, harmless},
+    output::{Answer, BAD, GOOD, HEADING, Output, Report, printable_lines},
     time,
 };
 
@@ -104,8 +105,8 @@ impl Shown {
             states: visits.into_iter().map(State::from).collect(),
             input: json(input),
             output: output.map(json),
-            error: error.as_deref().map(harmless),
-            cause: cause.as_deref().map(harmless),
+            error: error.as_deref().map(printable),
+            cause: cause.as_deref().map(printable),
             is_redrivable: execution.is_redrivable,
             arn,
         }
@@ -150,7 +151,7 @@ impl Report for Shown {
         let output = self.output.as_ref();
         for (heading, value) in [("input", Some(&self.input)), ("output", output)] {
             if let Some(value) = value {
-                let lines = harmless(&format!("{value:#}")).replace('\n', "\n  ");
+                let lines = printable_lines(&format!("{value:#}")).replace('\n', "\n  ");
                 writeln!(out, "\n{HEADING}{heading}{HEADING:#}\n  {lines}")?;
             }
         }

@@ -3,6 +3,7 @@ use std::{
     io::{self, Write},
 };
 
+use alpinist_apk::value::printable;
 use alpinist_aws::executions::{Execution, Executions, Listed, Status};
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -12,7 +13,7 @@ use crate::{
     context::Place,
     error::Error,
     follow::key_in,
-    output::{Answer, BAD, GOOD, Output, Report, harmless},
+    output::{Answer, BAD, GOOD, Output, Report},
     time::{self, Since},
 };
 
@@ -109,7 +110,7 @@ impl From<Execution> for Run {
             duration: ended.map(|ended| time::show_duration(began, ended)),
             key: key_in(&input),
             error,
-            cause: cause.as_deref().map(harmless),
+            cause: cause.as_deref().map(printable),
         }
     }
 }

@@ -46,6 +46,8 @@ struct Client {
     repository: String,
     /// Where the files for /etc/apk/keys are.
     public_keys: Vec<String>,
+    /// What they are called there.
+    key_names: Vec<String>,
 }
 
 impl Setup {
@@ -66,7 +68,12 @@ impl Setup {
         let url = url.trim_end_matches('/');
         output.print(&Client {
             repository: format!("{url}/{}", repository.without_architecture()),
-            public_keys: names.iter().map(|name| format!("{url}/{name}")).collect(),
+            // S3 takes a raw `+` for a space.
+            public_keys: names
+                .iter()
+                .map(|name| format!("{url}/{}", name.replace('+', "%2B")))
+                .collect(),
+            key_names: names,
         })?;
         Ok(Answer::Yes)
     }
@@ -74,15 +81,15 @@ impl Setup {
 
 impl Report for Client {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { repository, public_keys } = self;
+        let Self { repository, public_keys, key_names } = self;
         writeln!(out, "{HEADING}# On a client, as root:{HEADING:#}")?;
-        for key in public_keys {
-            writeln!(out, "wget -P /etc/apk/keys {key}")?;
+        for (url, name) in public_keys.iter().zip(key_names) {
+            writeln!(out, "wget -O /etc/apk/keys/{name} {url}")?;
         }
         writeln!(out, "echo {repository} >> /etc/apk/repositories\napk update\n")?;
         writeln!(out, "{HEADING}# In a Dockerfile:{HEADING:#}")?;
-        for key in public_keys {
-            writeln!(out, "ADD --chmod=644 {key} /etc/apk/keys/")?;
+        for (url, name) in public_keys.iter().zip(key_names) {
+            writeln!(out, "ADD --chmod=644 {url} /etc/apk/keys/{name}")?;
         }
         writeln!(out, "RUN echo {repository} >> /etc/apk/repositories")
     }

@@ -1,5 +1,6 @@
 use std::io::{self, Write};
 
+use alpinist_apk::value::printable;
 use alpinist_repository::{
     failure::chain,
     location::RepositoryPrefix,
@@ -13,7 +14,7 @@ use crate::{
     command::key,
     context::Place,
     error::Error,
-    output::{Answer, BAD, GOOD, Output, Report, counted, harmless},
+    output::{Answer, BAD, GOOD, HEADING, Output, Report, counted},
     repository::{self, Prefix},
 };
 
@@ -49,6 +50,13 @@ struct Verified {
     repositories: usize,
     packages: usize,
     faults: Vec<FoundFault>,
+    warnings: Vec<FoundWarning>,
+}
+
+#[derive(Debug, Serialize)]
+struct FoundWarning {
+    key: String,
+    warning: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,7 +80,7 @@ impl Verify {
             Err(Error::Store(StoreError::Denied { .. })) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let (policy, plus_copies) = (context.policy(), context.plus_copies());
+        let (policy, plus_copies) = (context.policy()?, context.plus_copies()?);
         let demands = Demands { depth, policy, plus_copies, signers };
         let mut verified = Verified::default();
         for prefix in repository::repositories(&store, &self.prefix).await? {
@@ -83,6 +91,10 @@ impl Verify {
             verified
                 .faults
                 .extend(faults.map(|(key, fault)| FoundFault::new(&prefix, &key, &fault)));
+            verified.warnings.extend(found.warnings.into_iter().map(|(key, warning)| {
+                let warning = printable(&format!("{warning}. {}", warning.remedy()));
+                FoundWarning { key: printable(&key), warning }
+            }));
         }
         output.print(&verified)?;
         Ok(if verified.faults.is_empty() { Answer::Yes } else { Answer::No })
@@ -103,8 +115,8 @@ impl FoundFault {
             }
             _ => (Some(format!("alpinist reindex {below}")), None),
         };
-        let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(harmless));
-        Self { key: harmless(key), fault: harmless(&chain(fault)), mend, delete }
+        let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(printable));
+        Self { key: printable(key), fault: printable(&chain(fault)), mend, delete }
     }
 }
 
@@ -118,6 +130,9 @@ impl Report for Verified {
             if let Some(delete) = delete {
                 writeln!(out, "      or delete it with: {delete}")?;
             }
+        }
+        for FoundWarning { key, warning } in &self.warnings {
+            writeln!(out, "{HEADING}warning{HEADING:#} {key}: {warning}")?;
         }
         let packages = counted(self.packages, "package", "packages");
         let indexes = counted(self.repositories, "index", "indexes");

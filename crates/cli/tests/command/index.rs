@@ -104,6 +104,44 @@ fn an_architecture_that_nobody_names_is_asked_for() {
 }
 
 #[test]
+fn there_is_no_index_of_nothing() {
+    let bench = bench();
+    bench.write("packages/x86_64/a-1-r0.apk", package("a", "1-r0"));
+    bench.write("empty/README", "no package");
+    for (directory, arch) in
+        [("packages", ""), ("packages", " --arch x86_64"), ("empty", " --arch x86_64")]
+    {
+        let said = bench.run(&format!("index {directory}{arch} {SIGN}"));
+        assert_eq!((said.status, &*said.out), (2, ""));
+        let expected = format!(
+            "error: there are no packages in {directory}\n\
+             hint: give the directory that holds the .apk files: what is below its directories is not looked at\n"
+        );
+        assert_eq!(said.err, expected);
+        assert!(!bench.path(directory).join("APKINDEX.tar.gz").exists());
+    }
+    bench.write("bad/a-1-r0.apk", "no package");
+    let said = bench.run(&format!("index bad --arch x86_64 --skip-refused {SIGN}"));
+    assert_eq!((said.status, &*said.err), (1, ""));
+    assert!(said.out.ends_with("\nnot written: no package is left to be listed\n"), "{}", said.out);
+    assert!(!bench.path("bad/APKINDEX.tar.gz").exists());
+}
+
+/// The key passes all checks of its form; only when it signs, its numbers turn out not to belong together.
+#[test]
+fn a_key_that_does_not_sign_is_told_as_such() {
+    let bench = bench();
+    bench.write("ops.rsa", include_str!("key_that_does_not_sign.pem"));
+    bench.write("in/a-1-r0.apk", package("a", "1-r0"));
+    let said = bench.run(&format!("index in {SIGN}"));
+    assert_eq!((said.status, &*said.out), (2, ""));
+    let expected = "error: the index can't be signed with ops.rsa\n\
+                    cause: the RSA key can't be used\n\
+                    hint: `alpinist keygen ops@example.com` makes a new key\n";
+    assert_eq!(said.err, expected);
+}
+
+#[test]
 fn what_can_not_be_read_is_told_with_its_cause() {
     let bench = bench();
     let said = bench.run(&format!("index absent {SIGN}"));

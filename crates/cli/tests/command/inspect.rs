@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::support::{Bench, KEY_NAME, key, package, package_with, signed};
+use crate::support::{Bench, KEY_NAME, key, package, package_with, signed, signed_as};
 
 #[test]
 fn a_package_is_shown_with_its_entry() {
@@ -33,6 +33,31 @@ fn a_signature_is_checked_with_the_keys_that_are_there() {
 }
 
 #[test]
+fn a_signature_is_shown_whatever_its_key_is_called() {
+    let bench = Bench::new();
+    for name in ["mykey.pem", "my_key", "two words"] {
+        bench.write("a-1-r0.apk", signed_as(name, &package("a", "1-r0")));
+        bench.write(&format!("{name}/{name}"), key().verifying_key().to_pem().unwrap());
+        bench.write("none/README", "no key");
+        let verdict = |keys: &str| {
+            let said = bench.run_arguments(&["inspect", "a-1-r0.apk", "--keys-dir", keys]);
+            assert_eq!((said.status, &*said.err), (0, ""));
+            said.out.lines().find(|line| line.contains("RSA256 by")).unwrap().to_owned()
+        };
+        assert_eq!(verdict(name), format!("  RSA256 by {name}: right"));
+        let unknown = format!("  RSA256 by {name}: not checked, there is no key of this name");
+        assert_eq!(verdict("none"), unknown);
+    }
+    // A wrong one decides, as for `apk add FILE`.
+    let other = signed_as("mykey.pem", &package("b", "1-r0"));
+    let signature_of_other = &other[..other.len() - package("b", "1-r0").len()];
+    bench.write("a-1-r0.apk", [signature_of_other, &package("a", "1-r0")].concat());
+    let said = bench.run("inspect a-1-r0.apk --keys-dir mykey.pem");
+    assert_eq!((said.status, &*said.err), (1, ""));
+    assert!(said.out.contains("its signature by mykey.pem is wrong"), "{}", said.out);
+}
+
+#[test]
 fn every_rule_that_a_package_breaks_is_told() {
     let bench = Bench::new();
     let info = "pkgname = hello\npkgver = 1.0-r0\narch = aarch64\npkgdesc = ";
@@ -45,6 +70,34 @@ fn every_rule_that_a_package_breaks_is_told() {
     let broken: Vec<BTreeMap<String, String>> =
         serde_json::from_value(report["broken_rules"].clone()).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&broken).unwrap());
+}
+
+#[test]
+fn nothing_in_a_package_can_command_a_terminal() {
+    let bench = Bench::new();
+    let info = "pkgname = a\npkgver = 1-r0\narch = x86_64\npkgdesc = ";
+    bench.write(
+        "a-1-r0.apk",
+        signed_as("\u{202e}key", &package_with(&format!("{info}\u{202e}b\n"))),
+    );
+    let said = bench.run("inspect a-1-r0.apk");
+    assert_eq!((said.status, &*said.err), (0, ""));
+    for line in [
+        "  RSA256 by \\u{202e}key: not checked, there is no key of this name",
+        "  pkgdesc = \\u{202e}b",
+        "  T:\\u{202e}b",
+    ] {
+        assert!(said.out.lines().any(|said| said == line), "{line} is not in {}", said.out);
+    }
+    assert!(said.out.contains(" .SIGN.RSA256.\\u{202e}key\n"), "{}", said.out);
+    assert!(!said.out.contains('\u{202e}'), "{}", said.out);
+
+    // What is refused is shown as well.
+    bench.write("a-1-r0.apk", package_with(&format!("{info}\u{1b}[2J\u{9b}2J\n")));
+    let said = bench.run("inspect a-1-r0.apk");
+    assert_eq!((said.status, &*said.err), (1, ""));
+    assert!(said.out.contains("  pkgdesc = \\u{1b}[2J\\u{9b}2J\n"), "{}", said.out);
+    assert!(!said.out.contains(['\u{1b}', '\u{9b}']), "{}", said.out);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use alpinist_apk::{
-    key::{KeyName, SigningKey},
+    key::SigningKey,
     signature::{Algorithm, SignatureName},
 };
 use flate2::{Compression, write::GzEncoder};
@@ -57,18 +57,23 @@ impl Bench {
 
     /// Runs the command there, without anything of this machine's environment.
     pub(crate) fn run(&self, arguments: &str) -> Said {
+        self.run_with(&[], arguments)
+    }
+
+    /// Runs the command there, with arguments that may have spaces.
+    pub(crate) fn run_arguments(&self, arguments: &[&str]) -> Said {
         run_in(self.directory.path(), &[], arguments)
     }
 
     /// Runs the command there, with nothing but these variables in its environment.
     pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &str) -> Said {
-        run_in(self.directory.path(), environment, arguments)
+        run_in(self.directory.path(), environment, &arguments.split(' ').collect::<Vec<_>>())
     }
 }
 
-fn run_in(directory: &Path, environment: &[(&str, &str)], arguments: &str) -> Said {
+fn run_in(directory: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alpinist"));
-    command.args(arguments.split(' ')).current_dir(directory);
+    command.args(arguments).current_dir(directory);
     let output = command.env_clear().envs(environment.iter().copied()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said {
@@ -91,15 +96,24 @@ pub(crate) fn package(name: &str, version: &str) -> Vec<u8> {
 
 /// A package whose `.PKGINFO` begins with these lines.
 pub(crate) fn package_with(info: &str) -> Vec<u8> {
-    let data = gzip(&[file("usr/hello", b"hello\n"), vec![0; 1024]].concat());
+    let checksum = b"69 APK-TOOLS.checksum.SHA1=f572d396fae9206628714fb2ce00f72e94f2258f\n";
+    let mut header = Header::new_ustar();
+    header.set_path("PaxHeader").unwrap();
+    header.set_entry_type(tar::EntryType::XHeader);
+    let data = gzip(&[entry(header, checksum), file("hello", b"hello\n"), vec![0; 1024]].concat());
     let info = format!("{info}size = 6\ndatahash = {}\n", hex(&Sha256::digest(&data)));
     [gzip(&file(".PKGINFO", info.as_bytes())), data].concat()
 }
 
 /// Puts a signature before a package, by [`key`] under [`KEY_NAME`].
 pub(crate) fn signed(package: &[u8]) -> Vec<u8> {
+    signed_as(KEY_NAME, package)
+}
+
+/// Puts a signature before a package, by [`key`] under another name.
+pub(crate) fn signed_as(key_name: &str, package: &[u8]) -> Vec<u8> {
     let control = control_of(package);
-    let key_name: KeyName = KEY_NAME.parse().unwrap();
+    let key_name = key_name.parse().unwrap();
     let name = SignatureName { algorithm: Algorithm::RsaSha256, key_name };
     let signature = key().sign(name.algorithm, control, &mut OsRng).unwrap().into_bytes();
     [gzip(&file(&name.to_string(), &signature)), package.to_vec()].concat()
@@ -116,6 +130,10 @@ fn file(path: &str, body: &[u8]) -> Vec<u8> {
     let mut header = Header::new_ustar();
     header.set_path(path).unwrap();
     header.set_entry_type(tar::EntryType::Regular);
+    entry(header, body)
+}
+
+fn entry(mut header: Header, body: &[u8]) -> Vec<u8> {
     header.set_mode(0o644);
     header.set_size(body.len() as u64);
     header.set_cksum();

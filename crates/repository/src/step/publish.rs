@@ -1,4 +1,8 @@
-use alpinist_apk::{archive, index::Index, key::VerifyingKey};
+use alpinist_apk::{
+    archive,
+    index::Index,
+    key::{KeyName, VerifyingKey},
+};
 use rand_core::CryptoRngCore;
 use tracing::debug;
 
@@ -39,7 +43,7 @@ pub async fn publish<S: ObjectStore>(
     let (digest, index) = read_staged(store, prefix, &staged).await?;
     let signed = sign(prefix, &index, keys, &signers, random).await?;
     for signer in &signers {
-        publish_key(store, signer).await?;
+        publish_key(store, &signer.name, &signer.public).await?;
     }
     let etag = replace(store, prefix, digest, signed, staged).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
@@ -91,15 +95,23 @@ async fn sign(
 
 /// Publishes a public key under its name, unless it is there. Another key under this name is one
 /// that clients have: replacing it would make them refuse every index that it signed.
-async fn publish_key<S: ObjectStore>(store: &S, signer: &Signer) -> Result<(), Failure> {
-    let key_name = signer.name.to_string();
-    let pem = signer.public.to_pem();
+///
+/// # Errors
+///
+/// [`Failure::KeyNameTaken`], if it is there; [`Failure::PublicKey`], [`Failure::Store`].
+pub async fn publish_key<S: ObjectStore>(
+    store: &S,
+    name: &KeyName,
+    public: &VerifyingKey,
+) -> Result<(), Failure> {
+    let key_name = name.to_string();
+    let pem = public.to_pem();
     let pem = pem.map_err(|source| Failure::PublicKey { key_name: key_name.clone(), source })?;
     let present = port::read(store, &key_name, MAX_KEY_LENGTH).await?;
     let still = Precondition::still(present.as_ref().map(|object| object.info.etag.clone()));
     let present = present.map(|object| String::from_utf8_lossy(&object.body).into_owned());
     match present.map(|pem| VerifyingKey::from_pem(&pem)) {
-        Some(Ok(present)) if present == signer.public => return Ok(()),
+        Some(Ok(present)) if present == *public => return Ok(()),
         Some(Ok(_)) => return Err(Failure::KeyNameTaken { key_name }),
         Some(Err(_)) | None => {}
     }

@@ -109,6 +109,22 @@ async fn a_wrong_signature_under_the_name_of_a_trusted_key_is_refused(
 }
 
 #[tokio::test]
+async fn a_key_with_a_name_of_another_kind_is_never_a_trusted_one() {
+    let [builder, stranger] = &*KEYS;
+    let store = MemoryStore::default();
+    store.upload(TRUSTED, pem(builder));
+    store.upload(".alpinist/trusted-keys/mykey.pem", pem(stranger));
+    store.upload("mykey.pem", pem(stranger));
+    let by_other = || signed(&[("mykey.pem", stranger)]);
+    let signed_by = extract(&store, PackageSignatures::Verify, by_other()).await.unwrap();
+    assert_eq!(signed_by, Some(SignedBy::Nobody));
+    extract(&store, PackageSignatures::Require, by_other()).await.unwrap_err();
+    let signers = signed(&[("mykey.pem", stranger), (BUILDER, builder)]);
+    let signed_by = extract(&store, PackageSignatures::Require, signers).await.unwrap();
+    assert_eq!(signed_by, Some(SignedBy::Trusted(name(BUILDER))));
+}
+
+#[tokio::test]
 async fn whom_nobody_trusts_is_noted_or_refused() {
     let [_, stranger] = &*KEYS;
     let store = MemoryStore::default();

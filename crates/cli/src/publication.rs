@@ -1,0 +1,539 @@
+//! Packages that are about to be written into the bucket. What is published under a name and a version is
+//! replaced only by whoever says so.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use alpinist_apk::checksum::PullChecksum;
+use alpinist_aws::{s3::S3Store, upload::UploadError};
+use alpinist_repository::{
+    location::PackageKey,
+    port::{ETag, ObjectBody as _, ObjectStore as _, Precondition, StoreError},
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    context::Context,
+    error::Error,
+    follow::{self, Change, End, Watch},
+    output::{self, BAD, Report},
+    progress::Progress,
+    repository,
+};
+
+/// How many packages are compared or written at once.
+const PARALLEL: usize = 8;
+
+/// A package, and the key that it is to get.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    /// Where its bytes are.
+    pub(crate) content: Content,
+    /// How many they are.
+    pub(crate) size: u64,
+    /// The checksum that an index has of it, where it is known.
+    pub(crate) checksum: Option<PullChecksum>,
+    /// The key that it gets.
+    pub(crate) key: String,
+}
+
+/// Where the bytes of a package are.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// In a file of this machine.
+    File(PathBuf),
+    /// In the bucket.
+    Object {
+        /// The key.
+        key: String,
+        /// The version that was seen.
+        etag: ETag,
+    },
+}
+
+/// What has the key that a package is to get.
+#[derive(Clone, Debug)]
+enum Present {
+    /// No object.
+    Nothing,
+    /// An object, or none: these credentials may not know.
+    Hidden,
+    /// The same bytes.
+    Same(ETag),
+    /// Other bytes.
+    Other(ETag),
+    /// An object in a storage class from which nobody can read it.
+    Archived(ETag),
+}
+
+/// A write that may be made.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    write: Write,
+    present: Present,
+}
+
+/// Packages that would replace others. Nothing was written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Taken {
+    #[serde(skip)]
+    done: &'static str,
+    taken: Vec<TakenKey>,
+}
+
+#[derive(Debug, Serialize)]
+struct TakenKey {
+    key: String,
+    reason: String,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    /// The package.
+    write: Write,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+}
+
+/// How a write ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    /// It was written; there was nothing before.
+    New(ETag),
+    /// It was written in the place of other bytes.
+    Replaced(ETag),
+    /// The same bytes were there already, and nothing was written.
+    Unchanged(ETag),
+    /// Something else was there, and nothing was written.
+    Taken {
+        /// What, and what to do.
+        reason: String,
+    },
+}
+
+/// What became of a package after a wait.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Fate {
+    /// An execution took notice, or should have.
+    Followed(End),
+    /// Nothing was written.
+    NotWritten(NotWritten),
+}
+
+/// Why nothing was written.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum NotWritten {
+    /// The same bytes are published.
+    Unchanged,
+    /// Something else is there.
+    Taken {
+        /// What, and what to do.
+        reason: String,
+    },
+}
+
+impl Written {
+    /// Returns the key of the package.
+    pub(crate) fn key(&self) -> &str {
+        &self.write.key
+    }
+}
+
+impl Content {
+    /// Returns the SHA-256 of the bytes.
+    async fn sha256(&self, store: &S3Store) -> Result<[u8; 32], Error> {
+        match self {
+            Self::File(path) => sha256_of_file(path),
+            Self::Object { key, etag } => match sha256_of_object(store, key).await? {
+                Some((found, sha256)) if found == *etag => Ok(sha256),
+                _ => Err(StoreError::Conflict { key: key.clone() }.into()),
+            },
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Object { key, .. } => key.clone(),
+        }
+    }
+}
+
+fn sha256_of_file(path: &Path) -> Result<[u8; 32], Error> {
+    let mut file = File::open(path).map_err(Error::file("open", path))?;
+    let mut sha256 = HashWriter(Sha256::new());
+    io::copy(&mut file, &mut sha256).map_err(Error::file("read", path))?;
+    Ok(sha256.0.finalize().into())
+}
+
+/// Hashes what is written to it.
+struct HashWriter(Sha256);
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn sha256_of_object(
+    store: &S3Store,
+    key: &str,
+) -> Result<Option<(ETag, [u8; 32])>, StoreError> {
+    let Some(mut object) = store.get(key).await? else { return Ok(None) };
+    let mut sha256 = Sha256::new();
+    while let Some(piece) = object.body.next().await? {
+        sha256.update(&piece);
+    }
+    Ok(Some((object.info.etag, sha256.finalize().into())))
+}
+
+impl Present {
+    /// Looks what has the key of a package.
+    async fn look(store: &S3Store, write: &Write) -> Result<Self, Error> {
+        let found = match store.head(&write.key).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Self::Nothing),
+            // Whoever may upload need not be somebody who may read or list.
+            Err(StoreError::Denied { .. }) => return Ok(Self::Hidden),
+            Err(error) => return Err(error.into()),
+        };
+        if found.size != write.size {
+            return Ok(Self::Other(found.etag));
+        }
+        match sha256_of_object(store, &write.key).await {
+            Ok(None) => Ok(Self::Nothing),
+            Ok(Some((etag, sha256))) if sha256 == write.content.sha256(store).await? => {
+                Ok(Self::Same(etag))
+            }
+            Ok(Some((etag, _))) => Ok(Self::Other(etag)),
+            Err(StoreError::Archived { .. }) => Ok(Self::Archived(found.etag)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says why a package may not be written there, unless it may take the place of another one.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Nothing | Self::Same(_) => None,
+            Self::Other(_) => Some(
+                "other bytes are published under this name and version. Raise the package's pkgrel, or \
+                 say --replace",
+            ),
+            Self::Archived(_) => Some(
+                "an archived object has this name and version, which can't be compared. Say --replace \
+                 to replace it",
+            ),
+            Self::Hidden => Some(
+                "something is published under this name and version, and these credentials may not read \
+                 it. Raise the package's pkgrel, or say --replace",
+            ),
+        }
+    }
+
+    /// Returns what must still hold when the package is written.
+    fn precondition(&self, replace: bool) -> Precondition {
+        match self {
+            Self::Hidden if replace => Precondition::None,
+            Self::Nothing | Self::Hidden => Precondition::Absent,
+            Self::Same(etag) | Self::Other(etag) | Self::Archived(etag) => {
+                Precondition::Unchanged(etag.clone())
+            }
+        }
+    }
+}
+
+/// Finds out which packages can be written; `done` says what is done to them, such as "uploaded". Unless others
+/// may be replaced, that is all of them or none.
+pub(crate) async fn plan(
+    store: &S3Store,
+    writes: Vec<Write>,
+    replace: bool,
+    done: &'static str,
+) -> Result<Result<Vec<Planned>, Taken>, Error> {
+    let (writes, mut taken) = without_repeats(store, writes).await?;
+    let looks = writes.into_iter().map(async |write| {
+        let present = Present::look(store, &write).await?;
+        Ok::<_, Error>(Planned { write, present })
+    });
+    let planned: Vec<_> = stream::iter(looks).buffered(PARALLEL).try_collect().await?;
+    let hinders = |present: &Present| match present {
+        Present::Hidden => None,
+        _ if replace => None,
+        present => present.reason(),
+    };
+    for Planned { write, present } in &planned {
+        if let Some(reason) = hinders(present) {
+            taken.push(TakenKey { key: write.key.clone(), reason: reason.to_owned() });
+        }
+    }
+    Ok(if taken.is_empty() { Ok(planned) } else { Err(Taken { done, taken }) })
+}
+
+/// Leaves out a package that would get the key of another one with the same bytes. With other bytes, one of
+/// them would replace the other.
+async fn without_repeats(
+    store: &S3Store,
+    writes: Vec<Write>,
+) -> Result<(Vec<Write>, Vec<TakenKey>), Error> {
+    let (mut kept, mut taken): (Vec<Write>, Vec<TakenKey>) = (Vec::new(), Vec::new());
+    let mut places = HashMap::new();
+    for write in writes {
+        let Some(first) = places.get(&write.key).and_then(|place: &usize| kept.get(*place)) else {
+            places.insert(write.key.clone(), kept.len());
+            kept.push(write);
+            continue;
+        };
+        let is_same = first.size == write.size
+            && first.content.sha256(store).await? == write.content.sha256(store).await?;
+        if !is_same {
+            let (one, other) = (first.content.name(), write.content.name());
+            let reason = format!("{one} and {other} both get this key, and have different bytes");
+            taken.push(TakenKey { key: write.key, reason });
+        }
+    }
+    Ok((kept, taken))
+}
+
+/// Writes the packages, and says on standard error what it means if some were replaced.
+pub(crate) async fn write_all(
+    store: &S3Store,
+    planned: Vec<Planned>,
+    replace: bool,
+) -> Result<Vec<Written>, Error> {
+    let is_new = |planned: &&Planned| !matches!(planned.present, Present::Same(_));
+    let progress =
+        Progress::of_bytes(planned.iter().filter(is_new).map(|planned| planned.write.size).sum());
+    let writes = planned.into_iter().map(async |Planned { write, present }| {
+        let outcome = match &present {
+            Present::Same(etag) => Outcome::Unchanged(etag.clone()),
+            present => make(store, &write, present, replace, &progress).await?,
+        };
+        Ok::<_, Error>(Written { write, outcome })
+    });
+    let written: Vec<_> = stream::iter(writes).buffered(PARALLEL).try_collect().await?;
+    drop(progress);
+    if written.iter().any(|written| matches!(written.outcome, Outcome::Replaced(_))) {
+        output::say(
+            "note: clients that have a replaced version installed keep its old files: `apk upgrade` does \
+             nothing, since the version is the same. They take the new ones with `apk upgrade --available`; \
+             for all others, raise pkgrel.",
+        );
+    }
+    Ok(written)
+}
+
+async fn make(
+    store: &S3Store,
+    write: &Write,
+    present: &Present,
+    replace: bool,
+    progress: &Progress,
+) -> Result<Outcome, Error> {
+    let precondition = present.precondition(replace);
+    let made = match &write.content {
+        Content::File(file) => store
+            .upload(&write.key, (file, write.size), precondition, |sent| progress.add(sent))
+            .await
+            .map_err(|source| Error::Upload { file: file.clone(), source }),
+        Content::Object { key, etag } => {
+            let copied = store.copy_package(key, etag, &write.key, precondition).await;
+            progress.add(write.size);
+            copied.map_err(Error::from)
+        }
+    };
+    match made {
+        Ok(etag) if matches!(present, Present::Nothing) => Ok(Outcome::New(etag)),
+        Ok(etag) if matches!(present, Present::Hidden) && !replace => Ok(Outcome::New(etag)),
+        Ok(etag) => Ok(Outcome::Replaced(etag)),
+        Err(
+            error @ (Error::Store(StoreError::Conflict { .. })
+            | Error::Upload {
+                source: UploadError::Store(StoreError::Conflict { .. }), ..
+            }),
+        ) => match Present::look(store, write).await? {
+            // Somebody else has written the same, or we have, and the answer was lost.
+            Present::Same(etag) => Ok(Outcome::Unchanged(etag)),
+            now => match now.reason() {
+                Some(reason) if !replace => Ok(Outcome::Taken { reason: reason.to_owned() }),
+                _ => Err(error),
+            },
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until the published indexes have the packages, and returns what became of each.
+pub(crate) async fn follow(
+    context: &Context,
+    store: &S3Store,
+    watch: Watch<'_>,
+    written: &[Written],
+) -> Result<Vec<Fate>, Error> {
+    let change = |written: &Written| match &written.outcome {
+        Outcome::New(etag) | Outcome::Replaced(etag) => {
+            Some(Change { key: written.key().to_owned(), etag: Some(etag.clone()) })
+        }
+        Outcome::Unchanged(_) | Outcome::Taken { .. } => None,
+    };
+    let changes: Vec<_> = written.iter().filter_map(change).collect();
+    let progress = Progress::of_packages(changes.len());
+    let mut followed = watch.follow(&changes, |ended| progress.set(ended)).await?.into_iter();
+    drop(progress);
+    let mut ends = Vec::new();
+    for written in written {
+        ends.push(match &written.outcome {
+            Outcome::New(_) | Outcome::Replaced(_) => {
+                Fate::Followed(followed.next().unwrap_or(End::NotSeen))
+            }
+            Outcome::Taken { reason } => {
+                Fate::NotWritten(NotWritten::Taken { reason: reason.clone() })
+            }
+            Outcome::Unchanged(_) if is_listed(store, &written.write).await? => {
+                Fate::NotWritten(NotWritten::Unchanged)
+            }
+            Outcome::Unchanged(_) => Fate::Followed(list(context, written.key()).await?),
+        });
+    }
+    Ok(ends)
+}
+
+/// Tells whether the published index has a package as it is.
+async fn is_listed(store: &S3Store, write: &Write) -> Result<bool, Error> {
+    let Some((key, checksum)) = write.key.parse::<PackageKey>().ok().zip(write.checksum.as_ref())
+    else {
+        return Ok(false);
+    };
+    match repository::index(store, key.prefix()).await {
+        Ok(index) => Ok(index.entries().iter().any(|entry| {
+            entry.file_stem() == key.stem()
+                && entry.size == write.size
+                && entry.checksum == *checksum
+        })),
+        // An execution puts it right.
+        Err(Error::PublishedIndex { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Starts an execution for a package of which no event will tell, and waits for its end.
+async fn list(context: &Context, key: &str) -> Result<End, Error> {
+    let executions = context.executions();
+    let input = json!({"bucket": context.bucket_name()?, "key": key}).to_string();
+    let arn = executions.start(context.state_machine()?, &input).await?;
+    let ended = follow::to_the_end(&executions, &arn).await?;
+    Ok(End::of(&ended).unwrap_or(End::NotSeen))
+}
+
+impl Report for Taken {
+    fn write_text(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        for TakenKey { key, reason } in &self.taken {
+            writeln!(out, "{BAD}taken{BAD:#} {key}: {reason}.")?;
+        }
+        writeln!(out, "Nothing was {}.", self.done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::{
+        Client,
+        config::http::HttpResponse,
+        operation::{
+            get_object::GetObjectOutput, head_object::HeadObjectOutput, put_object::PutObjectOutput,
+        },
+        primitives::{ByteStream, SdkBody},
+    };
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    const KEY: &str = "3.22/main/x86_64/hello-1.0-r0.apk";
+
+    fn answer(status: u16, code: &str) -> HttpResponse {
+        let body = SdkBody::from(format!("<Error><Code>{code}</Code></Error>"));
+        HttpResponse::new(status.try_into().unwrap(), body)
+    }
+
+    fn head(status: u16) -> HttpResponse {
+        HttpResponse::new(status.try_into().unwrap(), SdkBody::empty())
+    }
+
+    /// Pushes the bytes `ours`.
+    async fn push(rules: &[&Rule], replace: bool) -> Result<Outcome, Error> {
+        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
+        let store = S3Store::new(client, "bucket");
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"ours").unwrap();
+        let content = Content::File(file.path().to_owned());
+        let write = Write { content, size: 4, checksum: None, key: KEY.to_owned() };
+        let planned = plan(&store, vec![write], replace, "uploaded").await?.unwrap();
+        let written = write_all(&store, planned, replace).await?;
+        Ok(written.into_iter().next().unwrap().outcome)
+    }
+
+    fn uploaded(none_match: Option<&'static str>) -> Rule {
+        mock!(Client::put_object)
+            .match_requests(move |request| {
+                request.if_none_match() == none_match && request.if_match().is_none()
+            })
+            .then_output(|| PutObjectOutput::builder().e_tag("\"2\"").build())
+    }
+
+    fn new() -> Outcome {
+        Outcome::New(ETag("\"2\"".into()))
+    }
+
+    #[tokio::test]
+    async fn whoever_may_only_write_replaces_nothing_unless_told() {
+        let forbidden = mock!(Client::head_object).then_http_response(|| head(403));
+        let outcome = push(&[&forbidden, &uploaded(Some("*"))], false).await.unwrap();
+        assert_eq!(outcome, new());
+        let lost =
+            mock!(Client::put_object).then_http_response(|| answer(412, "PreconditionFailed"));
+        let outcome = push(&[&forbidden, &lost], false).await.unwrap();
+        let Outcome::Taken { reason } = outcome else { panic!("{outcome:?}") };
+        assert!(reason.contains("these credentials may not read it"), "{reason}");
+        let outcome = push(&[&forbidden, &uploaded(None)], true).await.unwrap();
+        assert_eq!(outcome, Outcome::Replaced(ETag("\"2\"".into())));
+    }
+
+    /// A bucket into which somebody puts these bytes just before we do.
+    async fn race(rival: &'static str) -> Outcome {
+        let absent = mock!(Client::head_object)
+            .sequence()
+            .http_status(404, None)
+            .output(|| HeadObjectOutput::builder().e_tag("\"1\"").content_length(4).build())
+            .build();
+        let lost =
+            mock!(Client::put_object).then_http_response(|| answer(412, "PreconditionFailed"));
+        let get = mock!(Client::get_object).then_output(move || {
+            let body = ByteStream::from_static(rival.as_bytes());
+            GetObjectOutput::builder().e_tag("\"1\"").content_length(4).body(body).build()
+        });
+        push(&[&absent, &lost, &get], false).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_rival_with_the_same_bytes_has_done_our_work() {
+        assert_eq!(race("ours").await, Outcome::Unchanged(ETag("\"1\"".into())));
+        let outcome = race("else").await;
+        let Outcome::Taken { reason } = outcome else { panic!("{outcome:?}") };
+        assert!(reason.starts_with("other bytes are published"), "{reason}");
+    }
+}
