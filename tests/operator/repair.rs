@@ -40,7 +40,7 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     stack.put(&bad, b"no package".to_vec()).await.unwrap();
     let verified = desk.json(1, "verify");
     let stale = "alpinist reindex 3.22/main/x86_64 --stale";
-    let remove = "alpinist rm bad-1-r0 --from 3.22/main/x86_64";
+    let remove = "alpinist rm 3.22/main/x86_64/bad-1-r0.apk";
     let found = faults(&verified);
     assert_eq!(
         found[0],

@@ -326,6 +326,18 @@ impl Error {
             Self::InSeveral { .. } => {
                 "say which with `--from BRANCH/REPOSITORY`, such as `--from 3.22/main`".to_owned()
             }
+            Self::Report { .. } => "start the reindex again".to_owned(),
+            Self::Store(error) | Self::Upload { source: UploadError::Store(error), .. } => {
+                return store_hint(error);
+            }
+            Self::Step(Failure::Store(error)) => return store_hint(error),
+            other => return other.key_hint(),
+        })
+    }
+
+    /// Says what to do about the keys that sign.
+    fn key_hint(&self) -> Option<String> {
+        Some(match self {
             Self::KeyPlaceTaken { .. } => {
                 "`alpinist key rotate` adds a second key, with which indexes are signed, too"
                     .to_owned()
@@ -359,23 +371,11 @@ impl Error {
                  published"
                     .to_owned()
             }
-            Self::Report { .. } => "start the reindex again".to_owned(),
-            Self::Store(error) | Self::Upload { source: UploadError::Store(error), .. } => {
-                return store_hint(error);
-            }
             Self::Step(Failure::KeyNameTaken { key_name }) => format!(
                 "clients may know that one; give the new key a name of its own, as `alpinist keygen` does. \
                  If no client does, delete {key_name} from the bucket first"
             ),
-            Self::Step(Failure::Store(error)) => return store_hint(error),
-            Self::Step(_)
-            | Self::Runtime(_)
-            | Self::Upload { .. }
-            | Self::Web { .. }
-            | Self::TooLarge { .. }
-            | Self::File { .. }
-            | Self::Output { .. }
-            | Self::NewKey(_) => return None,
+            _ => return None,
         })
     }
 }

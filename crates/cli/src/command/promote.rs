@@ -67,9 +67,9 @@ impl Promote {
             }
         };
         let watch = Watch::begin(&executions, context.state_machine()?).await?;
-        let copied = publication::write_all(&store, planned, self.replace).await?;
-        let ends = publication::follow(&context, &store, watch, &copied).await?;
-        Ends::new("published", copied.iter().map(publication::Written::key), ends).print(output)
+        let written = publication::write_all(&store, planned, self.replace).await?;
+        let ends = publication::follow(&context, &store, watch, &written).await?;
+        Ends::new("published", written.iter().map(publication::Written::key), ends).print(output)
     }
 }
 

@@ -108,11 +108,7 @@ impl FoundFault {
         let (mend, delete) = match fault.mend() {
             Mend::ReindexStale => (Some(format!("alpinist reindex {below} --stale")), None),
             Mend::Sign => (Some(format!("alpinist reindex {below} --sign")), None),
-            Mend::Replace => {
-                let file = key.rsplit('/').next().unwrap_or_default();
-                let stem = file.strip_suffix(".apk").unwrap_or(file);
-                (None, Some(format!("alpinist rm {stem} --from {below}")))
-            }
+            Mend::Replace => (None, Some(format!("alpinist rm {key}"))),
             _ => (Some(format!("alpinist reindex {below}")), None),
         };
         let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(printable));
