@@ -231,7 +231,7 @@ async fn a_bucket_that_is_not_there_is_no_denial() {
     let list = mock!(Client::list_objects_v2).then_http_response(missing);
     says(store(&[&list]).list("p/", &[]).await.unwrap_err());
     let list = mock!(Client::list_objects_v2).then_http_response(missing);
-    says(store(&[&list]).directories("").await.unwrap_err());
+    says(store(&[&list]).directory("", |_| false).await.unwrap_err());
     let get = mock!(Client::get_object).then_http_response(missing);
     says(store(&[&get]).get("k").await.unwrap_err());
     let write = mock!(Client::put_object).then_http_response(missing);

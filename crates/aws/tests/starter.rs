@@ -70,7 +70,7 @@ async fn a_reindex_is_started_unless_one_runs_for_that_directory() {
         for (machine, name, input) in &*started {
             assert_eq!(machine, "reindex");
             assert!(name.starts_with("heal-3.22.main.x86_64-") && name.len() <= 80, "{name}");
-            assert_eq!(input, r#"{"only_stale":true,"prefix":"3.22/main/x86_64/"}"#);
+            assert_eq!(input, r#"{"prefix":"3.22/main/x86_64/","only_stale":true}"#);
         }
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn package(name: &str, version: &str) -> Vec<u8> {
 
 /// A package whose `.PKGINFO` begins with these lines.
 pub(crate) fn package_with(info: &str) -> Vec<u8> {
-    let checksum = b"69 APK-TOOLS.checksum.SHA1=f572d396fae9206628714fb2ce00f72e94f2258f\n";
+    let checksum = b"68 APK-TOOLS.checksum.SHA1=f572d396fae9206628714fb2ce00f72e94f2258f\n";
     let mut header = Header::new_ustar();
     header.set_path("PaxHeader").unwrap();
     header.set_entry_type(tar::EntryType::XHeader);
