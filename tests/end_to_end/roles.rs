@@ -365,14 +365,11 @@ async fn a_key_in_kms_can_be_used_by_one_function_and_no_other_key_can() {
 #[tokio::test]
 async fn nobody_overwrites_or_deletes_unawares_what_alpinist_wrote() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
-    let emulator = local_stack.emulator();
     let stack = deploy(&local_stack, "unawares", &[]).await;
     let bucket = stack.bucket();
-    // No execution shall come between.
-    let silence = ["--bucket", bucket, "--notification-configuration", "{}"];
-    aws(emulator, &[&["s3api", "put-bucket-notification-configuration"], &silence[..]].concat());
+    stack.send_no_events().await.unwrap();
     let root = json!({"AccessKeyId": CREDENTIALS, "SecretAccessKey": CREDENTIALS});
-    let root = Somebody::new(emulator, &root);
+    let root = Somebody::new(local_stack.emulator(), &root);
     stack.put("source", Vec::new()).await.unwrap();
     for (kind, key) in OBJECTS {
         let may_put = !["fragment", "index", "snapshot", "claim"].contains(&kind);

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use alpinist_tests::{
-    ApkClient, Emulator, EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools, workspace,
+    Emulator, EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools, workspace,
 };
 use serde_json::{Value, json};
 
-use crate::repository::{assert_succeeded, publish};
+use crate::repository::{assert_succeeded, listed, publish};
 
 const PREFIX: &str = "3.22/main/x86_64";
 
@@ -67,21 +67,6 @@ fn build(directory: &Path, tools: &Tools, name: &str) {
     PackageSpec::new(name, "1.0").build(tools).unwrap().save(directory).unwrap();
 }
 
-async fn listed(client: &ApkClient) -> Vec<String> {
-    let update = client.update().unwrap();
-    assert!(update.status.success(), "{update}");
-    let mut names: Vec<_> = client
-        .list()
-        .unwrap()
-        .text
-        .lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect();
-    names.sort();
-    names
-}
-
 #[tokio::test]
 async fn a_build_directory_is_synced_again_and_again() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
@@ -109,14 +94,14 @@ async fn a_build_directory_is_synced_again_and_again() {
         assert_succeeded(&stack.wait_for_executions(&of(name), 1).await.unwrap()[0]);
     }
     let client = stack.client("3.22/main", "x86_64").await.unwrap();
-    assert_eq!(listed(&client).await, ["a-1.0-r0", "b-1.0-r0"]);
+    assert_eq!(listed(&client), ["a-1.0-r0", "b-1.0-r0"]);
 
     // Nothing has changed, and the command deletes what the directory lacks.
     let before = derived(&stack).await;
     assert_eq!(before.len(), 5, "two fragments, index, snapshot and public key: {before:?}");
     sync(&[]).assert_denied(&[&no_index, &no_fragment("a"), &no_fragment("b")]);
     assert_eq!(derived(&stack).await, before);
-    assert_eq!(listed(&client).await, ["a-1.0-r0", "b-1.0-r0"]);
+    assert_eq!(listed(&client), ["a-1.0-r0", "b-1.0-r0"]);
     assert!(client.add(&["a"]).unwrap().status.success());
 
     // What has changed is followed, in spite of what is denied.
@@ -125,7 +110,7 @@ async fn a_build_directory_is_synced_again_and_again() {
     sync(&[]).assert_denied(&[&no_index, &no_fragment("a"), &no_fragment("b")]);
     assert_succeeded(&stack.wait_for_executions(&of("b"), 2).await.unwrap()[1]);
     assert_succeeded(&stack.wait_for_executions(&of("c"), 1).await.unwrap()[0]);
-    assert_eq!(listed(&client).await, ["a-1.0-r0", "c-1.0-r0"]);
+    assert_eq!(listed(&client), ["a-1.0-r0", "c-1.0-r0"]);
 
     // As the documentation has it.
     build(directory, &tools, "d");
@@ -133,7 +118,7 @@ async fn a_build_directory_is_synced_again_and_again() {
     assert_eq!(sync.status, Some(0), "{sync:#?}");
     assert_eq!(sync.lines.len(), 1, "{sync:#?}");
     assert_succeeded(&stack.wait_for_executions(&of("d"), 1).await.unwrap()[0]);
-    assert_eq!(listed(&client).await, ["a-1.0-r0", "c-1.0-r0", "d-1.0-r0"]);
+    assert_eq!(listed(&client), ["a-1.0-r0", "c-1.0-r0", "d-1.0-r0"]);
 }
 
 #[tokio::test]
@@ -143,7 +128,7 @@ async fn a_directory_that_is_removed_loses_its_packages_and_keeps_its_index() {
     publish(&stack, "a").await;
     publish(&stack, "b").await;
     let client = stack.client("3.22/main", "x86_64").await.unwrap();
-    assert_eq!(listed(&client).await, ["a-1.0-r0", "b-1.0-r0"]);
+    assert_eq!(listed(&client), ["a-1.0-r0", "b-1.0-r0"]);
 
     let target = format!("s3://{}/", stack.bucket());
     let denied = stack.list("").await.unwrap();
@@ -157,7 +142,7 @@ async fn a_directory_that_is_removed_loses_its_packages_and_keeps_its_index() {
         assert_eq!(stack.get(&key).await.unwrap(), None);
         assert_succeeded(&stack.wait_for_executions(&key, 2).await.unwrap()[1]);
     }
-    assert_eq!(listed(&client).await, [""; 0]);
+    assert_eq!(listed(&client), [""; 0]);
     let left = stack.list(PREFIX).await.unwrap();
     assert_eq!(left, [format!("{PREFIX}/APKINDEX.tar.gz")]);
 }
@@ -167,6 +152,7 @@ async fn an_index_is_overwritten_and_deleted_by_somebody_who_means_it() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let stack = deploy(&local_stack, "meant").await;
     publish(&stack, "a").await;
+    stack.send_no_events().await.unwrap();
     let index = format!("{PREFIX}/APKINDEX.tar.gz");
     let published = stack.get(&index).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -181,13 +167,14 @@ async fn an_index_is_overwritten_and_deleted_by_somebody_who_means_it() {
     assert_eq!(stack.get(&index).await.unwrap(), published);
 
     let object = ["--bucket", stack.bucket(), "--key", &index];
-    let delete = [&["s3api", "delete-object", "--if-match", "*"], &object[..]].concat();
-    assert_eq!(aws(&delete).status, Some(0));
-    assert_eq!(stack.get(&index).await.unwrap(), None);
-    let put = ["s3api", "put-object", "--if-none-match", "*", "--body", "APKINDEX.tar.gz"];
+    let head = ["s3api", "head-object", "--query", "ETag", "--output", "text"];
+    let etag = &aws(&[&head, &object[..]].concat()).lines[0];
+    let put = ["s3api", "put-object", "--body", "APKINDEX.tar.gz", "--if-match", etag];
     assert_eq!(aws(&[&put, &object[..]].concat()).status, Some(0));
     assert_eq!(stack.get(&index).await.unwrap().unwrap(), b"of their own");
-    assert_eq!(aws(&delete).status, Some(0));
+    let delete = ["s3api", "delete-object", "--if-match", "*"];
+    assert_eq!(aws(&[&delete, &object[..]].concat()).status, Some(0));
+    assert_eq!(stack.get(&index).await.unwrap(), None);
     let again = stack.execute(&json!({"bucket": stack.bucket(), "key": index})).await.unwrap();
     assert_succeeded(&again);
     assert_eq!(stack.get(&index).await.unwrap(), published);

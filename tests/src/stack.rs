@@ -280,9 +280,17 @@ impl Stack {
 
     /// Makes a bucket that was there before the stack tell of its objects from now on.
     pub async fn send_events(&self) -> Result<(), Error> {
-        let events = EventBridgeConfiguration::builder().build();
+        self.notify(Some(EventBridgeConfiguration::builder().build())).await
+    }
+
+    /// Makes the bucket tell nobody of its objects from now on, so that nothing comes between.
+    pub async fn send_no_events(&self) -> Result<(), Error> {
+        self.notify(None).await
+    }
+
+    async fn notify(&self, events: Option<EventBridgeConfiguration>) -> Result<(), Error> {
         let configuration = NotificationConfiguration::builder();
-        let configuration = configuration.event_bridge_configuration(events).build();
+        let configuration = configuration.set_event_bridge_configuration(events).build();
         let put = self.s3.put_bucket_notification_configuration().bucket(self.bucket());
         let sent = put.notification_configuration(configuration).send().await;
         sent.map_err(Error::service("configure the events of", self.bucket()))?;
