@@ -162,7 +162,7 @@ async fn a_planted_fragment_does_not_change_what_is_listed() {
         story.repository.stack.overwrite(&fragment, planted).await.unwrap();
         story.publish().await;
     }
-    story.repository.stack.put(&story.key("evil-1.0-r0.index"), evil.into_bytes()).await.unwrap();
+    story.repository.stack.plant(&story.key("evil-1.0-r0.index"), evil.into_bytes()).await.unwrap();
     story.publish().await;
 
     let input =
@@ -179,7 +179,7 @@ async fn a_staged_object_that_somebody_overwrote_is_made_again() {
     let stack = &story.repository.stack;
     // They expire after a day, and the first one would be waited for, since there is nothing to count from.
     for claim in stack.list(&format!(".alpinist/claims/{}", story.key(""))).await.unwrap() {
-        stack.delete(&claim).await.unwrap();
+        stack.discard(&claim).await.unwrap();
     }
     let snapshot = format!(".alpinist/published/{}snapshot.json.gz", story.key(""));
     stack.overwrite(&snapshot, b"garbage".to_vec()).await.unwrap();
@@ -204,6 +204,6 @@ async fn an_index_that_somebody_overwrote_is_made_again() {
     story.check().await;
 
     // Without our attributes it looks like one that somebody is about to replace, for some seconds.
-    story.repository.stack.put(&index, unsigned).await.unwrap();
+    story.repository.stack.plant(&index, unsigned).await.unwrap();
     story.publish().await;
 }

@@ -18,3 +18,4 @@ mod repository;
 mod roles;
 mod signatures;
 mod telemetry;
+mod walls;

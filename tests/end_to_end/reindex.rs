@@ -156,7 +156,7 @@ async fn a_schedule_repairs_what_nobody_told_of() {
     let index = format!("{PREFIX}/APKINDEX.tar.gz");
     let published = stack.get(&index).await.unwrap();
     for lost in stack.list(PREFIX).await.unwrap().iter().filter(|lost| **lost != key) {
-        stack.delete(lost).await.unwrap();
+        stack.discard(lost).await.unwrap();
     }
     let repair = stack.wait_for_executions(&index, 1).await.unwrap();
     assert_succeeded(&repair[0]);

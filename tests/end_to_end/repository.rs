@@ -59,18 +59,7 @@ impl Repository {
 
     /// What a new machine sees: `<name>-<version>` of each package of the index, in order.
     pub(crate) async fn available(&self) -> Vec<String> {
-        let client = self.client().await;
-        let update = client.update().unwrap();
-        assert!(update.status.success(), "{update}");
-        let list = client.list().unwrap();
-        let mut names: Vec<_> = list
-            .text
-            .lines()
-            .filter_map(|line| line.split(' ').next())
-            .map(str::to_owned)
-            .collect();
-        names.sort();
-        names
+        listed(&self.client().await)
     }
 
     /// Installs a package on a new machine, and returns the content of its version file.
@@ -90,6 +79,17 @@ pub(crate) async fn publish(stack: &Stack, name: &str) {
     let package = PackageSpec::new(name, "1.0").build(&Tools::install().unwrap()).unwrap();
     let key = package.key("3.22/main/x86_64");
     assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
+}
+
+/// What a machine sees after an update: `<name>-<version>` of each package of the index, in order.
+pub(crate) fn listed(client: &ApkClient) -> Vec<String> {
+    let update = client.update().unwrap();
+    assert!(update.status.success(), "{update}");
+    let list = client.list().unwrap();
+    let mut names: Vec<_> =
+        list.text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    names.sort();
+    names
 }
 
 pub(crate) fn assert_succeeded(execution: &Execution) {

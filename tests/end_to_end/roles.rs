@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use alpinist_tests::{
-    Emulator, EmulatorOptions, KeyPair, LocalStack, Stack, command, http, workspace,
+    Emulator, EmulatorOptions, KeyPair, LocalStack, Stack, command, emulator::CREDENTIALS, http,
+    workspace,
 };
 use aws_sdk_s3::{
     config::{
@@ -185,8 +186,24 @@ impl Somebody {
         Self { s3: aws_sdk_s3::Client::from_conf(s3), ..self }
     }
 
-    /// Does something to an object, and tells whether that was allowed.
+    /// Does something to an object, with a precondition where that is possible, and tells whether that was
+    /// allowed.
     async fn object(&self, action: &str, bucket: &str, key: &str) -> bool {
+        match action {
+            "s3:PutObject" => {
+                let put = self.s3.put_object().bucket(bucket).key(key).if_none_match("*");
+                is_allowed(put.send().await)
+            }
+            "s3:DeleteObject" => {
+                let delete = self.s3.delete_object().bucket(bucket).key(key).if_match("*");
+                is_allowed(delete.send().await)
+            }
+            other => self.object_unawares(other, bucket, key).await,
+        }
+    }
+
+    /// Does something to an object, whatever is there, and tells whether that was allowed.
+    async fn object_unawares(&self, action: &str, bucket: &str, key: &str) -> bool {
         match action {
             "s3:GetObject" => is_allowed(self.s3.get_object().bucket(bucket).key(key).send().await),
             "s3:PutObject" => is_allowed(self.s3.put_object().bucket(bucket).key(key).send().await),
@@ -256,7 +273,7 @@ fn is_allowed<T, E: ProvideErrorMetadata + std::fmt::Debug>(answer: Result<T, E>
         Ok(_) => true,
         Err(error) => match error.code() {
             Some("AccessDenied" | "AccessDeniedException") => false,
-            Some("NoSuchKey" | "NoSuchBucketPolicy") => true,
+            Some("NoSuchKey" | "NoSuchBucketPolicy" | "PreconditionFailed") => true,
             _ => panic!("neither allowed nor denied: {error:?}"),
         },
     }
@@ -345,6 +362,31 @@ async fn a_key_in_kms_can_be_used_by_one_function_and_no_other_key_can() {
     }
 }
 
+#[tokio::test]
+async fn nobody_overwrites_or_deletes_unawares_what_alpinist_wrote() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = deploy(&local_stack, "unawares", &[]).await;
+    let bucket = stack.bucket();
+    stack.send_no_events().await.unwrap();
+    let root = json!({"AccessKeyId": CREDENTIALS, "SecretAccessKey": CREDENTIALS});
+    let root = Somebody::new(local_stack.emulator(), &root);
+    stack.put("source", Vec::new()).await.unwrap();
+    for (kind, key) in OBJECTS {
+        let may_put = !["fragment", "index", "snapshot", "claim"].contains(&kind);
+        let may_delete = may_put && !["public key", "trusted key"].contains(&kind);
+        for (action, may) in [("s3:PutObject", may_put), ("s3:DeleteObject", may_delete)] {
+            stack.plant(key, Vec::new()).await.unwrap();
+            assert_eq!(root.object_unawares(action, bucket, key).await, may, "{action} {kind}");
+            assert!(root.object(action, bucket, key).await, "{action} {kind}, if it is there");
+        }
+        let upload = root.s3.create_multipart_upload().bucket(bucket).key(key).send().await;
+        assert_eq!(is_allowed(upload), may_put, "upload {kind} in parts");
+        let copy = root.s3.copy_object().bucket(bucket).key(key);
+        let copy = copy.copy_source(format!("{bucket}/source")).send().await;
+        assert_eq!(is_allowed(copy), may_put, "copy to {kind}");
+    }
+}
+
 /// The policy that `SECURITY.md` gives to uploaders.
 fn uploaders_policy(bucket: &str) -> String {
     let text = std::fs::read_to_string(workspace::root().join("SECURITY.md")).unwrap();
@@ -374,7 +416,7 @@ async fn an_uploader_writes_packages_of_one_repository_and_the_public_reads() {
             assert!(!public.object(action, stack.bucket(), key).await, "public {action} {kind}");
         }
         let is_internal = key.starts_with(".alpinist/");
-        stack.put(key, Vec::new()).await.unwrap();
+        stack.plant(key, Vec::new()).await.unwrap();
         let may_read = public.object("s3:GetObject", stack.bucket(), key).await;
         assert_eq!(may_read, !is_internal, "public s3:GetObject {kind}");
     }

@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use alpinist_tests::{
-    ApkClient, Emulator, EmulatorOptions, Error, KeyPair, PackageSpec, Tools, command, http,
+    ApkClient, Emulator, EmulatorOptions, Error, ExecutionStatus, KeyPair, LocalStack, PackageSpec,
+    Tools, command, http,
 };
 
 /// Returns what the emulator's address is without the scheme.
@@ -47,6 +48,27 @@ fn the_cli_talks_to_the_emulator_and_a_stranger_may_not_read() {
     command::output(emulator.aws().args(["s3", "mb", "s3://bucket"])).unwrap();
     let answer = http::get(&format!("{}/bucket/key", emulator.endpoint())).unwrap();
     assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn nothing_listens_beyond_loopback() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy().unwrap();
+    let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let hello = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let upload = stack.upload(&hello.key("3.22/main/x86_64"), hello.bytes).await.unwrap();
+    assert_eq!(upload.status, ExecutionStatus::Succeeded, "{upload:#?}");
+
+    let emulator = local_stack.emulator();
+    let listeners = emulator.listeners().unwrap();
+    assert!(listeners.contains(&address(emulator).parse().unwrap()), "{listeners:?}");
+    // Each process of a function asks the emulator for its work at an address of its own.
+    let functions = emulator.function_processes().unwrap().len();
+    assert!(functions > 0 && listeners.len() > functions, "{functions}: {listeners:?}");
+    let beyond: Vec<_> =
+        listeners.iter().filter(|at| !at.ip().to_canonical().is_loopback()).collect();
+    assert!(beyond.is_empty(), "{beyond:?}");
 }
 
 #[test]

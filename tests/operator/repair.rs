@@ -62,8 +62,8 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     assert_eq!(desk.json(0, "verify 3.22/main --deep")["packages"], 2);
 
     // What a listing tells.
-    stack.put(&format!("{PREFIX}/APKINDEX.tar.gz"), b"garbage".to_vec()).await.unwrap();
-    stack.put(&format!("{PREFIX}/gone-1-r0.index"), b"garbage".to_vec()).await.unwrap();
+    stack.plant(&format!("{PREFIX}/APKINDEX.tar.gz"), b"garbage".to_vec()).await.unwrap();
+    stack.plant(&format!("{PREFIX}/gone-1-r0.index"), b"garbage".to_vec()).await.unwrap();
     stack.delete(&format!("{PREFIX}/plus  -1.0-r0.apk")).await.unwrap();
     let verified = desk.json(1, "verify");
     let found = faults(&verified);
@@ -81,13 +81,13 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     // What only the content tells.
     let everything = "alpinist reindex 3.22/main/x86_64";
     let fragment = format!("{PREFIX}/hello-1.0-r0.index");
-    stack.put(&fragment, b"garbage".to_vec()).await.unwrap();
+    stack.plant(&fragment, b"garbage".to_vec()).await.unwrap();
     assert_eq!(desk.run("verify").status, Some(0));
     let verified = desk.json(1, "verify --deep");
     let expected = ("hello-1.0-r0.apk", "its fragment does not describe it", everything);
     assert_eq!(faults(&verified), [expected]);
     assert_eq!(mend(everything).status, Some(0));
-    stack.delete(key_pair.name()).await.unwrap();
+    stack.discard(key_pair.name()).await.unwrap();
     let verified = desk.json(1, "verify --deep");
     let found = faults(&verified);
     assert!(found[0].1.starts_with("no public key is published of those who signed"), "{found:?}");

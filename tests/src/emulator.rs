@@ -1,16 +1,18 @@
 //! The emulated AWS: one process on loopback, with the functions' processes below it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procfs::process::FDTarget;
 use serde_json::{Value, json};
 
 use crate::workspace::{self, RunDirectory};
@@ -213,6 +215,33 @@ impl Emulator {
         })
     }
 
+    /// Returns where the emulator and the functions' processes can be reached, by TCP or UDP.
+    pub fn listeners(&self) -> Result<BTreeSet<SocketAddr>, Error> {
+        use procfs::net::{TcpState, UdpState};
+        let failed = |source| Error::Processes { source };
+        let group = i32::try_from(self.process.id()).unwrap_or_default();
+        let processes = procfs::process::all_processes().map_err(failed)?.flatten();
+        let own = processes.filter(|process| process.stat().is_ok_and(|stat| stat.pgrp == group));
+        // A file, or a whole process, may be gone meanwhile.
+        let files = own.filter_map(|process| process.fd().ok()).flatten().flatten();
+        let sockets: BTreeSet<_> = files
+            .filter_map(|file| match file.target {
+                FDTarget::Socket(inode) => Some(inode),
+                _ => None,
+            })
+            .collect();
+        let tcp = procfs::net::tcp().map_err(failed)?.into_iter();
+        let tcp = tcp.chain(procfs::net::tcp6().map_err(failed)?);
+        let tcp = tcp.filter(|entry| entry.state == TcpState::Listen);
+        let tcp = tcp.map(|entry| (entry.inode, entry.local_address));
+        let udp = procfs::net::udp().map_err(failed)?.into_iter();
+        let udp = udp.chain(procfs::net::udp6().map_err(failed)?);
+        // One that is connected takes datagrams of its peer alone.
+        let udp = udp.filter(|entry| entry.state != UdpState::Established);
+        let udp = udp.map(|entry| (entry.inode, entry.local_address));
+        Ok(tcp.chain(udp).filter(|(inode, _)| sockets.contains(inode)).map(|(_, at)| at).collect())
+    }
+
     /// Returns the programs that this emulator was started with.
     pub fn tools(&self) -> &Tools {
         &self.tools
@@ -276,7 +305,9 @@ fn emulator_command(
         .env("HOME", &scratch)
         .env("TMPDIR", &scratch)
         .env("MINISTACK_REGION", REGION)
+        // Listeners of services that nobody asks for; the second one is on all interfaces.
         .env("SFTP_ENABLED", "0")
+        .env("IOT_MTLS_ENABLED", "0")
         .envs(
             options
                 .wait_percentage

@@ -247,14 +247,32 @@ impl Stack {
         puts.try_collect().await
     }
 
+    /// Puts an object that Alpinist writes itself, as somebody who means it: the bucket's policy demands a
+    /// precondition.
+    pub async fn plant(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let head = self.s3.head_object().bucket(self.bucket()).key(key).send().await;
+        let put = self.s3.put_object().bucket(self.bucket()).key(key);
+        let put = match head {
+            Err(error) if error.code() == Some("NotFound") => put.if_none_match("*"),
+            other => {
+                let present = other.map_err(Error::service("look at the object", key))?;
+                put.set_if_match(present.e_tag)
+            }
+        };
+        let sent = put.body(ByteStream::from(bytes)).send().await;
+        sent.map_err(Error::service("plant the object", key))?;
+        Ok(())
+    }
+
     /// Overwrites an object and leaves its attributes, which make it look like one of ours.
     ///
     /// # Errors
     ///
     /// [`Error::Service`] if there is no such object.
     pub async fn overwrite(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        let attributes = self.head(key).await?.metadata;
-        let put = self.s3.put_object().bucket(self.bucket()).key(key).set_metadata(attributes);
+        let present = self.head(key).await?;
+        let put = self.s3.put_object().bucket(self.bucket()).key(key);
+        let put = put.set_if_match(present.e_tag).set_metadata(present.metadata);
         let sent = put.body(ByteStream::from(bytes)).send().await;
         sent.map_err(Error::service("overwrite the object", key))?;
         Ok(())
@@ -262,9 +280,17 @@ impl Stack {
 
     /// Makes a bucket that was there before the stack tell of its objects from now on.
     pub async fn send_events(&self) -> Result<(), Error> {
-        let events = EventBridgeConfiguration::builder().build();
+        self.notify(Some(EventBridgeConfiguration::builder().build())).await
+    }
+
+    /// Makes the bucket tell nobody of its objects from now on, so that nothing comes between.
+    pub async fn send_no_events(&self) -> Result<(), Error> {
+        self.notify(None).await
+    }
+
+    async fn notify(&self, events: Option<EventBridgeConfiguration>) -> Result<(), Error> {
         let configuration = NotificationConfiguration::builder();
-        let configuration = configuration.event_bridge_configuration(events).build();
+        let configuration = configuration.set_event_bridge_configuration(events).build();
         let put = self.s3.put_bucket_notification_configuration().bucket(self.bucket());
         let sent = put.notification_configuration(configuration).send().await;
         sent.map_err(Error::service("configure the events of", self.bucket()))?;
@@ -301,6 +327,18 @@ impl Stack {
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
         let sent = self.s3.delete_object().bucket(self.bucket()).key(key).send().await;
         sent.map_err(Error::service("delete the object", key))?;
+        Ok(())
+    }
+
+    /// Deletes an object that Alpinist wrote, or a public key, as somebody who means it: the bucket's policy
+    /// demands a precondition.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`] if there is no such object.
+    pub async fn discard(&self, key: &str) -> Result<(), Error> {
+        let delete = self.s3.delete_object().bucket(self.bucket()).key(key).if_match("*");
+        delete.send().await.map_err(Error::service("discard the object", key))?;
         Ok(())
     }
 

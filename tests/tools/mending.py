@@ -1,6 +1,7 @@
 """Makes the emulator do what AWS does, where what it does instead would hide a fault of ours."""
 
 import contextvars
+import dataclasses
 import json
 import re
 import sys
@@ -16,6 +17,8 @@ PROCESSES_PER_FUNCTION = 8
 def mend():
     judge_parameters_by_the_first()
     let_wildcards_match_newlines()
+    hold_denials_against_root()
+    tell_preconditions_to_policies()
     evaluate_jsonata_in_distributed_maps()
     offer_redrive()
     queue_for_functions()
@@ -43,6 +46,39 @@ def let_wildcards_match_newlines():
         return re.compile(compiled.pattern, compiled.flags | re.DOTALL)
 
     iam_evaluator._fnmatch_compile = compile_for_any
+
+
+def hold_denials_against_root():
+    """A policy's denial holds for the account's root user too; the emulator lets it do anything."""
+    resolve = iam_evaluator.resolve_principal
+    anything = iam_evaluator.ParsedStatement(sid="", effect="Allow", actions=["*"], resources=["*"])
+
+    def resolved(*arguments):
+        principal = resolve(*arguments)
+        if isinstance(principal, iam_evaluator.PrincipalInfo) and principal.policies is None:
+            return dataclasses.replace(principal, policies=[[anything]])
+        return principal
+
+    iam_evaluator.resolve_principal = resolved
+
+
+def tell_preconditions_to_policies():
+    """Policies can ask for s3:if-match and s3:if-none-match, keys that the emulator does not know.
+
+    With AWS, a deletion of many objects at once can have a precondition for each; here they count as without any.
+    """
+    context_of = iam_actions.s3_service_context
+    preconditions = {"s3:PutObject": ("if-match", "if-none-match"), "s3:DeleteObject": ("if-match",)}
+
+    def context_with_preconditions(action, query, path="", headers=None):
+        context = context_of(action, query, path, headers)
+        # The request that begins a multipart upload, and those for its parts, take no preconditions.
+        if query and ("uploads" in query or "partNumber" in query):
+            return context
+        given = {f"s3:{name}": headers[name] for name in preconditions.get(action, ()) if name in headers}
+        return context | given
+
+    iam_actions.s3_service_context = context_with_preconditions
 
 
 def queue_for_functions():
