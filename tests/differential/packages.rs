@@ -152,6 +152,17 @@ fn tar_of(path: &str, content: &[u8], ends: bool) -> Vec<u8> {
     bytes
 }
 
+/// A data section of one directory, which needs no checksum to be installed.
+fn directory(path: &str) -> Vec<u8> {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(0o755);
+    let mut archive = Builder::new(Vec::new());
+    archive.append_data(&mut header, path, &[][..]).unwrap();
+    archive.into_inner().unwrap()
+}
+
 fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
     let mut writer = GzEncoder::new(Vec::new(), Compression::new(level));
     writer.write_all(bytes).unwrap();
@@ -160,7 +171,7 @@ fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
 
 /// Makes a package of a `.PKGINFO` without its `datahash`, with so many signatures.
 pub(crate) fn package(info: &str, level: u32, signatures: usize) -> Vec<u8> {
-    let data = gzip(&tar_of("usr/share/a", b"content", true), level);
+    let data = gzip(&directory("usr"), level);
     let hash = format!("datahash = {}\n", DataHash::new(Sha256::digest(&data).into()));
     let control = gzip(&tar_of(".PKGINFO", format!("{hash}{info}").as_bytes(), false), level);
     let signature = gzip(&tar_of(".SIGN.RSA.a.rsa.pub", &[7; 256], false), level);
