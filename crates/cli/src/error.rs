@@ -373,7 +373,8 @@ impl Error {
             }
             Self::Step(Failure::KeyNameTaken { key_name }) => format!(
                 "clients may know that one; give the new key a name of its own, as `alpinist keygen` does. \
-                 If no client does, delete {key_name} from the bucket first"
+                 If no client does, first delete it with `aws s3api delete-object --bucket BUCKET --key {key_name} \
+                 --if-match '*'`"
             ),
             _ => return None,
         })

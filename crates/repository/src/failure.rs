@@ -311,7 +311,8 @@ impl Failure {
             }
             Self::KeyNameTaken { key_name } => format!(
                 "Give the new key a name of its own, put both parameters, then redrive this \
-                 execution. If no client has the published key, delete {key_name} instead."
+                 execution. Or, if no client has the published key: {}, then redrive.",
+                delete(key_name)
             ),
             Self::PublicKey { .. } | Self::SelfCheck { .. } | Self::Archive { .. } => {
                 "The old index stays. This is a fault of Alpinist: please report it.".to_owned()
@@ -360,14 +361,21 @@ fn store_remedy(error: &StoreError) -> String {
             "Create the bucket again, or deploy the stack with another BucketName.".to_owned()
         }
         StoreError::Archived { key } => format!(
-            "Alpinist did not archive it: delete {key}, which is made again, then redrive this execution."
+            "Alpinist did not archive it. {}; it is made again. Then redrive this execution.",
+            delete(key)
         ),
         StoreError::Unavailable { .. } => REDRIVE.to_owned(),
         StoreError::TooLarge { key, .. } => format!(
-            "Alpinist did not write it so: delete {key}, which is made again, then redrive this \
-             execution."
+            "Alpinist did not write it so. {}; it is made again. Then redrive this execution.",
+            delete(key)
         ),
     }
+}
+
+/// Says how to delete an object that the policy of the bucket protects from deletions without a precondition.
+fn delete(key: &str) -> String {
+    let key = key.replace('\'', "'\\''");
+    format!("Delete it with `aws s3api delete-object --bucket BUCKET --key '{key}' --if-match '*'`")
 }
 
 fn store_kind(error: &StoreError) -> FailureKind {

@@ -78,7 +78,14 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
         time: None,
         reindex: None,
     };
-    let written = Written { target, fragment: None, changed: true, refusal: None, signed_by: None, warnings: Vec::new() };
+    let written = Written {
+        target,
+        fragment: None,
+        changed: true,
+        refusal: None,
+        signed_by: None,
+        warnings: Vec::new(),
+    };
     let aggregated = block_on(step::aggregate(&store, Aggregated::from(written)));
     if aggregated.expect("the index is made").staged.is_some() {
         let bytes = store.content(&prefix.snapshot_key()).expect("it is staged");
