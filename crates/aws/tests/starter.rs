@@ -1,5 +1,7 @@
 //! What is started to heal something, by the SDK's mocks.
 
+#![cfg(test)]
+
 use std::sync::{Arc, Mutex};
 
 use alpinist_aws::starter::SfnStarter;
@@ -51,8 +53,8 @@ fn starter(started: &Started, running: &Rule) -> SfnStarter {
 #[tokio::test]
 async fn an_execution_is_started_for_a_key() {
     let started = Started::default();
-    let starter = starter(&started, &running("other"));
-    starter.start("3.22/main/x86_64/g++-1.apk").await.unwrap();
+    let stack = starter(&started, &running("other"));
+    stack.start("3.22/main/x86_64/g++-1.apk").await.unwrap();
     let input = r#"{"bucket":"packages","key":"3.22/main/x86_64/g++-1.apk"}"#;
     let expected = ("machine".to_owned(), String::new(), input.to_owned());
     assert_eq!(*started.lock().unwrap(), [expected]);

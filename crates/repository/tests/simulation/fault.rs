@@ -112,7 +112,9 @@ impl Tampering {
                 }
             }
             Some(Fault::TimesForgotten) => {
-                listed.iter_mut().for_each(|object| object.last_modified = 0)
+                for object in &mut listed {
+                    object.last_modified = 0;
+                }
             }
             _ => {}
         }
