@@ -10,15 +10,17 @@ use std::{
 };
 
 use crate::{
-    tar::{Header, Kind},
+    package::MAX_DATA_ENTRIES,
+    tar::{Header, Kind, MAX_PATH, TarError},
     value::Excerpt,
 };
 
 /// The most bytes of a part of a path, as Linux has it.
 const MAX_PART: usize = 255;
 
-/// The most bytes of a symbolic link's target, as Linux has it.
-const MAX_TARGET: usize = 4095;
+/// The most bytes of the path of a file's directory: apk extracts to a name of some 55 bytes beside the file
+/// (measured).
+const MAX_DIRECTORY: usize = 4040;
 
 /// Why a client can't install what a package has.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -48,7 +50,7 @@ pub enum ContentsError {
     },
     /// A symbolic link's target is none.
     #[error(
-        "`{path}` is a symbolic link to `{target}`, which is empty or longer than {MAX_TARGET} bytes"
+        "`{path}` is a symbolic link to `{target}`, which is empty or longer than {MAX_PATH} bytes"
     )]
     SymbolicLink {
         /// The link.
@@ -62,18 +64,44 @@ pub enum ContentsError {
         /// The path.
         path: Excerpt,
     },
+    /// The directories of a file have a longer path than apk can use.
+    #[error("the directory of `{path}` has over {MAX_DIRECTORY} bytes, more than apk can install")]
+    Directory {
+        /// The path.
+        path: Excerpt,
+    },
     /// A path is that of a directory and of something else.
     #[error("`{path}` is a directory and something else at once")]
     Twice {
         /// The path.
         path: Excerpt,
     },
+    /// A path is that of two files, of which apk can't install the second.
+    #[error("`{path}` is in the package twice, so no client can install it: keep one")]
+    Repeated {
+        /// The path.
+        path: Excerpt,
+    },
+    /// What is no directory has a path that ends in a slash.
+    #[error(
+        "`{path}` ends in a slash, but is not of the type of a directory, so no client can install it"
+    )]
+    Slash {
+        /// The path.
+        path: Excerpt,
+    },
+    /// The paths have too many directories in them.
+    #[error(transparent)]
+    Tar(#[from] TarError),
 }
 
 /// What was seen of a data section: hashes of paths, of which a package has a million at most.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
+    /// Those that have an entry.
     directories: HashSet<u64>,
+    /// Those that are above others, whether they have an entry or not.
+    parents: HashSet<u64>,
     files: HashSet<u64>,
 }
 
@@ -90,17 +118,19 @@ impl Contents {
             return Err(ContentsError::Part { path: shown() });
         }
         if header.kind == Kind::Directory {
-            if self.files.contains(&hash(path)) {
-                return Err(ContentsError::Twice { path: shown() });
-            }
-            self.directories.insert(hash(path));
-            return Ok(());
+            return self.take_directory(path);
         }
-        let directory = path.iter().rposition(|byte| *byte == b'/').and_then(|end| path.get(..end));
+        if path.len() < header.path.len() {
+            return Err(ContentsError::Slash { path: Excerpt::of(&header.path) });
+        }
+        let directory = parent(path);
+        if directory.is_some_and(|directory| directory.len() > MAX_DIRECTORY) {
+            return Err(ContentsError::Directory { path: shown() });
+        }
         if directory.is_some_and(|directory| !self.directories.contains(&hash(directory))) {
             return Err(ContentsError::NoDirectory { path: shown() });
         }
-        if self.directories.contains(&hash(path)) {
+        if self.directories.contains(&hash(path)) || self.parents.contains(&hash(path)) {
             return Err(ContentsError::Twice { path: shown() });
         }
         let target = || Excerpt::of(&header.target);
@@ -111,14 +141,36 @@ impl Contents {
             Kind::HardLink if !self.files.contains(&hash(&header.target)) => {
                 return Err(ContentsError::HardLink { path: shown(), target: target() });
             }
-            Kind::SymbolicLink if !(1..=MAX_TARGET).contains(&header.target.len()) => {
+            Kind::SymbolicLink if !(1..=MAX_PATH).contains(&header.target.len()) => {
                 return Err(ContentsError::SymbolicLink { path: shown(), target: target() });
             }
             _ => {}
         }
-        self.files.insert(hash(path));
+        if !self.files.insert(hash(path)) {
+            return Err(ContentsError::Repeated { path: shown() });
+        }
         Ok(())
     }
+
+    fn take_directory(&mut self, path: &[u8]) -> Result<(), ContentsError> {
+        self.directories.insert(hash(path));
+        let mut next = Some(path);
+        while let Some(directory) = next {
+            if self.files.contains(&hash(directory)) {
+                return Err(ContentsError::Twice { path: Excerpt::of(directory) });
+            }
+            next = parent(directory).filter(|parent| self.parents.insert(hash(parent)));
+        }
+        if self.parents.len() as u64 > MAX_DATA_ENTRIES {
+            return Err(TarError::Entries { max: MAX_DATA_ENTRIES }.into());
+        }
+        Ok(())
+    }
+}
+
+/// Returns the path of the directory in which something is, unless that is the root.
+fn parent(path: &[u8]) -> Option<&[u8]> {
+    path.iter().rposition(|byte| *byte == b'/').and_then(|end| path.get(..end))
 }
 
 fn hash(path: &[u8]) -> u64 {

@@ -22,8 +22,8 @@ pub use crate::{contents::ContentsError, tar::TarError};
 
 /// The most bytes of a package: what S3 takes in a single upload.
 pub const MAX_SIZE: u64 = 5 * 1024 * 1024 * 1024;
-/// The most bytes that a signatures or control section may inflate to. Scripts over 256 KiB are
-/// refused by apk, and there are seven of them at most.
+/// The most bytes that a signatures or control section may inflate to. There are seven scripts at
+/// most, each of [`MAX_SCRIPT_LENGTH`].
 pub const MAX_CONTROL_LENGTH: u64 = 8 * 1024 * 1024;
 /// The most bytes that a data section may inflate to. It takes up to 2.7 s of a processor to look through
 /// 1 GiB (measured, on pax headers alone), so this bounds the time that a package can cost.
@@ -35,7 +35,9 @@ pub const MAX_SIGNATURES_SECTIONS: usize = 16;
 pub const MAX_SIGNATURES_LENGTH: usize = 1024 * 1024;
 /// The most entries of a signatures or control section.
 pub const MAX_CONTROL_ENTRIES: u64 = 64;
-/// The most entries of a data section, of which hashes are kept: 16 bytes for each.
+/// The most bytes of a script: apk leaves a longer one away, without a word (measured).
+pub const MAX_SCRIPT_LENGTH: usize = 256 * 1024;
+/// The most entries of a data section, and the most directories above them, of which hashes are kept.
 pub const MAX_DATA_ENTRIES: u64 = 1_000_000;
 
 /// What a package is, as far as it matters to an index.
@@ -123,6 +125,14 @@ pub enum PackageError {
     #[error("the control section has an entry `{path}` that apk does not accept")]
     ControlEntry {
         /// The entry.
+        path: Excerpt,
+    },
+    /// A script is longer than [`MAX_SCRIPT_LENGTH`].
+    #[error(
+        "the script `{path}` has over {MAX_SCRIPT_LENGTH} bytes, so that clients would not run it"
+    )]
+    Script {
+        /// The script.
         path: Excerpt,
     },
     /// The control section has no `.PKGINFO`, or more than one.
@@ -411,6 +421,11 @@ fn read_control(
     if let Some(entry) = entries.iter().find(|entry| !belongs_to_control(entry)) {
         return Err(PackageError::ControlEntry { path: Excerpt::of(&entry.header.path) });
     }
+    if let Some(script) =
+        entries.iter().find(|entry| is_script(entry) && entry.body.len() > MAX_SCRIPT_LENGTH)
+    {
+        return Err(PackageError::Script { path: Excerpt::of(&script.header.path) });
+    }
     let infos: Vec<_> = entries.iter().filter(|entry| entry.header.path == b".PKGINFO").collect();
     let [info] = infos.as_slice() else {
         return Err(PackageError::PackageInfoCount { count: infos.len() });
@@ -433,6 +448,20 @@ fn belongs_to_control(entry: &Entry) -> bool {
         && !path.contains(&b'/')
         && path != b".INSTALL"
         && (entry.is_file() || !is_info)
+}
+
+/// Tells whether a client runs this entry.
+fn is_script(entry: &Entry) -> bool {
+    const SCRIPTS: [&[u8]; 7] = [
+        b".pre-install",
+        b".post-install",
+        b".pre-upgrade",
+        b".post-upgrade",
+        b".pre-deinstall",
+        b".post-deinstall",
+        b".trigger",
+    ];
+    SCRIPTS.contains(&&*entry.header.path)
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ pub const MAX_LENGTH: usize = 1024 * 1024;
 /// (measured).
 const MAX_REPLACES: usize = 4000;
 
+/// The most bytes of a `triggers` line's value: a client writes more, and can't read its database again (measured).
+const MAX_TRIGGERS: usize = 131_040;
+
 /// The most bytes of a line of `.PKGINFO` with its newline: apk refuses longer ones (measured).
 const MAX_LINE: usize = 128 * 1024;
 
@@ -92,6 +95,23 @@ pub enum PackageInfoError {
         first: Excerpt,
         /// What it provides then.
         second: Excerpt,
+    },
+    /// It asks for itself, or for what it provides, in another version than its own (measured).
+    #[error(
+        ".PKGINFO has `depend = {token}`, but the package itself is or provides another version of that, so no client \
+         can install it"
+    )]
+    Unmet {
+        /// The dependency.
+        token: Excerpt,
+    },
+    /// Its `triggers` are longer than a client can read from its own database afterwards (measured).
+    #[error(
+        ".PKGINFO has {length} bytes of `triggers`, more than the {MAX_TRIGGERS} that clients can read again"
+    )]
+    Triggers {
+        /// Bytes of the value.
+        length: usize,
     },
     /// Its `replaces` are longer than a client can write into its database (measured).
     #[error(
@@ -222,6 +242,9 @@ impl<'a> Keys<'a> {
                 self.replaces += tokens.map(|token| token.len() + 1).sum::<usize>();
                 return Ok(());
             }
+            "triggers" if value.len() > MAX_TRIGGERS => {
+                return Err(PackageInfoError::Triggers { length: value.len() });
+            }
             _ => return Ok(()),
         };
         let value = utf8(value)?;
@@ -253,13 +276,13 @@ impl<'a> Keys<'a> {
             provides: self.provides,
             install_if: self.install_if,
         };
-        check_provides(&metadata)?;
+        check_itself(&metadata)?;
         Ok(PackageInfo { metadata, data_hash: required("datahash", self.datahash)? })
     }
 }
 
-/// Checks that a package does not conflict with itself.
-fn check_provides(metadata: &Metadata) -> Result<(), PackageInfoError> {
+/// Checks that a package conflicts with itself neither by what it provides nor by what it asks for.
+fn check_itself(metadata: &Metadata) -> Result<(), PackageInfoError> {
     let excerpt = |provided: &Dependency<'_>| Excerpt::of(provided.to_string().as_bytes());
     let mut names = HashMap::new();
     for provided in metadata.provides.iter() {
@@ -277,7 +300,16 @@ fn check_provides(metadata: &Metadata) -> Result<(), PackageInfoError> {
             Entry::Occupied(_) => {}
         }
     }
-    Ok(())
+    let (name, version) = (metadata.name.as_str(), metadata.version.as_str());
+    let is_unmet = |wanted: &Dependency<'_>| {
+        let own = wanted.name() == name && !wanted.is_met_by(name, version);
+        let provided = names.get(wanted.name()).filter(|it| it.version_outside_grammar().is_none());
+        own || provided.is_some_and(|provided| !wanted.is_met_by_provided(*provided))
+    };
+    match metadata.depends.iter().find(|wanted| wanted.is_requirement() && is_unmet(wanted)) {
+        Some(wanted) => Err(PackageInfoError::Unmet { token: excerpt(&wanted) }),
+        None => Ok(()),
+    }
 }
 
 /// Takes a value in the place of an earlier one.
@@ -403,6 +435,36 @@ mod tests {
             assert!(matches!(error, PackageInfoError::ProvidesTwice { .. }), "{provided}: {error}");
         }
         assert!(parse("provides = b b cmd:a=1 so:a=1\n").is_ok());
+    }
+
+    #[test]
+    fn a_package_that_asks_for_another_version_of_itself_is_refused() {
+        for lines in [
+            "depend = a=2",
+            "depend = a>9",
+            "depend = v=2\nprovides = v=1",
+            "depend = v>1\nprovides = v",
+        ] {
+            let error = parse(&format!("{lines}\n")).unwrap_err();
+            assert!(matches!(error, PackageInfoError::Unmet { .. }), "{lines}: {error}");
+        }
+        for lines in [
+            "depend = a a=1-r0 a~1 a<2 !a=2",
+            "depend = v v~1 v>1\nprovides = v=1.5",
+            "depend = v\nprovides = v",
+        ] {
+            parse(&format!("{lines}\n")).unwrap();
+        }
+    }
+
+    #[test]
+    fn triggers_that_a_client_could_not_read_again_are_refused() {
+        let triggers = |length: usize| parse(&format!("triggers = {}\n", "x".repeat(length)));
+        assert!(triggers(MAX_TRIGGERS).is_ok());
+        assert_eq!(
+            triggers(MAX_TRIGGERS + 1).unwrap_err(),
+            PackageInfoError::Triggers { length: 131_041 }
+        );
     }
 
     #[test]

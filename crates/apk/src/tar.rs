@@ -17,8 +17,8 @@ const BLOCK: usize = 512;
 /// could ask for gigabytes.
 const MAX_EXTENSION: u64 = 64 * 1024;
 
-/// The most bytes of a path, as Linux has it.
-const MAX_PATH: usize = 4095;
+/// The most bytes of a path or of a link's target, of which apk reads no more (measured).
+pub(crate) const MAX_PATH: usize = 4085;
 
 /// Why something is not a tar that apk reads.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -43,11 +43,39 @@ pub enum TarError {
         /// The name of the field (tar(5)).
         field: &'static str,
     },
-    /// A pax header or a GNU long name is too large or malformed.
-    #[error("tar header at byte {offset} has an extension that is malformed or over 64 KiB")]
+    /// A pax header or a GNU long name is too large.
+    #[error("tar header at byte {offset} has an extension of over 64 KiB")]
     Extension {
         /// Where the header begins in the inflated section.
         offset: u64,
+    },
+    /// Two pax headers stand before one entry, and the first has its name: apk gives the entry another name
+    /// (measured).
+    #[error(
+        "tar header at byte {offset} is the second pax header of one entry, whose name apk would not find"
+    )]
+    SecondPax {
+        /// Where the header begins in the inflated section.
+        offset: u64,
+    },
+    /// An entry is of a type that apk passes over, in the place of installing it, or by which it would find another
+    /// name for the entry that follows (measured).
+    #[error(
+        "`{path}` is of the type `{flag}`, which apk does not install: pack it with `tar --format=posix`"
+    )]
+    Type {
+        /// The path.
+        path: Excerpt,
+        /// The type flag (tar(5)).
+        flag: Excerpt,
+    },
+    /// The target of a link is in GNU's form, of which apk reads the first 100 bytes only (measured).
+    #[error(
+        "the target of `{path}` has over 100 bytes in a form that apk cuts: pack it with `tar --format=posix`"
+    )]
+    CutTarget {
+        /// The link.
+        path: Excerpt,
     },
     /// The tar ends in the middle of an entry.
     #[error("tar is cut off in the middle of an entry")]
@@ -151,6 +179,8 @@ pub(crate) struct Scanner {
     long_path: Option<Vec<u8>>,
     /// A pax header, for the entry that follows it.
     pax: Option<Pax>,
+    /// Whether a target in GNU's form was passed over, for the entry that follows it.
+    has_long_target: bool,
     /// What a caller is to judge that keeps no bodies.
     headers: Vec<Header>,
     scan: Scan,
@@ -186,6 +216,7 @@ impl Scanner {
             collected: Vec::new(),
             long_path: None,
             pax: None,
+            has_long_target: false,
             headers: Vec::new(),
             scan: Scan::default(),
         }
@@ -276,28 +307,46 @@ impl Scanner {
             }
         }
         let size = octal(&header.as_old().size).unwrap_or_default();
+        let [flag] = header.as_old().linkflag;
+        let kind = Kind::of(flag);
+        // apk forgets the checksum of a pax header unless its entry follows at once (measured).
+        if let Some(pax) = self.pax.as_mut().filter(|_| kind.is_none()) {
+            pax.has_checksum = false;
+        }
         match header.entry_type() {
+            EntryType::XHeader if self.pax.as_ref().is_some_and(Pax::renames) => {
+                Err(TarError::SecondPax { offset })
+            }
             EntryType::XHeader | EntryType::GNULongName if size > MAX_EXTENSION => {
                 Err(TarError::Extension { offset })
             }
             EntryType::XHeader => self.collect(Purpose::Pax, size),
             EntryType::GNULongName => self.collect(Purpose::LongName, size),
-            EntryType::XGlobalHeader | EntryType::GNULongLink => {
+            EntryType::XGlobalHeader => {
                 self.state = skip(size + padding(size));
                 Ok(())
             }
-            _ => self.take_entry(header, block, size),
+            EntryType::GNULongLink if !has_prefix(block) => {
+                self.has_long_target = true;
+                self.state = skip(size + padding(size));
+                Ok(())
+            }
+            _ => self.take_entry(kind, block, size),
         }
     }
 
-    fn take_entry(&mut self, header: &TarHeader, block: &[u8], size: u64) -> Result<(), TarError> {
+    fn take_entry(&mut self, kind: Option<Kind>, block: &[u8], size: u64) -> Result<(), TarError> {
         self.scan.count += 1;
         if self.scan.count > self.max_entries {
             return Err(TarError::Entries { max: self.max_entries });
         }
-        let [flag] = header.as_old().linkflag;
-        // apk passes over kinds that it does not know, and gives their extensions to the entry after them.
-        let Some(kind) = Kind::of(flag) else {
+        // apk passes over kinds that it does not know, and gives their extensions and their prefix to the entry after
+        // them.
+        let Some(kind) = kind else {
+            if self.bodies == Bodies::Skip || has_prefix(block) {
+                let flag = Excerpt::of(block.get(156..157).unwrap_or_default());
+                return Err(TarError::Type { path: Excerpt::of(&header_path(block)), flag });
+            }
             self.state = skip(size + padding(size));
             return Ok(());
         };
@@ -307,7 +356,16 @@ impl Scanner {
         if is_unusable(&path) {
             return Err(TarError::Path { path: Excerpt::of(&path) });
         }
+        // A file with a target is a hard link to apk, too (measured).
+        let kind = match kind {
+            Kind::File if pax.target.is_some() && self.bodies == Bodies::Skip => Kind::HardLink,
+            other => other,
+        };
+        let is_cut = std::mem::take(&mut self.has_long_target) && pax.target.is_none();
         let target = match kind {
+            Kind::HardLink | Kind::SymbolicLink if is_cut => {
+                return Err(TarError::CutTarget { path: Excerpt::of(&path) });
+            }
             Kind::HardLink | Kind::SymbolicLink => {
                 pax.target.unwrap_or_else(|| field(block, 157..257).to_vec())
             }
@@ -334,8 +392,7 @@ impl Scanner {
         match purpose {
             Purpose::Entry(header) => self.scan.entries.push(Entry { header, body }),
             Purpose::Pax => {
-                let offset = self.offset.saturating_sub((BLOCK + body.len()) as u64);
-                self.pax = Some(Pax::parse(&body).ok_or(TarError::Extension { offset })?);
+                self.pax = Some(Pax::parse(&body));
             }
             Purpose::LongName => {
                 self.long_path = body.split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
@@ -428,33 +485,42 @@ struct Pax {
 }
 
 impl Pax {
-    /// Reads the records of a pax header; `None`, if they are malformed.
+    /// Reads the records of a pax header up to the first that is malformed, as apk does (measured).
     ///
     /// A record is `<length> <key>=<value>\n` (pax(1)), where the value may hold any byte: capabilities
     /// of files do. The `tar` crate splits records at newlines instead.
-    fn parse(mut body: &[u8]) -> Option<Self> {
+    fn parse(mut body: &[u8]) -> Self {
         let mut pax = Self::default();
-        while !body.is_empty() {
-            let digits = body.split(|byte| *byte == b' ').next()?;
-            let length: usize = str::from_utf8(digits).ok()?.parse().ok()?;
-            let (record, rest) = body.split_at_checked(length)?;
-            let record = record.get(digits.len() + 1..)?.strip_suffix(b"\n")?;
+        while let Some((record, rest)) = record(body) {
             if let Some(value) = record.strip_prefix(b"path=") {
-                pax.path = Some(text(value)?);
+                pax.path = Some(text(value));
             } else if let Some(value) = record.strip_prefix(b"linkpath=") {
-                pax.target = Some(text(value)?);
+                pax.target = Some(text(value));
             } else if let Some(value) = record.strip_prefix(b"APK-TOOLS.checksum.SHA1=") {
                 pax.has_checksum |= is_sha1(value);
             }
             body = rest;
         }
-        Some(pax)
+        pax
+    }
+
+    /// Tells whether it has a name, of the entry or of what that points to.
+    fn renames(&self) -> bool {
+        self.path.is_some() || self.target.is_some()
     }
 }
 
-/// Returns a value that apk reads up to the first NUL, if it has none.
-fn text(value: &[u8]) -> Option<Vec<u8>> {
-    (!value.contains(&0)).then(|| value.to_vec())
+/// Returns the next record of a pax header, without its length and its newline, and what follows it.
+fn record(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let digits = body.split(|byte| *byte == b' ').next()?;
+    let length: usize = str::from_utf8(digits).ok()?.parse().ok()?;
+    let (record, rest) = body.split_at_checked(length)?;
+    Some((record.get(digits.len() + 1..)?.strip_suffix(b"\n")?, rest))
+}
+
+/// Returns a value, which apk reads up to the first NUL.
+fn text(value: &[u8]) -> Vec<u8> {
+    value.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
 }
 
 /// Tells whether a value begins with a SHA-1 in hexadecimal digits: apk reads no further.

@@ -310,8 +310,8 @@ impl Failure {
                 format!("Put another value into {parameter}, then redrive this execution.")
             }
             Self::KeyNameTaken { key_name } => format!(
-                "Give the new key a name of its own, put both parameters, then redrive this \
-                 execution. Or, if no client has the published key: {}, then redrive.",
+                "Give the new key a name of its own, and put both parameters. Or, if no client has the published key, \
+                 {}. Then redrive this execution.",
                 delete(key_name)
             ),
             Self::PublicKey { .. } | Self::SelfCheck { .. } | Self::Archive { .. } => {
@@ -361,12 +361,12 @@ fn store_remedy(error: &StoreError) -> String {
             "Create the bucket again, or deploy the stack with another BucketName.".to_owned()
         }
         StoreError::Archived { key } => format!(
-            "Alpinist did not archive it. {}; it is made again. Then redrive this execution.",
+            "Alpinist did not archive it: {}, then redrive this execution, and it is made again.",
             delete(key)
         ),
         StoreError::Unavailable { .. } => REDRIVE.to_owned(),
         StoreError::TooLarge { key, .. } => format!(
-            "Alpinist did not write it so. {}; it is made again. Then redrive this execution.",
+            "Alpinist did not write it so: {}, then redrive this execution, and it is made again.",
             delete(key)
         ),
     }
@@ -375,7 +375,7 @@ fn store_remedy(error: &StoreError) -> String {
 /// Says how to delete an object that the policy of the bucket protects from deletions without a precondition.
 fn delete(key: &str) -> String {
     let key = key.replace('\'', "'\\''");
-    format!("Delete it with `aws s3api delete-object --bucket BUCKET --key '{key}' --if-match '*'`")
+    format!("delete it with `aws s3api delete-object --bucket BUCKET --key '{key}' --if-match '*'`")
 }
 
 fn store_kind(error: &StoreError) -> FailureKind {

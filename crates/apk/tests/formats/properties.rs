@@ -72,7 +72,7 @@ prop_compose! {
         let keys = ["pkgdesc", "url", "license", "origin", "maintainer", "commit"];
         let lines = keys.into_iter().zip(&texts).chain(lists.iter().map(|(key, list)| (*key, list)));
         let lines: Vec<_> = lines.map(|(key, value)| format!("{key} = {value}\n")).collect();
-        let without_provides = || lines.iter().filter(|line| !line.starts_with("provides")).cloned();
+        let conflicts = |line: &&String| line.starts_with("provides") || line.starts_with("depend");
         let hash = "0".repeat(64);
         let text = format!(
             "pkgname = {name}\npkgver = {version}\narch = {architecture}\nsize = {size}\n\
@@ -80,8 +80,14 @@ prop_compose! {
             lines.concat()
         );
         match PackageInfo::parse(text.as_bytes()) {
-            Err(PackageInfoError::ProvidesItself { .. } | PackageInfoError::ProvidesTwice { .. }) => {
-                let text = text.replace(&lines.concat(), &without_provides().collect::<String>());
+            // It would conflict with itself.
+            Err(
+                PackageInfoError::ProvidesItself { .. }
+                | PackageInfoError::ProvidesTwice { .. }
+                | PackageInfoError::Unmet { .. },
+            ) => {
+                let rest = lines.iter().filter(|line| !conflicts(line)).cloned();
+                let text = text.replace(&lines.concat(), &rest.collect::<String>());
                 PackageInfo::parse(text.as_bytes()).unwrap()
             }
             info => info.unwrap(),

@@ -203,9 +203,13 @@ fn a_control_section_that_apk_refuses_or_reads_otherwise_is_refused(
 #[case::size_of_a_long_name(new().after_info(
     [entry(EntryType::GNULongName, "././@LongLink", vec![b'.'; 65537]), file(".other", "")].concat()
 ))]
-#[case::malformed_pax_header(new().after_info(
-    [entry(EntryType::XHeader, "PaxHeader", "99 path=.other\n"), file(".other", "")].concat()
+#[case::pax_headers_in_a_row(new().after_info(
+    [pax("path", ".other"), pax("mtime", "1"), file(".script", "")].concat()
 ))]
+#[case::prefix_of_an_unknown_type(new().after_info(patched(
+    patched(file(".script", ""), 345, b".other"), 156, b"V"
+)))]
+#[case::script_over_256_kib(new().after_info(file(".post-install", vec![b'#'; 256 * 1024 + 1])))]
 #[case::pax_header_without_an_entry(new().after_info(pax("path", ".other")))]
 #[case::body_cut_off(new().after_info(file(".post-install", [b'x'; 1000])[..1000].to_vec()))]
 #[case::header_cut_off(new().after_info(file(".post-install", "")[..500].to_vec()))]
@@ -263,6 +267,39 @@ fn a_control_section_that_is_no_sound_tar_is_refused(
     entry(EntryType::XHeader, "PaxHeader", record("path", &"x".repeat(256)) + &checksum("")),
     file("a", "")
 ].concat())]
+#[case::checksum_before_a_long_name([
+    entry(EntryType::XHeader, "PaxHeader", checksum("")),
+    entry(EntryType::GNULongName, "././@LongLink", "hello\0"),
+    file("x", "")
+].concat())]
+#[case::checksum_after_a_malformed_record([
+    entry(EntryType::XHeader, "PaxHeader", "99 a=b\n".to_owned() + &checksum("")), file("a", "")
+].concat())]
+#[case::target_in_the_form_of_gnu([
+    entry(EntryType::GNULongLink, "././@LongLink", "x".repeat(120)), link(EntryType::Symlink, "a", "x")
+].concat())]
+#[case::file_of_v7(patched(file("a", ""), 156, b"\0"))]
+#[case::sparse_file(patched(file("a", ""), 156, b"S"))]
+#[case::file_twice([installed("usr/a", ""), installed("usr/a", "")].concat())]
+#[case::file_with_a_slash([directories("usr/a"), file("usr/a/", "")].concat())]
+#[case::file_that_is_a_hard_link_by_pax([pax("linkpath", "b"), file("a", "")].concat())]
+#[case::directory_below_a_file([
+    installed("usr", ""), entry(EntryType::Directory, "usr/share/a/", "")
+].concat())]
+#[case::file_above_a_directory([
+    entry(EntryType::Directory, "usr/share/", ""), installed("usr", "")
+].concat())]
+#[case::directory_of_4041_bytes({
+    let directory = "x/".repeat(2020) + "x";
+    [
+        pax("path", &directory), entry(EntryType::Directory, "a", ""),
+        entry(EntryType::XHeader, "PaxHeader", record("path", &(directory + "/a")) + &checksum("")),
+        file("a", "")
+    ].concat()
+})]
+#[case::target_of_4086_bytes([
+    pax("linkpath", &"x".repeat(4086)), link(EntryType::Symlink, "a", "")
+].concat())]
 #[case::file_as_directory([directories("usr/hello"), installed("usr", "")].concat())]
 #[case::directory_as_file([installed("usr", ""), directories("usr/hello")].concat())]
 #[case::mode_in_base_256(patched(directories("usr/"), 100, b"\x80\0\0\0\0\0\x41\xed"))]
@@ -300,6 +337,11 @@ fn a_second_zero_block_ends_the_archive_even_when_the_first_is_in_the_control_se
 #[case::two_sizes(new().line("size = 1"))]
 #[case::provides_itself(new().line("provides = cmd:hello hello=1"))]
 #[case::provides_twice(new().line("provides = mta=1").line("provides = mta=2"))]
+#[case::depends_on_another_version_of_itself(new().line("depend = hello>9"))]
+#[case::depends_on_another_version_of_what_it_provides(
+    new().line("provides = mta=1").line("depend = mta=2")
+)]
+#[case::triggers_too_long(new().line(&format!("triggers = {}", "x".repeat(131_041))))]
 #[case::replaces_too_much(new().line(&format!("replaces = {}", "waves>0 ".repeat(501))))]
 #[case::dependency_as_of_debian(new().line("depend = bash (4.4)"))]
 #[case::alternatives_as_of_debian(new().line("depend = bash | fish"))]
