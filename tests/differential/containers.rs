@@ -49,6 +49,8 @@ struct Entry {
     body: Vec<u8>,
     dialect: Dialect,
     extension: Extension,
+    /// Whether a pax header has a checksum, of whatever content.
+    has_checksum: bool,
     /// What ends the digits of the size.
     after_size: u8,
     owner: &'static str,
@@ -99,7 +101,7 @@ prop_compose! {
         after_size in prop_oneof![20 => Just(0), 10 => Just(b' '), 1 => Just(b'7'), 1 => Just(b'x')],
         owner in select(vec!["", "root", "a name of as many as 31 letters"]),
     ) -> Entry {
-        Entry { path, kind, body, dialect, extension, after_size, owner }
+        Entry { path, kind, body, dialect, extension, has_checksum: false, after_size, owner }
     }
 }
 
@@ -132,7 +134,22 @@ fn control() -> impl Strategy<Value = Section> {
 }
 
 fn data() -> impl Strategy<Value = Section> {
-    section(vec(entry("usr/[a-z]{1,9}|(\\.|/)?[a-z]{0,3}/[a-z]{1,3}/?", 1500), 0..5), 2)
+    let usual = entry("usr/[a-z]{1,9}", 1500);
+    let odd = entry("(\\.|/)?[a-z]{0,3}/[a-z]{1,3}/?", 1500);
+    let entries = vec(prop_oneof![15 => usual, 1 => odd], 0..5);
+    let directory =
+        (entry("usr/", 0), prop::bool::weighted(0.95)).prop_map(|(directory, is_there)| {
+            let kind = b'5';
+            is_there.then_some(Entry { kind, extension: Extension::Nothing, ..directory })
+        });
+    section(
+        (directory, entries).prop_map(|(directory, entries)| {
+            let has_checksum =
+                |entry: Entry| Entry { has_checksum: matches!(entry.kind, b'0' | b'7'), ..entry };
+            directory.into_iter().chain(entries).map(has_checksum).collect()
+        }),
+        2,
+    )
 }
 
 impl Gzip {
@@ -162,18 +179,31 @@ fn pax_record(key: &str, value: &str) -> Vec<u8> {
 }
 
 impl Extension {
-    fn write(self, path: &str) -> Vec<u8> {
+    fn write(self, path: &str, has_checksum: bool) -> Vec<u8> {
+        let checksum = pax_record("APK-TOOLS.checksum.SHA1", &"0".repeat(40));
+        let checksum = if has_checksum { checksum } else { Vec::new() };
         let time = pax_record("mtime", "1700000000.5");
         let long = [path.as_bytes(), b"\0"].concat();
         let (kind, body) = match self {
-            Self::Nothing => return Vec::new(),
-            Self::PaxTime => (b'x', time),
-            Self::PaxPath => (b'x', [time, pax_record("path", path)].concat()),
+            Self::Nothing if checksum.is_empty() => return Vec::new(),
+            Self::Nothing => (b'x', checksum.clone()),
+            Self::PaxTime => (b'x', [&*time, &checksum].concat()),
+            Self::PaxPath => (b'x', [&*time, &checksum, &pax_record("path", path)].concat()),
             Self::PaxGlobal => (b'g', time),
             Self::LongName => (b'L', long),
             Self::LongLink => (b'K', long),
         };
-        [header("extension", kind, body.len(), Dialect::Ustar, 0, ""), padded(&body)].concat()
+        let write = |kind, body: &[u8]| {
+            [header("extension", kind, body.len(), Dialect::Ustar, 0, ""), padded(body)].concat()
+        };
+        // A checksum counts if its entry follows at once.
+        let last = match self {
+            Self::PaxGlobal | Self::LongName | Self::LongLink if has_checksum => {
+                write(b'x', &checksum)
+            }
+            _ => Vec::new(),
+        };
+        [write(kind, &body), last].concat()
     }
 }
 
@@ -209,8 +239,10 @@ fn header(
 impl Section {
     fn tar(&self) -> Vec<u8> {
         let mut tar = Vec::new();
-        for Entry { path, kind, body, dialect, extension, after_size, owner } in &self.entries {
-            tar.extend(extension.write(path));
+        for Entry { path, kind, body, dialect, extension, has_checksum, after_size, owner } in
+            &self.entries
+        {
+            tar.extend(extension.write(path, *has_checksum));
             tar.extend(header(path, *kind, body.len(), *dialect, *after_size, owner));
             tar.extend(padded(body));
         }

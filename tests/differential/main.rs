@@ -5,7 +5,9 @@
 #![cfg(test)]
 
 mod containers;
+mod installing;
 mod loading;
+mod numbers;
 mod packages;
 #[path = "../fuzz/src/parts.rs"]
 pub mod parts;

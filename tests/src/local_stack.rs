@@ -12,7 +12,7 @@ use crate::{
     Emulator, EmulatorOptions, Error, KeyPair, Stack, Tools, command, functions, progress,
 };
 
-/// The bucket for the functions' code, which `aws cloudformation package` uploads.
+/// The bucket for the functions' code and the template, which `aws cloudformation` uploads.
 const ARTIFACTS: &str = "artifacts";
 
 /// What a template is called in the directory from which it is deployed.
@@ -130,6 +130,7 @@ impl LocalStack {
         deploy
             .args(["cloudformation", "deploy", "--stack-name", name, "--template-file"])
             .arg(packaged)
+            .args(["--s3-bucket", ARTIFACTS])
             .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
             .args(["--parameter-overrides", &format!("BucketName={name}")])
             .args(parameters.iter().map(|(parameter, value)| format!("{parameter}={value}")));

@@ -11,6 +11,9 @@ use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
 
+/// The record that a client wants before a file, of whatever content: only its form is judged.
+const CHECKSUM: &[u8] = b"68 APK-TOOLS.checksum.SHA1=0000000000000000000000000000000000000000\n";
+
 /// A package taken apart. All zeros make one without signatures and scripts whose `.PKGINFO` is `info`
 /// and a right `datahash`.
 #[derive(Arbitrary, Debug)]
@@ -122,13 +125,16 @@ impl<'a> Parts<'a> {
 
     fn data(&self) -> Vec<u8> {
         let kinds = [b'0', b'5', b'2', b'1', b'x', b'L', b'g', b'K', 0, b'7'];
-        let mut tar = Vec::new();
+        let mut tar = [entry(b"usr/", b'5', b""), entry(b"usr/share/", b'5', b"")].concat();
         for File { path, long, kind, length } in &self.files {
             let path = match long {
                 Some(long) => [b"usr/", &*vec![*path; usize::from(*long)]].concat(),
                 None => format!("usr/share/{path}").into_bytes(),
             };
             let kind = kinds[usize::from(*kind) % kinds.len()];
+            if matches!(kind, b'0' | b'7') {
+                tar.extend(entry(b"checksum", b'x', CHECKSUM));
+            }
             tar.extend(entry(&path, kind, &length.of(*path.last().unwrap_or(&0))));
         }
         let zero_blocks = 2 + usize::from(self.ends.data % 4);
