@@ -6,6 +6,7 @@
 
 mod demo;
 mod deploying;
+mod healing;
 mod hostile;
 mod keys;
 mod packages;

@@ -155,6 +155,7 @@ async fn a_schedule_repairs_what_nobody_told_of() {
     assert_succeeded(&stack.upload(&key, hello.bytes).await.unwrap());
     let index = format!("{PREFIX}/APKINDEX.tar.gz");
     let published = stack.get(&index).await.unwrap();
+    stack.send_no_events().await.unwrap();
     for lost in stack.list(PREFIX).await.unwrap().iter().filter(|lost| **lost != key) {
         stack.discard(lost).await.unwrap();
     }

@@ -17,7 +17,7 @@ use aws_sdk_s3::{
 use serde_json::{Value, json};
 
 /// One of each kind of object.
-const OBJECTS: [(&str, &str); 11] = [
+const OBJECTS: [(&str, &str); 13] = [
     ("package", "3.22/main/x86_64/a+b-1-r0.apk"),
     ("copy", "3.22/main/x86_64/a b-1-r0.apk"),
     ("fragment", "3.22/main/x86_64/a-1-r0.index"),
@@ -27,12 +27,14 @@ const OBJECTS: [(&str, &str); 11] = [
     ("snapshot", ".alpinist/published/3.22/main/x86_64/snapshot.json.gz"),
     ("claim", ".alpinist/claims/3.22/main/x86_64/1"),
     ("finding", ".alpinist/reindex/run/report.json"),
+    ("rejection", ".alpinist/rejected/3.22/main/x86_64/a-1-r0@etag"),
+    ("request for adoption", ".alpinist/adoption/3.22/main/x86_64/wanted"),
     ("state of another kind", ".alpinist/other"),
     ("other object", "3.22/main/x86_64/README"),
 ];
 
 /// What each function may do: its own table, which the template has to fit.
-const ALLOWED: [(&str, &str, &[&str]); 17] = [
+const ALLOWED: [(&str, &str, &[&str]); 20] = [
     (
         "ExtractMetadata",
         "s3:GetObject",
@@ -40,7 +42,7 @@ const ALLOWED: [(&str, &str, &[&str]); 17] = [
     ),
     ("ExtractMetadata", "s3:ListBucket", &["bucket"]),
     ("WriteIndex", "s3:GetObject", &["package", "copy", "fragment"]),
-    ("WriteIndex", "s3:PutObject", &["copy", "fragment", "finding"]),
+    ("WriteIndex", "s3:PutObject", &["copy", "fragment", "finding", "rejection"]),
     ("WriteIndex", "s3:DeleteObject", &["copy", "fragment"]),
     ("WriteIndex", "s3:ListBucket", &["bucket"]),
     (
@@ -48,7 +50,11 @@ const ALLOWED: [(&str, &str, &[&str]); 17] = [
         "s3:GetObject",
         &["package", "copy", "fragment", "index", "snapshot", "claim", "finding"],
     ),
-    ("AggregateApkindex", "s3:PutObject", &["snapshot", "claim", "finding"]),
+    (
+        "AggregateApkindex",
+        "s3:PutObject",
+        &["snapshot", "claim", "finding", "request for adoption"],
+    ),
     ("AggregateApkindex", "s3:DeleteObject", &["fragment", "claim"]),
     ("AggregateApkindex", "s3:ListBucket", &["bucket"]),
     ("SignAndPublish", "s3:GetObject", &["index", "public key", "snapshot"]),
@@ -62,21 +68,29 @@ const ALLOWED: [(&str, &str, &[&str]); 17] = [
     ("Reindex", "s3:GetObject", &["finding"]),
     ("Reindex", "s3:PutObject", &["finding"]),
     ("Reindex", "s3:ListBucket", &["bucket"]),
+    ("Heal", "s3:GetObject", &["package", "copy", "fragment", "index", "snapshot"]),
+    ("Heal", "s3:ListBucket", &["bucket"]),
+    ("Heal", "states:StartExecution", &["state machine"]),
 ];
 
-const FUNCTIONS: [&str; 5] =
-    ["ExtractMetadata", "WriteIndex", "AggregateApkindex", "SignAndPublish", "Reindex"];
+const FUNCTIONS: [&str; 6] =
+    ["ExtractMetadata", "WriteIndex", "AggregateApkindex", "SignAndPublish", "Reindex", "Heal"];
 
 const PARAMETERS: [&str; 5] =
     ["/roles/rsa", "/roles/key", "/roles/rsa-2", "/roles/key-2", "/roles/other"];
 
-/// All actions that are tried, and those of a function's log and traces.
-const ACTIONS: [&str; 11] = [
+/// All actions that are tried, and those of a function's log, traces, queue and list of reindexes.
+const ACTIONS: [&str; 16] = [
     "s3:GetObject",
     "s3:PutObject",
     "s3:DeleteObject",
     "s3:ListBucket",
     "ssm:GetParameters",
+    "states:StartExecution",
+    "states:ListExecutions",
+    "sqs:ReceiveMessage",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
     "kms:Sign",
     "kms:GetPublicKey",
     "logs:CreateLogStream",

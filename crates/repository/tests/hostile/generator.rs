@@ -154,9 +154,8 @@ const TARS: &[Case] = &[
     ("pax-header-of-65-kib", |parts| {
         parts.after_info([pax("path", &"x".repeat(66_000)), file(".a", "")].concat()).build()
     }),
-    ("pax-header-malformed", |parts| {
-        let header = entry(EntryType::XHeader, "PaxHeader", "99 path=.a\n");
-        parts.after_info([header, file(".a", "")].concat()).build()
+    ("pax-headers-in-a-row", |parts| {
+        parts.after_info([pax("path", ".b"), pax("mtime", "1"), file(".a", "")].concat()).build()
     }),
     ("gnu-long-name-of-65-kib", |parts| {
         let name = entry(EntryType::GNULongName, "././@LongLink", vec![b'.'; 66_000]);

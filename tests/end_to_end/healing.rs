@@ -1,0 +1,97 @@
+//! What comes back by itself: a bucket that nothing protects, somebody who deletes and overwrites, and an adoption in
+//! the wrong order.
+
+use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools};
+
+use crate::repository::{assert_succeeded, listed};
+
+const PREFIX: &str = "team/edge/testing/x86_64";
+
+/// Deploys the stack beside a bucket that has no policy of ours, and whose events are on or off.
+async fn deploy(local_stack: &LocalStack, name: &str) -> Stack {
+    let stack = local_stack.deploy_beside_bucket(name).unwrap();
+    let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    stack
+}
+
+#[tokio::test]
+async fn what_somebody_deletes_or_overwrites_comes_back_and_then_there_is_peace() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = deploy(&local_stack, "healed").await;
+    stack.send_events().await.unwrap();
+    let hello = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = hello.key(PREFIX);
+    assert_succeeded(&stack.upload(&key, hello.bytes).await.unwrap());
+    let index = format!("{PREFIX}/APKINDEX.tar.gz");
+    let fragment = key.replace(".apk", ".index");
+    let remembered = stack.list(&format!(".alpinist/published/{PREFIX}/")).await.unwrap();
+    let [snapshot] = remembered.as_slice() else { panic!("{remembered:?}") };
+    let client = stack.client("team/edge/testing", "x86_64").await.unwrap();
+
+    let (mut for_index, mut for_package) = (0, 1);
+    for (damaged, count) in
+        [(&index, &mut for_index), (&fragment, &mut for_package), (snapshot, &mut 0)]
+    {
+        let right = stack.get(damaged).await.unwrap();
+        for is_deleted in [true, false] {
+            if is_deleted {
+                stack.delete(damaged).await.unwrap();
+            } else {
+                stack.put(damaged, b"something else".to_vec()).await.unwrap();
+            }
+            // A lost snapshot is made again with the index, by a reindex.
+            *count += 1;
+            let (healed_by, count) = match damaged {
+                damaged if *damaged == fragment => (&key, *count),
+                damaged if *damaged == index => (&index, *count),
+                _ => (&index, 2 + *count),
+            };
+            let executions = stack.wait_for_executions(healed_by, count).await.unwrap();
+            assert_eq!(executions.len(), count, "{damaged}: {executions:#?}");
+            for execution in &executions {
+                assert_succeeded(execution);
+            }
+            let healed = stack.get(damaged).await.unwrap();
+            assert!(healed.is_some(), "{damaged} is there again");
+            if damaged != snapshot {
+                assert_eq!(healed, right, "{damaged}");
+            }
+            assert_eq!(listed(&client), ["hello-1.0-r0"], "{damaged}");
+        }
+    }
+    assert!(client.add(&["hello"]).unwrap().status.success());
+
+    // Our own writes of all that made nobody start anything more.
+    stack.delete(&index).await.unwrap();
+    let executions = stack.wait_for_executions(&index, 5).await.unwrap();
+    assert_eq!(executions.len(), 5, "{executions:#?}");
+    assert_eq!(stack.wait_for_executions(&key, 3).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_full_bucket_whose_events_come_before_its_reindex_publishes_nothing_less() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = deploy(&local_stack, "early").await;
+    let tools = Tools::install().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let [old, older] =
+        ["old", "older"].map(|name| PackageSpec::new(name, "1.0").build(&tools).unwrap());
+    let files = [&old, &older].map(|package| package.save(directory.path()).unwrap());
+    let index = format!("{PREFIX}/APKINDEX.tar.gz");
+    let foreign = stack.apk().index("x86_64", &files).unwrap();
+    let objects = [&old, &older].map(|package| (package.key(PREFIX), package.bytes.clone()));
+    stack.put_all(objects.to_vec(), 1).await.unwrap();
+    stack.put(&index, foreign).await.unwrap();
+
+    stack.send_events().await.unwrap();
+    let mark = stack.requests().mark().unwrap();
+    let new = PackageSpec::new("new", "1.0").build(&tools).unwrap();
+    assert_succeeded(&stack.upload(&new.key(PREFIX), new.bytes).await.unwrap());
+    let client = stack.client("team/edge/testing", "x86_64").await.unwrap();
+    assert_eq!(listed(&client), ["new-1.0-r0", "old-1.0-r0", "older-1.0-r0"]);
+    let requests = stack.requests().since(mark).unwrap();
+    let is_published = |path: &str| path.ends_with(&index) && !path.contains(".alpinist");
+    let published = requests.iter().filter(|it| it.method == "PUT" && is_published(&it.path));
+    assert!(published.count() <= 2, "an index of all, and perhaps a later one: {requests:#?}");
+}
