@@ -7,6 +7,10 @@ use crate::repository::{assert_succeeded, listed};
 
 const PREFIX: &str = "team/edge/testing/x86_64";
 
+fn short_waits() -> EmulatorOptions {
+    EmulatorOptions { wait_percentage: Some(5), ..EmulatorOptions::default() }
+}
+
 /// Deploys the stack beside a bucket that has no policy of ours, and whose events are on or off.
 async fn deploy(local_stack: &LocalStack, name: &str) -> Stack {
     let stack = local_stack.deploy_beside_bucket(name).unwrap();
@@ -17,7 +21,7 @@ async fn deploy(local_stack: &LocalStack, name: &str) -> Stack {
 
 #[tokio::test]
 async fn what_somebody_deletes_or_overwrites_comes_back_and_then_there_is_peace() {
-    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let local_stack = LocalStack::start(short_waits()).unwrap();
     let stack = deploy(&local_stack, "healed").await;
     stack.send_events().await.unwrap();
     let hello = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
@@ -71,7 +75,7 @@ async fn what_somebody_deletes_or_overwrites_comes_back_and_then_there_is_peace(
 
 #[tokio::test]
 async fn a_full_bucket_whose_events_come_before_its_reindex_publishes_nothing_less() {
-    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let local_stack = LocalStack::start(short_waits()).unwrap();
     let stack = deploy(&local_stack, "early").await;
     let tools = Tools::install().unwrap();
     let directory = tempfile::tempdir().unwrap();

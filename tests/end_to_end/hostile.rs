@@ -115,8 +115,8 @@ async fn each_file_of_the_hostile_corpus_is_refused_and_harms_no_other() {
 async fn a_key_that_no_package_has_is_refused_in_one_line_that_no_terminal_obeys() {
     let mut story = Story::begin("hostile-keys").await;
     let evil = story.repository.build(&PackageSpec::new("evil", "1.0")).bytes;
-    let layout = "in its key is not 1 to 64 ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit. \
-                  Upload";
+    let layout = "is not 1 to 64 ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit. Upload";
+    let architecture = "is not 1 to 32 lower-case ASCII letters, digits, `_` and `-`. Upload";
     let control = "its key has a control character. Upload";
     let file_name = "but clients will ask for `evil-1.0-r0.apk`, since .PKGINFO says so. Upload";
     let named = [
@@ -128,7 +128,7 @@ async fn a_key_that_no_package_has_is_refused_in_one_line_that_no_terminal_obeys
         ("evil\u{202e}-1.0-r0.apk", "evil\\u{202e}-1.0-r0.apk", file_name),
         ("..\\evil-1.0-r0.apk", "..\\evil-1.0-r0.apk", file_name),
         ("../x86_64/evil-1.0-r0.apk", "../x86_64/evil-1.0-r0.apk", layout),
-        ("./evil-1.0-r0.apk", "./evil-1.0-r0.apk", layout),
+        ("./evil-1.0-r0.apk", "./evil-1.0-r0.apk", architecture),
     ];
     let objects = named.iter().map(|(name, ..)| (story.key(name), evil.clone())).collect();
     let causes = story.refused_causes(objects).await;

@@ -143,25 +143,31 @@ async fn a_listed_package_that_could_not_be_read_is_reported() {
     assert_eq!(report["failed"], json!([unread.key(PREFIX)]));
 }
 
-#[tokio::test]
-async fn a_schedule_repairs_what_nobody_told_of() {
+/// Uploads a package of which no event tells, and checks that it is published all the same.
+async fn assert_found(name: &str, schedule: &str) {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
-    let schedule = [("ReindexSchedule", "rate(1 minute)")];
-    let stack = local_stack.deploy_as("scheduled", &schedule).unwrap();
+    let stack = local_stack.deploy_as(name, &[(schedule, "rate(1 minute)")]).unwrap();
     let key_pair = KeyPair::generate("new@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
+    stack.send_no_events().await.unwrap();
     let hello = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
     let key = hello.key(PREFIX);
-    assert_succeeded(&stack.upload(&key, hello.bytes).await.unwrap());
+    stack.put(&key, hello.bytes).await.unwrap();
     let index = format!("{PREFIX}/APKINDEX.tar.gz");
-    let published = stack.get(&index).await.unwrap();
-    stack.send_no_events().await.unwrap();
-    for lost in stack.list(PREFIX).await.unwrap().iter().filter(|lost| **lost != key) {
-        stack.discard(lost).await.unwrap();
-    }
     let repair = stack.wait_for_executions(&index, 1).await.unwrap();
     assert_succeeded(&repair[0]);
     assert_eq!(repair[0].input["reindex"]["only_stale"], true);
-    assert_eq!(stack.get(&index).await.unwrap(), published);
     assert!(stack.get(&key.replace(".apk", ".index")).await.unwrap().is_some());
+    let client = stack.client("3.22/main", "x86_64").await.unwrap();
+    assert!(client.add(&["hello"]).unwrap().status.success());
+}
+
+#[tokio::test]
+async fn a_scheduled_reindex_finds_what_nobody_told_of() {
+    assert_found("scheduled", "ReindexSchedule").await;
+}
+
+#[tokio::test]
+async fn a_scheduled_check_finds_what_nobody_told_of() {
+    assert_found("checked", "CheckSchedule").await;
 }

@@ -3,7 +3,7 @@
 //! Two gzip streams. The second, the *unsigned index*, is a tar of `DESCRIPTION` and `APKINDEX`;
 //! the first holds signatures of the second's bytes, and no end of archive.
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use crate::{
     gzip::{self, GzipStream, NotGzip},
@@ -204,6 +204,32 @@ fn utf8(body: Vec<u8>) -> Result<String, ArchiveError> {
     String::from_utf8(body).map_err(|_| ArchiveError::Content)
 }
 
+/// Returns what an index lists, each as `<name>-<version>`, whoever made it and whether it is signed or not: nothing is
+/// asked of an entry but a name and a version. Clients that are told to trust anybody accept it.
+///
+/// # Errors
+///
+/// [`ArchiveError`], if there is no text of an index at all.
+pub fn listed_stems(bytes: &[u8]) -> Result<HashSet<String>, ArchiveError> {
+    let (mut rest, mut found) = (bytes, 0);
+    while !rest.is_empty() && found < 2 {
+        let (stream, next) = read_stream(rest)?;
+        let mut entries = stream.entries.into_iter();
+        if let Some(index) = entries.find(|entry| entry.header.path == b"APKINDEX") {
+            let text = String::from_utf8_lossy(&index.body);
+            return Ok(text.split("\n\n").filter_map(stem).collect());
+        }
+        (rest, found) = (next, found + 1);
+    }
+    Err(ArchiveError::Content)
+}
+
+/// Returns the name and the version of an entry, whatever else it has.
+fn stem(entry: &str) -> Option<String> {
+    let value = |letter: &str| entry.lines().find_map(|line| line.strip_prefix(letter));
+    Some(format!("{}-{}", value("P:")?, value("V:")?))
+}
+
 /// Reads the gzip stream at the beginning of `bytes`, and returns what follows it.
 fn read_stream(bytes: &[u8]) -> Result<(tar::Scan, &[u8]), ArchiveError> {
     let mut scanner = Scanner::new(Bodies::Keep, 64);
@@ -216,4 +242,23 @@ fn read_stream(bytes: &[u8]) -> Result<(tar::Scan, &[u8]), ArchiveError> {
         return Err(ArchiveError::Gzip);
     }
     Ok((scanner.finish()?, bytes.get(fed.consumed..).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_lists_is_found_signed_or_not_and_whatever_else_it_says() {
+        let text = "C:Q1x\nP:hello\nV:1.0-r0\nnothing of ours\n\nP:nameless\n\nV:2\nP:odd\n\n";
+        let index = tar::write_segment(&[("APKINDEX", text.as_bytes())]).unwrap();
+        let unsigned = gzip::compress(&index).unwrap();
+        let signature = tar::write_segment(&[(".SIGN.RSA.a.rsa.pub", b"x")]).unwrap();
+        let signed = [gzip::compress(&signature).unwrap(), unsigned.clone()].concat();
+        let expected = ["hello-1.0-r0", "odd-2"].map(str::to_owned).into();
+        assert_eq!(listed_stems(&unsigned).unwrap(), expected);
+        assert_eq!(listed_stems(&signed).unwrap(), expected);
+        assert!(listed_stems(&signed[..signed.len() - 9]).is_err());
+        assert!(listed_stems(b"<!DOCTYPE html>").is_err());
+    }
 }

@@ -251,8 +251,7 @@ async fn published_stems<S: ObjectStore>(
         Err(error) => return Err(error.into()),
     };
     // By one that no client accepts, nothing is published.
-    let Ok(archive) = IndexArchive::read(&index) else { return Ok(HashSet::new()) };
-    Ok(archive.index.entries().iter().map(IndexEntry::file_stem).collect())
+    Ok(archive::listed_stems(&index).unwrap_or_default())
 }
 
 /// What a new snapshot is to replace.
