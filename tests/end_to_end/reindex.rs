@@ -11,7 +11,7 @@ const PREFIX: &str = "3.22/main/x86_64";
 
 /// Deploys the stack beside a bucket that is there already and tells nobody of its objects.
 async fn deploy_beside_bucket(local_stack: &LocalStack, bucket: &str) -> Stack {
-    let stack = local_stack.deploy_beside_bucket(bucket).unwrap();
+    let stack = local_stack.deploy_beside_bucket(bucket, &[]).unwrap();
     let key_pair = KeyPair::generate("old@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
     stack
@@ -143,10 +143,11 @@ async fn a_listed_package_that_could_not_be_read_is_reported() {
     assert_eq!(report["failed"], json!([unread.key(PREFIX)]));
 }
 
-/// Uploads a package of which no event tells, and checks that it is published all the same.
-async fn assert_found(name: &str, schedule: &str) {
+#[tokio::test]
+async fn a_scheduled_reindex_finds_what_nobody_told_of() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
-    let stack = local_stack.deploy_as(name, &[(schedule, "rate(1 minute)")]).unwrap();
+    let schedule = [("ReindexSchedule", "rate(1 minute)")];
+    let stack = local_stack.deploy_as("scheduled", &schedule).unwrap();
     let key_pair = KeyPair::generate("new@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
     stack.send_no_events().await.unwrap();
@@ -163,11 +164,21 @@ async fn assert_found(name: &str, schedule: &str) {
 }
 
 #[tokio::test]
-async fn a_scheduled_reindex_finds_what_nobody_told_of() {
-    assert_found("scheduled", "ReindexSchedule").await;
-}
-
-#[tokio::test]
 async fn a_scheduled_check_finds_what_nobody_told_of() {
-    assert_found("checked", "CheckSchedule").await;
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    // Its bucket sends no events.
+    let schedule = [("CheckSchedule", "rate(1 minute)")];
+    let stack = local_stack.deploy_beside_bucket("checked", &schedule).unwrap();
+    let key_pair = KeyPair::generate("new@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let hello = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    stack.put(&hello.key(PREFIX), hello.bytes).await.unwrap();
+    assert_succeeded(&stack.reindex(&json!({})).await.unwrap());
+    let index = format!("{PREFIX}/APKINDEX.tar.gz");
+    let published = stack.get(&index).await.unwrap();
+    let earlier = stack.executions(&index).await.unwrap().len();
+    stack.delete(&index).await.unwrap();
+    let executions = stack.wait_for_executions(&index, earlier + 1).await.unwrap();
+    assert_succeeded(&executions[earlier]);
+    assert_eq!(stack.get(&index).await.unwrap(), published);
 }

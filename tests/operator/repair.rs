@@ -24,7 +24,7 @@ fn faults(verified: &Value) -> Vec<(&str, &str, &str)> {
 #[tokio::test]
 async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
-    let stack = local_stack.deploy_beside_bucket("repaired").unwrap();
+    let stack = local_stack.deploy_beside_bucket("repaired", &[]).unwrap();
     let key_pair = KeyPair::generate("old@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
     let desk = Desk::of(&stack);
@@ -98,7 +98,7 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
 #[tokio::test]
 async fn what_no_event_told_of_is_published_by_a_push_of_the_same() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
-    let stack = local_stack.deploy_beside_bucket("overlooked").unwrap();
+    let stack = local_stack.deploy_beside_bucket("overlooked", &[]).unwrap();
     let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
     let desk = Desk::of(&stack);

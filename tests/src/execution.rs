@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{Error, Stack};
 
 /// How long executions may take, with the retries that a busy machine causes.
-const LIMIT: Duration = Duration::from_mins(2);
+pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// How long to wait between two looks at the executions.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -314,7 +314,7 @@ struct Started {
 }
 
 /// Waits a little before another look, unless it has been too long already.
-async fn pause(
+pub(crate) async fn pause(
     since: Instant,
     limit: Duration,
     what: impl FnOnce() -> String,

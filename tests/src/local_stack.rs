@@ -75,7 +75,11 @@ impl LocalStack {
 
     /// Deploys the template as [`LocalStack::deploy_as`] does, beside a bucket of this name that is there
     /// before, which anyone may read, and which tells nobody of its objects yet.
-    pub fn deploy_beside_bucket(&self, name: &str) -> Result<Stack, Error> {
+    pub fn deploy_beside_bucket(
+        &self,
+        name: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Stack, Error> {
         let anyone_reads = json!({"Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
             "Resource": format!("arn:aws:s3:::{name}/*")}]});
@@ -87,7 +91,7 @@ impl LocalStack {
             let mut aws = self.emulator.aws();
             command::output(aws.arg("s3api").args(arguments).args(["--bucket", name]))?;
         }
-        self.deploy_as(name, &[("BucketIs", "existing")])
+        self.deploy_as(name, &[&[("BucketIs", "existing")], parameters].concat())
     }
 
     /// Deploys another template, to measure ours against it, as the stack `name`, whose bucket has this name

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
@@ -14,6 +15,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Mutex;
 
 use crate::emulator::{CREDENTIALS, Emulator, REGION};
+use crate::execution::{LIMIT, pause};
 use crate::requests::RequestLog;
 use crate::{Apk, ApkClient, Error, KeyPair, http};
 
@@ -295,6 +297,21 @@ impl Stack {
         let sent = put.notification_configuration(configuration).send().await;
         sent.map_err(Error::service("configure the events of", self.bucket()))?;
         Ok(())
+    }
+
+    /// Waits until an object is there whose content `is_right`, and returns it.
+    pub async fn wait_for_object(
+        &self,
+        key: &str,
+        is_right: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, Error> {
+        let since = Instant::now();
+        loop {
+            if let Some(bytes) = self.get(key).await?.filter(|bytes| is_right(bytes)) {
+                return Ok(bytes);
+            }
+            pause(since, LIMIT, || format!("the right content of `{key}`")).await?;
+        }
     }
 
     /// Gets an object, or `None` where there is none.

@@ -63,7 +63,7 @@ const ON_PAPER: [(usize, f64, f64); 3] =
 pub(crate) async fn measure(arguments: &Arguments) -> Result<(), Error> {
     let options = EmulatorOptions { s3_latency: LATENCY, ..EmulatorOptions::default() };
     let local_stack = LocalStack::start(options)?;
-    let stack = local_stack.deploy_beside_bucket("money")?;
+    let stack = local_stack.deploy_beside_bucket("money", &[])?;
     put_key(&stack).await?;
     for count in &arguments.packages {
         fill(&local_stack, &stack, *count).await?;

@@ -92,7 +92,7 @@ async fn one_upload(packages: usize) -> Result<bool, Error> {
     say(&format!("==> One upload into {packages} packages, {LATENCY:?} for each request to S3"));
     let options = EmulatorOptions { s3_latency: LATENCY, ..EmulatorOptions::default() };
     let local_stack = LocalStack::start(options)?;
-    let stack = local_stack.deploy_beside_bucket("large")?;
+    let stack = local_stack.deploy_beside_bucket("large", &[])?;
     put_key(&stack).await?;
     stack.put_all(build(&local_stack, packages)?, 64).await?;
     let start = Instant::now();

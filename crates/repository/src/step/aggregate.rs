@@ -23,7 +23,7 @@ use crate::{
     rejection::Rejections,
     snapshot::{Generation, Header, Record, Snapshot},
     step::{
-        DIGEST,
+        DIGEST, HEALING,
         look::{Base, Verdict, Work, look},
     },
 };
@@ -71,7 +71,10 @@ pub async fn aggregate<S: ObjectStore>(
                 }
                 Ok(Made::Overtaking) => (generation, true),
                 Ok(Made::Unadopted(found)) => {
-                    ask_for_adoption(store, subject.prefix()).await?;
+                    let asked = request.waiting.as_ref().filter(|waiting| waiting.unknown > 0);
+                    if asked.is_none_or(|waiting| waiting.times % WAITS_PER_REQUEST == 0) {
+                        ask_for_adoption(store, subject.prefix()).await?;
+                    }
                     claim.release(store).await?;
                     unknown = found;
                     (generation, false)
@@ -186,7 +189,8 @@ async fn make<S: ObjectStore>(
     let is_same = remembered.is_empty() && snapshot.len() == before && !is_reranked;
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
     let proof = Proof::asked_by(subject, reindex);
-    let next = Next { etag, generation, published, proof, is_fence, is_published };
+    let is_healing = written.target.healing;
+    let next = Next { etag, generation, published, proof, is_fence, is_published, is_healing };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = looking {
         let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
@@ -200,6 +204,9 @@ pub(super) const IN_FLIGHT: i64 = 120;
 
 /// How often an execution waits until a reindex has looked at what is there: some 40 minutes.
 const MAX_WAITS_FOR_ADOPTION: u32 = 100;
+
+/// How often it waits until it asks for a reindex again.
+const WAITS_PER_REQUEST: u32 = 10;
 
 /// Returns the packages, by `<name>-<version>`, that nobody has looked at: which are not known, not its `own`, were
 /// not refused, and are old or listed by the published index, so that they are not just being looked at.
@@ -264,6 +271,8 @@ struct Next {
     is_fence: bool,
     /// Whether what is to be replaced was published.
     is_published: bool,
+    /// Whether it is made to heal something.
+    is_healing: bool,
 }
 
 /// What proves that the published index is right.
@@ -313,8 +322,9 @@ impl Next {
         let bytes = snapshot
             .to_bytes(&Header { generation, digest, packages })
             .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
-        let object =
-            NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
+        let attributes = self.is_healing.then(|| (HEALING.to_owned(), "true".to_owned()));
+        let attributes = attributes.into_iter().collect();
+        let object = NewObject { bytes, content_type: "application/gzip", attributes };
         let etag = store.put(&key, object, Precondition::still(self.etag)).await?;
         debug!(key, generation, packages, is_right, "snapshot written");
         if !is_right {

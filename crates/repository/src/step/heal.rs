@@ -18,6 +18,7 @@ use crate::{
     remembered::Remembered,
     snapshot::Snapshot,
     step::{
+        HEALING,
         aggregate::{IN_FLIGHT, lists, unknown},
         look::{SIGNING_TIME, is_published},
     },
@@ -159,6 +160,8 @@ pub async fn heal<S: ObjectStore>(
 struct Changes {
     /// What became of fragments, by the `<name>-<version>` of their packages.
     fragments: HashMap<String, Option<ETag>>,
+    /// Whether something became of the index.
+    is_index_told: bool,
     /// Whether an execution asks for a reindex.
     is_adoption_asked: bool,
 }
@@ -178,7 +181,11 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
                 told.fragments.insert(package.stem().to_owned(), written);
                 package.prefix().clone()
             }
-            Derived::Index(prefix) | Derived::Snapshot(prefix) => prefix,
+            Derived::Index(prefix) => {
+                told.is_index_told = true;
+                prefix
+            }
+            Derived::Snapshot(prefix) => prefix,
             Derived::Adoption(prefix) => {
                 told.is_adoption_asked = true;
                 prefix
@@ -187,6 +194,7 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
         let (_, changes) =
             directories.entry(prefix.to_string()).or_insert_with(|| (prefix, Changes::default()));
         changes.fragments.extend(told.fragments);
+        changes.is_index_told |= told.is_index_told;
         changes.is_adoption_asked |= told.is_adoption_asked;
     }
     directories
@@ -243,7 +251,9 @@ impl<S: ObjectStore> Directory<'_, S> {
         };
         let mut keys = BTreeSet::new();
         let is_young = remembered.age().is_some_and(|age| age < SIGNING_TIME);
-        if !is_young && !is_published(published.as_ref(), Some(&header)) {
+        // Whoever makes a snapshot to heal and then fails to publish it would otherwise be followed by others for ever.
+        let was_tried = remembered.has_attribute(HEALING) && !changes.is_index_told;
+        if !is_young && !was_tried && !is_published(published.as_ref(), Some(&header)) {
             keys.insert(self.prefix.index_key());
         }
         let is_remembered = |snapshot: &Snapshot, stem: &str, written: &Option<ETag>| {

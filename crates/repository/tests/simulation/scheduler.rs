@@ -352,7 +352,8 @@ impl Simulation {
     /// Starts what the healer asks for.
     fn heal(&mut self, healed: Healed) {
         for key in healed.executions {
-            self.start(&key);
+            let target = Target { healing: true, ..target(&key) };
+            self.launch(&key, State::Extract(target), None);
         }
         for prefix in healed.reindexes {
             let number = self.reindexes.len();

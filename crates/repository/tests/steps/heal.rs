@@ -5,6 +5,7 @@ use std::time::Duration;
 use alpinist_repository::{
     failure::FailureKind,
     memory::MemoryStore,
+    message::Target,
     plus_copy::PlusCopies,
     policy::Policy,
     port::ObjectStore as _,
@@ -110,6 +111,23 @@ async fn a_snapshot_that_somebody_else_deleted_or_overwrote_is_made_again() {
         store.pass(Duration::from_mins(10));
         assert_eq!(told(&store, &[SNAPSHOT]).await, Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_written_is_tried_again_once_and_not_for_ever() {
+    let store = two_packages().await;
+    store.remove(INDEX);
+    // As if the function that signs had failed.
+    let target = Target { healing: true, ..target(INDEX) };
+    let extracted = step::extract(&store, Policy::default(), target).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    assert!(aggregated.staged.is_some());
+    store.pass(Duration::from_mins(10));
+    assert_eq!(told(&store, &[SNAPSHOT]).await, Vec::<String>::new());
+    // What somebody does to the index counts, and so does the check.
+    assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, [INDEX]);
+    assert_eq!(check(&store).await, [INDEX]);
 }
 
 #[tokio::test]
