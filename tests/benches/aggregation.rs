@@ -172,7 +172,7 @@ impl Repository {
 
 fn target(file: &str) -> Target {
     let key = format!("{PREFIX}{file}");
-    Target { bucket: "bucket".to_owned(), key, time: None, reindex: None, healing: false }
+    Target { bucket: "bucket".to_owned(), key, time: None, reindex: None }
 }
 
 /// Puts a package, of which nobody will look at the content, and its fragment.

@@ -68,7 +68,7 @@ const ALLOWED: [(&str, &str, &[&str]); 20] = [
     ("Reindex", "s3:GetObject", &["finding"]),
     ("Reindex", "s3:PutObject", &["finding"]),
     ("Reindex", "s3:ListBucket", &["bucket"]),
-    ("Heal", "s3:GetObject", &["package", "copy", "fragment", "index", "snapshot"]),
+    ("Heal", "s3:GetObject", &["package", "copy", "fragment", "index", "snapshot", "claim"]),
     ("Heal", "s3:ListBucket", &["bucket"]),
     ("Heal", "states:StartExecution", &["state machine"]),
 ];

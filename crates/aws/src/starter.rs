@@ -47,7 +47,7 @@ impl SfnStarter {
 
 impl Starter for SfnStarter {
     async fn start(&self, key: &str) -> Result<(), StoreError> {
-        let input = json!({"bucket": self.bucket, "key": key, "healing": true});
+        let input = json!({"bucket": self.bucket, "key": key});
         let request = self.client.start_execution().state_machine_arn(&self.state_machine);
         let started = request.input(input.to_string()).send().await;
         started.map_err(|error| store_error(key, &error))?;

@@ -55,7 +55,7 @@ async fn an_execution_is_started_for_a_key() {
     let started = Started::default();
     let stack = starter(&started, &running("other"));
     stack.start("3.22/main/x86_64/g++-1.apk").await.unwrap();
-    let input = r#"{"bucket":"packages","key":"3.22/main/x86_64/g++-1.apk","healing":true}"#;
+    let input = r#"{"bucket":"packages","key":"3.22/main/x86_64/g++-1.apk"}"#;
     let expected = ("machine".to_owned(), String::new(), input.to_owned());
     assert_eq!(*started.lock().unwrap(), [expected]);
 }

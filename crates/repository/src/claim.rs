@@ -21,6 +21,9 @@ use crate::{
 /// when very many fragments must be read.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How long after its claim a snapshot is written, at most: as long as the function may run.
+const MAKING_TIME: Duration = Duration::from_mins(5);
+
 /// The claim to make the snapshot that comes after a certain one.
 #[derive(Debug)]
 pub(crate) struct Claim {
@@ -37,6 +40,24 @@ impl Claim {
         generation: Generation,
     ) -> Result<bool, StoreError> {
         Ok(store.head(&prefix.claim_key(generation)).await?.is_some())
+    }
+
+    /// Tells whether a snapshot of `generation` that is so old was made by who had claimed to. That one publishes it,
+    /// or fails and says so.
+    pub(crate) async fn was_kept<S: ObjectStore>(
+        store: &S,
+        prefix: &RepositoryPrefix,
+        generation: Generation,
+        age: Duration,
+    ) -> Result<bool, StoreError> {
+        // The first snapshot follows none, of generation 0.
+        for before in [generation.saturating_sub(1), 0] {
+            let claim = store.head(&prefix.claim_key(before)).await?;
+            if claim.is_some_and(|claim| (age..=age + MAKING_TIME).contains(&claim.age)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes the claim, or returns `None` if another one has it.

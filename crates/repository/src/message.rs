@@ -37,9 +37,6 @@ pub struct Target {
     /// The reindex that this is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reindex: Option<Reindex>,
-    /// Whether this was started to [heal](crate::step::heal) something: once, however it ends.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub healing: bool,
 }
 
 /// A run of the reindex.
@@ -75,8 +72,6 @@ enum Input {
         time: Option<Timestamp>,
         #[serde(default)]
         reindex: Option<Reindex>,
-        #[serde(default)]
-        healing: bool,
     },
 }
 
@@ -102,11 +97,9 @@ impl TryFrom<Input> for Target {
     fn try_from(input: Input) -> Result<Self, InvalidTarget> {
         let target = match input {
             Input::Event { detail: Detail { bucket, object }, time } => {
-                Self { bucket: bucket.name, key: object.key, time, reindex: None, healing: false }
+                Self { bucket: bucket.name, key: object.key, time, reindex: None }
             }
-            Input::Direct { bucket, key, time, reindex, healing } => {
-                Self { bucket, key, time, reindex, healing }
-            }
+            Input::Direct { bucket, key, time, reindex } => Self { bucket, key, time, reindex },
         };
         let Self { bucket, key, .. } = &target;
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
@@ -324,13 +317,7 @@ mod tests {
     #[test]
     fn what_was_extracted_is_a_request_to_write_and_to_extract_again() {
         let time = "2026-11-25T23:37:11Z".parse().ok();
-        let target = Target {
-            bucket: "packages".into(),
-            key: "k".into(),
-            time,
-            reindex: None,
-            healing: false,
-        };
+        let target = Target { bucket: "packages".into(), key: "k".into(), time, reindex: None };
         let refusal = Refusal::Size { size: 2, max: 1 };
         let refusal = RefusalReport::new("k", ETag("p".to_owned()), &refusal);
         for found in [Found::Nothing, Found::Indexed, Found::Refused(refusal)] {
@@ -343,13 +330,8 @@ mod tests {
 
     #[test]
     fn what_was_written_or_aggregated_is_a_request_to_aggregate() {
-        let target = Target {
-            bucket: "packages".into(),
-            key: "k".into(),
-            time: None,
-            reindex: None,
-            healing: false,
-        };
+        let target =
+            Target { bucket: "packages".into(), key: "k".into(), time: None, reindex: None };
         let written = Written {
             target,
             fragment: None,

@@ -159,13 +159,8 @@ mod tests {
         let etag = || ETag("e".into());
         let fragment =
             is_there.then(|| WrittenFragment { package: etag(), fragment: etag(), entry });
-        let target = Target {
-            bucket: "packages".into(),
-            key: key.into(),
-            time: None,
-            reindex: None,
-            healing: false,
-        };
+        let target =
+            Target { bucket: "packages".into(), key: key.into(), time: None, reindex: None };
         let warnings = Vec::new();
         Written { target, fragment, changed, refusal: None, signed_by: None, warnings }
     }

@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::{
     failure::chain,
     location::RepositoryPrefix,
-    port::{ETag, Object, ObjectBody, ObjectInfo, ObjectStore, StoreError},
+    port::{ETag, Object, ObjectBody, ObjectStore, StoreError},
     snapshot::{self, Generation, Header, Snapshot, SnapshotError, SnapshotReader},
 };
 
@@ -19,7 +19,8 @@ const FIRST_RECORDS: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Remembered<B> {
     key: String,
-    info: Option<ObjectInfo>,
+    /// Its version, and how long ago it was written.
+    info: Option<(ETag, Duration)>,
     reader: SnapshotReader,
     /// What is still to be read.
     rest: Option<B>,
@@ -34,7 +35,7 @@ impl<B: ObjectBody> Remembered<B> {
     ) -> Result<Self, StoreError> {
         let key = prefix.snapshot_key();
         let (info, rest) = match store.get(&key).await? {
-            Some(Object { info, body }) => (Some(info), Some(body)),
+            Some(Object { info, body }) => (Some((info.etag, info.age)), Some(body)),
             None => (None, None),
         };
         let mut remembered = Self { key, info, reader: SnapshotReader::default(), rest, read: 0 };
@@ -74,17 +75,12 @@ impl<B: ObjectBody> Remembered<B> {
 
     /// Its version, if there is one.
     pub(crate) fn etag(&self) -> Option<&ETag> {
-        self.info.as_ref().map(|info| &info.etag)
+        self.info.as_ref().map(|(etag, _)| etag)
     }
 
     /// How long ago it was written.
     pub(crate) fn age(&self) -> Option<Duration> {
-        self.info.as_ref().map(|info| info.age)
-    }
-
-    /// Tells whether it has an attribute.
-    pub(crate) fn has_attribute(&self, name: &str) -> bool {
-        self.info.as_ref().is_some_and(|info| info.attributes.contains_key(name))
+        self.info.as_ref().map(|&(_, age)| age)
     }
 
     /// Its generation, or 0 if there is none or it is damaged.

@@ -29,6 +29,3 @@ pub use self::{
 
 /// The attribute of a published index that holds its [digest](crate::snapshot::Snapshot::digest).
 const DIGEST: &str = "index-sha256";
-
-/// The attribute of a snapshot that was made to heal something.
-const HEALING: &str = "healing";

@@ -315,13 +315,8 @@ impl<S: ObjectStore> Repository<'_, S> {
         package: &Listed,
         entry: Option<&IndexEntry>,
     ) -> Result<Option<Fault>, Failure> {
-        let target = Target {
-            bucket: String::new(),
-            key: package.key.clone(),
-            time: None,
-            reindex: None,
-            healing: false,
-        };
+        let target =
+            Target { bucket: String::new(), key: package.key.clone(), time: None, reindex: None };
         let extracted = step::extract(self.store, self.demands.policy, target).await?;
         Ok(match (extracted.found, entry) {
             (Found::Nothing | Found::Indexed, _) => None,

@@ -77,7 +77,6 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
         key: prefix.index_key(),
         time: None,
         reindex: None,
-        healing: false,
     };
     let written = Written {
         target,

@@ -23,7 +23,7 @@ use crate::{
     rejection::Rejections,
     snapshot::{Generation, Header, Record, Snapshot},
     step::{
-        DIGEST, HEALING,
+        DIGEST,
         look::{Base, Verdict, Work, look},
     },
 };
@@ -189,8 +189,7 @@ async fn make<S: ObjectStore>(
     let is_same = remembered.is_empty() && snapshot.len() == before && !is_reranked;
     let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
     let proof = Proof::asked_by(subject, reindex);
-    let is_healing = written.target.healing;
-    let next = Next { etag, generation, published, proof, is_fence, is_published, is_healing };
+    let next = Next { etag, generation, published, proof, is_fence, is_published };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = looking {
         let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
@@ -271,8 +270,6 @@ struct Next {
     is_fence: bool,
     /// Whether what is to be replaced was published.
     is_published: bool,
-    /// Whether it is made to heal something.
-    is_healing: bool,
 }
 
 /// What proves that the published index is right.
@@ -322,9 +319,8 @@ impl Next {
         let bytes = snapshot
             .to_bytes(&Header { generation, digest, packages })
             .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
-        let attributes = self.is_healing.then(|| (HEALING.to_owned(), "true".to_owned()));
-        let attributes = attributes.into_iter().collect();
-        let object = NewObject { bytes, content_type: "application/gzip", attributes };
+        let object =
+            NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
         let etag = store.put(&key, object, Precondition::still(self.etag)).await?;
         debug!(key, generation, packages, is_right, "snapshot written");
         if !is_right {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
 use crate::{
+    claim::Claim,
     failure::Failure,
     fragment,
     listing::Listing,
@@ -18,7 +19,6 @@ use crate::{
     remembered::Remembered,
     snapshot::Snapshot,
     step::{
-        HEALING,
         aggregate::{IN_FLIGHT, lists, unknown},
         look::{SIGNING_TIME, is_published},
     },
@@ -120,8 +120,8 @@ fn read(message: &Message) -> Option<Told> {
 /// event is a hint to look whether index and snapshot agree and whether the snapshot knows the fragment: two requests for
 /// each directory, whatever the number of events. Events come [`SIGNING_TIME`] late or later. So a snapshot that is
 /// younger was made after the event, by somebody who has looked at the index since, and there will be an
-/// event for what they do. Nothing is started for what is right, and what was started writes only what is
-/// wrong, so this ends.
+/// event for what they do. Nothing is started for what is right, what was started writes only what is
+/// wrong, and who claimed to make a snapshot is left to publish it or to fail, so this ends.
 ///
 /// # Errors
 ///
@@ -250,10 +250,13 @@ impl<S: ObjectStore> Directory<'_, S> {
             return self.adopt(published).await;
         };
         let mut keys = BTreeSet::new();
-        let is_young = remembered.age().is_some_and(|age| age < SIGNING_TIME);
-        // Whoever makes a snapshot to heal and then fails to publish it would otherwise be followed by others for ever.
-        let was_tried = remembered.has_attribute(HEALING) && !changes.is_index_told;
-        if !is_young && !was_tried && !is_published(published.as_ref(), Some(&header)) {
+        let age = remembered.age().unwrap_or_default();
+        if age >= SIGNING_TIME
+            && !is_published(published.as_ref(), Some(&header))
+            // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on for ever.
+            && (changes.is_index_told
+                || !Claim::was_kept(self.store, self.prefix, header.generation, age).await?)
+        {
             keys.insert(self.prefix.index_key());
         }
         let is_remembered = |snapshot: &Snapshot, stem: &str, written: &Option<ETag>| {

@@ -93,13 +93,7 @@ impl KeyStore for Keys {
 }
 
 pub(crate) fn target(key: &str) -> Target {
-    Target {
-        bucket: "bucket".to_owned(),
-        key: key.to_owned(),
-        time: None,
-        reindex: None,
-        healing: false,
-    }
+    Target { bucket: "bucket".to_owned(), key: key.to_owned(), time: None, reindex: None }
 }
 
 pub(crate) fn key(stem: &str) -> String {

@@ -352,8 +352,7 @@ impl Simulation {
     /// Starts what the healer asks for.
     fn heal(&mut self, healed: Healed) {
         for key in healed.executions {
-            let target = Target { healing: true, ..target(&key) };
-            self.launch(&key, State::Extract(target), None);
+            self.start(&key);
         }
         for prefix in healed.reindexes {
             let number = self.reindexes.len();

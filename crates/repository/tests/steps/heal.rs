@@ -5,7 +5,6 @@ use std::time::Duration;
 use alpinist_repository::{
     failure::FailureKind,
     memory::MemoryStore,
-    message::Target,
     plus_copy::PlusCopies,
     policy::Policy,
     port::ObjectStore as _,
@@ -114,12 +113,12 @@ async fn a_snapshot_that_somebody_else_deleted_or_overwrote_is_made_again() {
 }
 
 #[tokio::test]
-async fn an_index_that_cannot_be_written_is_tried_again_once_and_not_for_ever() {
+async fn an_index_that_cannot_be_written_is_not_tried_again_for_ever() {
     let store = two_packages().await;
-    store.remove(INDEX);
+    let older = store.content(SNAPSHOT).unwrap();
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
     // As if the function that signs had failed.
-    let target = Target { healing: true, ..target(INDEX) };
-    let extracted = step::extract(&store, Policy::default(), target).await.unwrap();
+    let extracted = step::extract(&store, Policy::default(), target(&key("c-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, written.into()).await.unwrap();
     assert!(aggregated.staged.is_some());
@@ -128,6 +127,15 @@ async fn an_index_that_cannot_be_written_is_tried_again_once_and_not_for_ever() 
     // What somebody does to the index counts, and so does the check.
     assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, [INDEX]);
     assert_eq!(check(&store).await, [INDEX]);
+
+    // An older snapshot that somebody puts back is made by nobody.
+    execute(&store, INDEX).await.unwrap();
+    store.pass(Duration::from_mins(10));
+    store.upload(SNAPSHOT, older);
+    store.pass(Duration::from_mins(1));
+    assert_eq!(told(&store, &[SNAPSHOT]).await, [INDEX]);
+    execute(&store, INDEX).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
 }
 
 #[tokio::test]
