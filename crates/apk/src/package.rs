@@ -207,7 +207,7 @@ enum Part {
     Data {
         control: Control,
         sha256: Sha256,
-        contents: Contents,
+        contents: Box<Contents>,
     },
     End {
         control: Control,
@@ -403,7 +403,7 @@ impl PackageReader {
         }
         let control = read_control(&scan.entries, digest, std::mem::take(&mut self.signatures))?;
         self.tar = Scanner::new(Bodies::Skip, MAX_DATA_ENTRIES).after(scan.zero_blocks);
-        Ok(Part::Data { control, sha256: Sha256::new(), contents: Contents::default() })
+        Ok(Part::Data { control, sha256: Sha256::new(), contents: Box::default() })
     }
 }
 

@@ -281,7 +281,8 @@ impl Scanner {
             }
             State::Collect { purpose, size } => {
                 self.state = skip(padding(size));
-                self.take_body(purpose, collected)
+                self.take_body(purpose, collected);
+                Ok(())
             }
             State::Skip { .. } => Ok(()),
         }
@@ -320,8 +321,14 @@ impl Scanner {
             EntryType::XHeader | EntryType::GNULongName if size > MAX_EXTENSION => {
                 Err(TarError::Extension { offset })
             }
-            EntryType::XHeader => self.collect(Purpose::Pax, size),
-            EntryType::GNULongName => self.collect(Purpose::LongName, size),
+            EntryType::XHeader => {
+                self.collect(Purpose::Pax, size);
+                Ok(())
+            }
+            EntryType::GNULongName => {
+                self.collect(Purpose::LongName, size);
+                Ok(())
+            }
             EntryType::XGlobalHeader => {
                 self.state = skip(size + padding(size));
                 Ok(())
@@ -377,18 +384,19 @@ impl Scanner {
             self.state = skip(size + padding(size));
             return Ok(());
         }
-        self.collect(Purpose::Entry(header), size)
-    }
-
-    fn collect(&mut self, purpose: Purpose, size: u64) -> Result<(), TarError> {
-        if size == 0 {
-            return self.take_body(purpose, Vec::new());
-        }
-        self.state = State::Collect { purpose, size };
+        self.collect(Purpose::Entry(header), size);
         Ok(())
     }
 
-    fn take_body(&mut self, purpose: Purpose, body: Vec<u8>) -> Result<(), TarError> {
+    fn collect(&mut self, purpose: Purpose, size: u64) {
+        if size == 0 {
+            self.take_body(purpose, Vec::new());
+        } else {
+            self.state = State::Collect { purpose, size };
+        }
+    }
+
+    fn take_body(&mut self, purpose: Purpose, body: Vec<u8>) {
         match purpose {
             Purpose::Entry(header) => self.scan.entries.push(Entry { header, body }),
             Purpose::Pax => {
@@ -398,7 +406,6 @@ impl Scanner {
                 self.long_path = body.split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
             }
         }
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`s3`] | [`s3::S3Store`], the bucket |
 //! | [`keys`] | [`keys::AwsKeyStore`], the signing keys in SSM and KMS |
-//! | [`starter`] | [`starter::SfnStarter`], executions that make something right |
+//! | [`starter`](mod@starter) | [`starter::SfnStarter`], executions that make something right |
 //! | [`lambda`] | [`lambda::run`]: requests in, responses and diagnostics out |
 //! | [`telemetry`] | the log of a function, and its metrics |
 //! | [`config`] | what the environment says |

@@ -118,7 +118,7 @@ fn read(message: &Message) -> Option<Told> {
 ///
 /// Whoever writes an object of ours, we or somebody else, an event tells of it. Most are our own, so an
 /// event is a hint to look whether index and snapshot agree and whether the snapshot knows the fragment: two requests for
-/// each directory, whatever the number of events. Events come [`SIGNING_TIME`] late or later. So a snapshot that is
+/// each directory, whatever the number of events. Events come 20 seconds late or later. So a snapshot that is
 /// younger was made after the event, by somebody who has looked at the index since, and there will be an
 /// event for what they do. Nothing is started for what is right, what was started writes only what is
 /// wrong, and who claimed to make a snapshot is left to publish it or to fail, so this ends.
