@@ -212,13 +212,16 @@ fn documented() -> Vec<String> {
 }
 
 /// Changes an entry of apk as docs/differences.md says: an installed size of 0, which a client takes as "nothing to
-/// download", and lists of blanks.
+/// download", and blanks in lists.
 fn with_documented_lines(entry: &str) -> String {
-    let mut entry = entry.replace("\nI:0\n", "\nI:1\n");
-    for empty in ["D:", "p:", "i:"] {
-        entry = entry.replace(&format!("\n{empty}\n"), "\n");
+    let entry = entry.replace("\nI:0\n", "\nI:1\n");
+    let mut lines: Vec<_> = entry.split('\n').map(str::to_owned).collect();
+    let is_list = |line: &str| ["D:", "p:", "i:"].iter().any(|list| line.starts_with(list));
+    lines.retain(|line| !(line.len() == 2 && is_list(line)));
+    for line in lines.iter_mut().filter(|line| is_list(line)) {
+        *line = line.replace("  ", " ");
     }
-    entry
+    lines.join("\n")
 }
 
 /// Compares our entries with those of apk, and counts what came of it.
