@@ -13,10 +13,13 @@ fn text(path: &str) -> String {
     fs::read_to_string(workspace::root().join(path)).unwrap()
 }
 
-/// The states of both machines, with those inside of maps, by name and machine.
+/// The state machines.
+pub(crate) const MACHINES: [&str; 3] = ["alpinist", "failure", "reindex"];
+
+/// The states of all machines, with those inside of maps, by name and machine.
 fn states() -> BTreeMap<String, Value> {
     let mut states = BTreeMap::new();
-    for machine in ["alpinist", "reindex"] {
+    for machine in MACHINES {
         let definition = text(&format!("statemachine/{machine}.asl.json"));
         collect_states(machine, &serde_json::from_str(&definition).unwrap(), &mut states);
     }
@@ -32,12 +35,15 @@ fn collect_states(machine: &str, part: &Value, states: &mut BTreeMap<String, Val
     }
 }
 
+/// The states that call a service, whose ARN ends so.
+fn calls(resource: &str) -> BTreeMap<String, Value> {
+    let calls = |state: &Value| state["Resource"].as_str().is_some_and(|it| it.ends_with(resource));
+    states().into_iter().filter(|(_, state)| calls(state)).collect()
+}
+
 /// The states that invoke a function.
 fn tasks() -> BTreeMap<String, Value> {
-    let invokes = |state: &Value| {
-        state["Resource"].as_str().is_some_and(|resource| resource.ends_with(":lambda:invoke"))
-    };
-    states().into_iter().filter(|(_, state)| invokes(state)).collect()
+    calls(":lambda:invoke")
 }
 
 /// The errors that the retriers or the catchers of a task name.
@@ -65,6 +71,23 @@ fn every_task_has_a_limit_and_retriers() {
         }
         assert_eq!(task["Retry"][0]["ErrorEquals"][0], FailureKind::Unavailable.name(), "{name}");
     }
+}
+
+#[test]
+fn all_retriers_of_functions_are_the_same() {
+    let mut retriers = tasks().into_values().map(|task| task["Retry"].clone());
+    let first = retriers.next().unwrap();
+    assert!(retriers.all(|retrier| retrier == first));
+    let mut retriers = calls(":sns:publish").into_values().map(|task| task["Retry"].clone());
+    let first = retriers.next().unwrap();
+    assert!(retriers.all(|retrier| retrier == first));
+}
+
+/// EventBridge puts what it extracts into a template as it is: a quotation mark in a cause would end a text there, and
+/// what is no JSON is not delivered.
+#[test]
+fn no_event_is_put_into_a_template() {
+    assert!(!text("template.yaml").contains("InputTransformer"));
 }
 
 #[test]
@@ -118,7 +141,7 @@ fn a_refused_package_takes_the_same_way_to_the_index_and_ends_in_refused() {
 
 #[test]
 fn every_state_can_be_reached() {
-    for machine in ["alpinist", "reindex"] {
+    for machine in MACHINES {
         let definition = text(&format!("statemachine/{machine}.asl.json"));
         assert_reached(&serde_json::from_str(&definition).unwrap());
     }

@@ -4,6 +4,8 @@ use std::{fs, process::Command};
 
 use alpinist_tests::{Tools, command, workspace};
 
+use crate::definition::MACHINES;
+
 fn lint(program: &str, arguments: &[&str]) {
     let program = Tools::install().unwrap().programs().join(program);
     let mut linter = Command::new(program);
@@ -15,15 +17,17 @@ fn lint(program: &str, arguments: &[&str]) {
 /// Statelint does not know that a Wait state takes an expression for its seconds, as AWS documents.
 fn with_fixed_seconds(definition: &str) -> String {
     let expression = definition.split('"').find(|text| text.starts_with("{% $ceil($min("));
-    definition.replace(&format!("\"{}\"", expression.unwrap_or("no such expression")), "1")
+    let Some(expression) = expression else { return definition.to_owned() };
+    definition.replace(&format!("\"{expression}\""), "1")
 }
 
 #[test]
 fn statelint_finds_no_fault_in_the_state_machines() {
     let directory = tempfile::tempdir().unwrap();
-    for name in ["alpinist.asl.json", "reindex.asl.json"] {
-        let definition = workspace::root().join("statemachine").join(name);
-        let copy = directory.path().join(name);
+    for machine in MACHINES {
+        let name = format!("{machine}.asl.json");
+        let definition = workspace::root().join("statemachine").join(&name);
+        let copy = directory.path().join(&name);
         fs::write(&copy, with_fixed_seconds(&fs::read_to_string(definition).unwrap())).unwrap();
         lint("statelint", &["--eval-jsonata", copy.to_str().unwrap()]);
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Tools, command};
+use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools, command};
 use serde_json::{Value, json};
 
 use crate::repository::assert_succeeded;
@@ -59,42 +59,125 @@ fn aws(local_stack: &LocalStack, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output).unwrap_or_default()
 }
 
+/// A queue that hears what the failure topic of a stack is told.
+struct Hearer<'a> {
+    local_stack: &'a LocalStack,
+    queue: String,
+}
+
+impl<'a> Hearer<'a> {
+    fn subscribe(local_stack: &'a LocalStack, stack: &Stack) -> Self {
+        let anyone = json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
+        let policy = json!({"Version": "2012-10-17", "Statement": [anyone]}).to_string();
+        let policy = json!({"Policy": policy}).to_string();
+        let queue = ["sqs", "create-queue", "--queue-name", "heard", "--attributes", &policy];
+        let queue = aws(local_stack, &queue)["QueueUrl"].as_str().unwrap().to_owned();
+        let attributes = ["--attribute-names", "QueueArn"];
+        let attributes = [&["sqs", "get-queue-attributes", "--queue-url", &queue], &attributes[..]];
+        let attributes = aws(local_stack, &attributes.concat());
+        let arn = attributes["Attributes"]["QueueArn"].as_str().unwrap();
+        let topic = stack.outputs()["FailureTopicArn"].as_str();
+        let subscription = ["sns", "subscribe", "--topic-arn", topic, "--protocol", "sqs"];
+        aws(local_stack, &[&subscription[..], &["--notification-endpoint", arn]].concat());
+        Self { local_stack, queue }
+    }
+
+    /// The subject and the text of the next message.
+    fn hear(&self) -> (String, String) {
+        let queue = ["--queue-url", &self.queue];
+        let receive =
+            [&["sqs", "receive-message", "--wait-time-seconds", "20"], &queue[..]].concat();
+        let message = &aws(self.local_stack, &receive)["Messages"][0];
+        let receipt = ["--receipt-handle", message["ReceiptHandle"].as_str().unwrap()];
+        aws(self.local_stack, &[&["sqs", "delete-message"], &queue[..], &receipt].concat());
+        let body: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
+        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+        (text("Subject"), text("Message"))
+    }
+}
+
 #[tokio::test]
 async fn a_failure_is_told_to_the_topic_with_the_package_the_rule_the_remedy_and_a_link() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let stack = local_stack.deploy_as("told", &[]).unwrap();
-    let anyone = json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
-    let policy = json!({"Version": "2012-10-17", "Statement": [anyone]}).to_string();
-    let policy = json!({"Policy": policy}).to_string();
-    let queue = ["sqs", "create-queue", "--queue-name", "heard", "--attributes", &policy];
-    let queue = aws(&local_stack, &queue);
-    let queue = queue["QueueUrl"].as_str().unwrap();
-    let attributes = ["--attribute-names", "QueueArn"];
-    let attributes = [&["sqs", "get-queue-attributes", "--queue-url", queue], &attributes[..]];
-    let attributes = aws(&local_stack, &attributes.concat());
-    let arn = attributes["Attributes"]["QueueArn"].as_str().unwrap();
-    let topic = stack.outputs()["FailureTopicArn"].as_str();
-    let subscription = ["sns", "subscribe", "--topic-arn", topic, "--protocol", "sqs"];
-    let raw = ["--notification-endpoint", arn, "--attributes", "RawMessageDelivery=true"];
-    aws(&local_stack, &[&subscription[..], &raw].concat());
+    let hearer = Hearer::subscribe(&local_stack, &stack);
 
     let key = "3.22/main/x86_64/bad-1.0-r0.apk";
     let refused = stack.upload(key, b"no package".to_vec()).await.unwrap();
-    let receive = ["sqs", "receive-message", "--wait-time-seconds", "20", "--queue-url", queue];
-    let message = aws(&local_stack, &receive);
-    let message = message["Messages"][0]["Body"].as_str().unwrap();
+    let (subject, message) = hearer.hear();
+    assert_eq!(subject, "Alpinist: bad-1.0-r0.apk was refused");
     let expected = [
-        "An execution of Alpinist (stack told) ended as FAILED.".to_owned(),
+        format!("Package: {key}"),
+        "Stack: told".to_owned(),
+        "Status: FAILED".to_owned(),
         "Error: Alpinist.PackageRefused".to_owned(),
         format!(
             "Cause: {key} was refused: the file does not begin as a gzip stream, as a package does. \
              Upload an .apk that was built by abuild, melange or nfpm."
         ),
-        format!("#/v2/executions/details/{}", refused.arn),
-        "upload a better package".to_owned(),
+        String::new(),
+        "What to do: upload a better package under the same name, or delete this one.".to_owned(),
+        format!(
+            "Look at it: https://eu-central-1.console.aws.amazon.com/states/home?region=eu-central-1\
+             #/v2/executions/details/{}",
+            refused.arn
+        ),
     ];
-    for text in expected {
-        assert!(message.contains(&text), "{text} is not in {message}");
+    assert_eq!(message.lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_failure_is_told_whatever_is_in_its_cause() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_as("hostile", &[]).unwrap();
+    let hearer = Hearer::subscribe(&local_stack, &stack);
+    let machines = aws(&local_stack, &["stepfunctions", "list-state-machines"]);
+    let mut machines = machines["stateMachines"].as_array().unwrap().iter();
+    let is_it =
+        |machine: &&Value| machine["name"].as_str().unwrap().contains("FailureStateMachine");
+    let machine = machines.find(is_it).unwrap()["stateMachineArn"].as_str().unwrap();
+
+    let hostile = r#"a "quoted" \n \ <cause> of 'ours', `$x` {% 1 %} and größe"#;
+    let by_function =
+        json!({"errorType": "Alpinist.Unavailable", "errorMessage": hostile}).to_string();
+    let input =
+        json!({"detail": {"object": {"key": "3.22/main/x86_64/größe-1-r0.apk"}}}).to_string();
+    let event = |detail: Value| {
+        let mut event =
+            json!({"detail": {"executionArn": "arn", "name": "run", "status": "FAILED"}});
+        event["detail"].as_object_mut().unwrap().extend(detail.as_object().unwrap().clone());
+        event.to_string()
+    };
+    let what = "Package: 3.22/main/x86_64/größe-1-r0.apk";
+    let cases = [
+        (json!({"input": input, "error": "x", "cause": hostile}), what, hostile),
+        (json!({"input": input, "error": "x", "cause": by_function}), what, hostile),
+        (json!({"input": input, "error": "x", "cause": "{ no JSON"}), "x86_64/gr", "{ no JSON"),
+        (
+            json!({"input": "{}", "error": null, "cause": null}),
+            "Input: {}",
+            "Error: none was given",
+        ),
+        // EventBridge leaves a large input away.
+        (
+            json!({"inputDetails": {"included": false}, "error": "x", "cause": hostile}),
+            "FAILED",
+            "quoted",
+        ),
+        (
+            json!({"input": r#"{"bucket": "b", "key": "k"}"#, "status": "TIMED_OUT"}),
+            "Package: k",
+            "TIMED_OUT",
+        ),
+    ];
+    for (detail, what, cause) in cases {
+        let event = event(detail);
+        let start = ["stepfunctions", "start-execution", "--state-machine-arn", machine, "--input"];
+        aws(&local_stack, &[&start[..], &[&event]].concat());
+        let (subject, message) = hearer.hear();
+        assert!(subject.starts_with("Alpinist: ") && subject.len() <= 100, "{subject}");
+        assert!(subject.is_ascii(), "{subject}");
+        assert!(message.contains(what) && message.contains(cause), "{event}: {message}");
     }
 }
 

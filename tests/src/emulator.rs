@@ -42,7 +42,19 @@ pub struct EmulatorOptions {
     pub s3_latency: Duration,
     /// How much of each wait and of each pause before a retry executions keep, if not all of it.
     pub wait_percentage: Option<u8>,
+    /// How many functions may run at once; any number if it is not given. A new account of AWS may run 10.
+    pub concurrency: Option<u16>,
+    /// Whether requests to Step Functions have the quotas that they have on AWS.
+    pub has_quotas: bool,
 }
+
+/// The quotas of Step Functions: the requests that may come at once, and those that may come each second after that,
+/// in the regions with the smaller ones.
+const QUOTAS: [(&str, [u32; 2]); 3] = [
+    ("ListExecutions", [100, 2]),
+    ("DescribeExecution", [250, 10]),
+    ("StartExecution", [800, 150]),
+];
 
 /// A kind of request that is to fail.
 #[derive(Clone, Debug)]
@@ -291,6 +303,8 @@ fn emulator_command(
     options: EmulatorOptions,
 ) -> Result<Command, Error> {
     let scratch = directory.scratch();
+    let quotas = if options.has_quotas { &QUOTAS[..] } else { &[] };
+    let quotas: Value = quotas.iter().map(|(action, quota)| (*action, json!(quota))).collect();
     let mut command = tools.command("python");
     command
         .arg(workspace::own_file("tools/emulator.py"))
@@ -298,6 +312,7 @@ fn emulator_command(
         .arg(directory.request_notes())
         .arg(options.s3_latency.as_millis().to_string())
         .arg(directory.faults())
+        .arg(quotas.to_string())
         // The functions inherit the environment, and must see what they would see on AWS.
         .env_clear()
         .envs(env::var_os("PATH").map(|path| ("PATH", path)))
@@ -313,8 +328,8 @@ fn emulator_command(
                 .wait_percentage
                 .map(|percentage| ("SFN_WAIT_SCALE", (f64::from(percentage) / 100.0).to_string())),
         )
-        // Who waits for a function must not count as running.
-        .env("LAMBDA_ACCOUNT_CONCURRENCY", "0")
+        // Who waits for a function must not count as running, so there is no limit unless a test asks for one.
+        .env("LAMBDA_ACCOUNT_CONCURRENCY", options.concurrency.unwrap_or_default().to_string())
         // The functions' roles and the bucket policy count.
         .env("AUTH", "true")
         .stdin(Stdio::piped())

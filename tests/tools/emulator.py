@@ -1,8 +1,9 @@
 """Serves the emulator on loopback, notes each request, and ends with the process that started it.
 
 The arguments are the port, 0 for any free one, the file that gets a line of JSON for each request,
-for how many milliseconds each request of a function to S3 is held back, and the file that says, while
-it is there, which of them fail. The port is printed as soon as it is bound. When standard input closes, which it does
+for how many milliseconds each request of a function to S3 is held back, the file that says, while
+it is there, which of them fail, and the quotas of actions in JSON: for each action the requests that may come at
+once, and those that may come each second after that. The port is printed as soon as it is bound. When standard input closes, which it does
 however the parent ends, the directory for temporary files is removed, and the whole process group
 is killed, and with it the functions' processes.
 """
@@ -31,7 +32,8 @@ def main():
     print(port, flush=True)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with open(sys.argv[2], "w", buffering=1, encoding="utf-8") as notes:
-        asyncio.run(serve(listener, notes, int(sys.argv[3]) / 1000, sys.argv[4]))
+        quotas = {name: Quota(*quota) for name, quota in json.loads(sys.argv[5]).items()}
+        asyncio.run(serve(listener, notes, int(sys.argv[3]) / 1000, sys.argv[4], quotas))
 
 
 def end_with_parent():
@@ -48,7 +50,24 @@ def listen(port):
         sys.exit(f"cannot listen on {HOST}:{port}: {error.strerror}")
 
 
-async def serve(listener, notes, latency, faults):
+class Quota:
+    """A bucket of tokens, one of which each request takes."""
+
+    def __init__(self, size, refill):
+        self.size, self.refill = size, refill
+        self.tokens, self.looked = size, time.monotonic()
+
+    def is_exceeded(self):
+        now = time.monotonic()
+        self.tokens = min(self.size, self.tokens + (now - self.looked) * self.refill)
+        self.looked = now
+        if self.tokens < 1:
+            return True
+        self.tokens -= 1
+        return False
+
+
+async def serve(listener, notes, latency, faults, quotas):
     import hypercorn.asyncio
     import hypercorn.config
     from ministack.app import app
@@ -59,10 +78,10 @@ async def serve(listener, notes, latency, faults):
     config.bind = [f"fd://{listener.fileno()}"]
     # Longer than any client keeps an idle connection, so that none is closed under a request.
     config.keep_alive_timeout = 75
-    await hypercorn.asyncio.serve(noting(app, notes, latency, faults), config)
+    await hypercorn.asyncio.serve(noting(app, notes, latency, faults, quotas), config)
 
 
-def noting(app, notes, latency, faults):
+def noting(app, notes, latency, faults, quotas):
     async def noted(scope, receive, send):
         if scope["type"] != "http":
             return await app(scope, receive, send)
@@ -81,6 +100,10 @@ def noting(app, notes, latency, faults):
                 return await fail(fault, receive, send_noting_status)
             if fault is not None and not any(name == b"range" for name, _ in scope["headers"]):
                 return await app(scope, receive, cutting(send_noting_status))
+
+        quota = quotas.get(note(scope)["action"])
+        if quota is not None and quota.is_exceeded():
+            return await throttle(receive, send_noting_status)
 
         # Clients of AWS speak TLS, and the bucket policy asks for it; on loopback nobody listens. A test
         # that pretends to speak without TLS says so.
@@ -108,11 +131,22 @@ async def fail(fault, receive, send):
     """Answers with an error of S3, or never."""
     if fault["status"] == 0:
         await asyncio.Event().wait()
+    body = f"<Error><Code>{fault['code']}</Code><Message>injected</Message></Error>"
+    await answer(fault["status"], b"application/xml", body, receive, send)
+
+
+async def throttle(receive, send):
+    """Answers as services with JSON do when a quota is used up."""
+    body = json.dumps({"__type": "ThrottlingException", "message": "Rate exceeded"})
+    await answer(400, b"application/x-amz-json-1.0", body, receive, send)
+
+
+async def answer(status, content_type, text, receive, send):
     while (await receive()).get("more_body"):
         pass
-    body = f"<Error><Code>{fault['code']}</Code><Message>injected</Message></Error>".encode()
-    headers = [(b"content-type", b"application/xml"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": fault["status"], "headers": headers})
+    body = text.encode()
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -151,6 +185,8 @@ def note(scope):
         "path": scope["path"],
         "query": scope["query_string"].decode("latin-1"),
         "access_key": authorization.partition("Credential=")[2].partition("/")[0],
+        # Of services that speak JSON.
+        "action": headers.get(b"x-amz-target", b"").decode("latin-1").rpartition(".")[2],
         "service": "/".join(authorization.split("/")[3:4]),
         # Functions pass on the trace that each of their invocations has of its own.
         "trace": headers.get(b"x-amzn-trace-id", b"").decode("latin-1"),

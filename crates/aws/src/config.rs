@@ -75,6 +75,7 @@ fn aws_of(
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(https::client())
+        .timeout_config(https::timeouts())
         .region(Region::new(variable("AWS_REGION")?))
         .credentials_provider(SharedCredentialsProvider::new(credentials));
     config.set_endpoint_url(variable("AWS_ENDPOINT_URL").ok());

@@ -6,10 +6,20 @@ use alpinist_repository::{
     failure::chain,
     port::{Cause, StoreError},
 };
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
+
+/// What services answer with another status than 403 to whoever may not ask: JSON says 400.
+const DENIED: [&str; 5] = [
+    "AccessDeniedException",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "NotAuthorized",
+    "UnrecognizedClientException",
+];
 
 /// Turns an error of the SDK into one of the ports, keeping what the service said of it.
 pub(crate) fn store_error<E>(key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
@@ -21,10 +31,26 @@ where
     if error.code() == Some("InvalidObjectState") {
         return StoreError::Archived { key };
     }
-    if status(error) == Some(403) || error.code() == Some("AccessDeniedException") {
+    if status(error) == Some(403) || error.code().is_some_and(|code| DENIED.contains(&code)) {
         return StoreError::Denied { key, source };
     }
+    if is_permanent(status(error), error.code()) {
+        return StoreError::Permanent { key, source };
+    }
     StoreError::Unavailable { key, source }
+}
+
+/// Tells whether the same request would be answered in the same way each time.
+fn is_permanent(status: Option<u16>, code: Option<&str>) -> bool {
+    let passes = |code| THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code);
+    match status {
+        _ if code.is_some_and(passes) => false,
+        // Time-outs, rivals and throttling pass.
+        Some(408 | 409 | 425 | 429) => false,
+        // 301: the bucket is in another region. 501: `NotImplemented`.
+        Some(301 | 400..=499 | 501) => true,
+        _ => false,
+    }
 }
 
 /// Returns the HTTP status of an answer: all that S3 says to a HEAD.

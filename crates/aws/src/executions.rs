@@ -114,6 +114,9 @@ pub struct Visit {
     pub failures: Vec<(String, String)>,
 }
 
+/// The most executions that Step Functions lists in an answer.
+const MAX_PAGE: i32 = 1000;
+
 impl Executions {
     /// Makes a view of what a client sees.
     pub fn new(client: Client) -> Self {
@@ -135,7 +138,8 @@ impl Executions {
         since: Milliseconds,
     ) -> Result<Vec<Listed>, StoreError> {
         let request = self.client.list_executions().state_machine_arn(state_machine);
-        let mut items = request.into_paginator().items().send();
+        // The quota counts requests, not executions.
+        let mut items = request.max_results(MAX_PAGE).into_paginator().items().send();
         let mut listed = Vec::new();
         while let Some(item) = items.next().await {
             let item = item.map_err(|error| store_error(state_machine, &error))?;

@@ -26,7 +26,8 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::{
-    error::{is_conflict, store_error},
+    error::{is_conflict, status, store_error},
+    https::{COPIED, patient},
     s3_body::{S3Body, Source},
 };
 
@@ -51,6 +52,22 @@ pub struct S3Store {
     pub(crate) bucket: String,
 }
 
+/// What became of an object since it was read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Newer {
+    /// It is the same.
+    Same,
+    /// It is not there.
+    Nothing,
+    /// It is another one.
+    Object {
+        /// Its version.
+        etag: ETag,
+        /// Its content.
+        bytes: Vec<u8>,
+    },
+}
+
 /// The headers of a conditional write.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
@@ -72,6 +89,38 @@ impl S3Store {
     /// Makes a store of `bucket`.
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         Self { client, bucket: bucket.into() }
+    }
+
+    /// Reads an object unless it is the version that was seen, with one request.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] if it has more than `max` bytes, and whatever else S3 reports.
+    pub async fn newer(
+        &self,
+        key: &str,
+        seen: Option<&ETag>,
+        max: u64,
+    ) -> Result<Newer, StoreError> {
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let found = match request.set_if_none_match(seen.map(|etag| etag.0.clone())).send().await {
+            Ok(found) => found,
+            Err(error) if status(&error) == Some(304) => return Ok(Newer::Same),
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Ok(Newer::Nothing);
+            }
+            Err(error) => return Err(self.error(key, &error)),
+        };
+        let size = size(found.content_length);
+        if size > max {
+            return Err(StoreError::TooLarge { key: key.to_owned(), size, max });
+        }
+        let etag = etag(key, found.e_tag)?;
+        let bytes = found.body.collect().await.map_err(|error| StoreError::Unavailable {
+            key: key.to_owned(),
+            source: Box::new(error),
+        })?;
+        Ok(Newer::Object { etag, bytes: bytes.to_vec() })
     }
 
     /// Copies a package as [`ObjectStore::copy`] does, with no attributes, if `precondition` holds for the
@@ -114,7 +163,9 @@ impl S3Store {
             .cache_control(CACHE_CONTROL)
             .set_metadata(Some(attributes.into_iter().collect()))
             // Copying tags takes permissions that nothing else needs.
-            .tagging_directive(TaggingDirective::Replace);
+            .tagging_directive(TaggingDirective::Replace)
+            .customize()
+            .config_override(patient(COPIED));
         match request.send().await {
             Ok(copied) => etag(target, copied.copy_object_result.and_then(|result| result.e_tag)),
             Err(error) if is_conflict(error.code()) || error.code() == Some("NoSuchKey") => {

@@ -29,6 +29,7 @@ impl Session {
     pub async fn open(options: SessionOptions) -> Self {
         let SessionOptions { profile, region, endpoint_url } = options;
         let mut loader = aws_config::from_env().http_client(https::client());
+        loader = loader.timeout_config(https::timeouts());
         if let Some(profile) = profile {
             loader = loader.profile_name(profile);
         }

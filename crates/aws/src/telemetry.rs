@@ -30,18 +30,33 @@ use aws_sdk_s3::{
     error::BoxError,
 };
 use jiff::{SignedDuration, Timestamp};
-use lambda_runtime::tracing::subscriber;
+use lambda_runtime::tracing::subscriber::{
+    self, filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 use metrics::{Unit, counter, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde_json::Value;
-use tracing::{error, info, warn};
+use tracing::{Subscriber, error, info, level_filters::LevelFilter, warn};
 
 use crate::config;
 
+/// Where the runtime tells of each failure of a step, as an error. We tell of it ourselves, and what is an error: a
+/// race that was lost is none. Panics are ours to tell of, too.
+const FAILURES_OF_THE_RUNTIME: &str = "lambda_runtime::layers::panic";
+
 /// Starts the log of this process: a line of JSON for each event, on standard output.
 pub fn start_log() {
-    let log = subscriber::fmt().json().with_target(false).without_time();
-    log.with_max_level(config::log_level()).init();
+    log(config::log_level(), io::stdout).init();
+}
+
+fn log<W>(level: LevelFilter, out: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = Targets::new().with_default(level);
+    let filter = filter.with_target(FAILURES_OF_THE_RUNTIME, LevelFilter::OFF);
+    let log = subscriber::fmt().json().with_target(false).without_time().with_span_list(false);
+    log.with_max_level(level).with_writer(out).finish().with(filter)
 }
 
 /// The metrics of this process.
@@ -173,9 +188,39 @@ impl Intercept for CountRequests {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use serde_json::json;
 
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_runtime_does_not_tell_of_failures_a_second_time() {
+        let lines = Lines::default();
+        let out = lines.clone();
+        let log = log(LevelFilter::INFO, move || out.clone());
+        tracing::subscriber::with_default(log, || {
+            error!(target: FAILURES_OF_THE_RUNTIME, "Diagnostic { … }");
+            error!("ours");
+            error!(target: "lambda_runtime::layers::api_client", "of the runtime");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains("Diagnostic"), "{text}");
+    }
 
     #[test]
     fn the_subject_of_each_request_is_found() {

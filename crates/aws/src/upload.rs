@@ -17,7 +17,10 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _},
 };
 
-use crate::s3::{CACHE_CONTROL, Conditions, PACKAGE, S3Store, etag};
+use crate::{
+    https::{SLOW_ANSWER, patient},
+    s3::{CACHE_CONTROL, Conditions, PACKAGE, S3Store, etag},
+};
 
 /// The bytes of a part of an upload: one of 5 GiB, the most that a package may have, has 640 of them, and S3
 /// takes 10,000.
@@ -67,6 +70,8 @@ impl S3Store {
                 .set_if_none_match(conditions.if_none_match)
                 .set_if_match(conditions.if_match)
                 .body(fs::read(file).await?.into())
+                .customize()
+                .config_override(patient(SLOW_ANSWER))
                 .send()
                 .await
                 .map_err(|error| self.write_error(key, &error))?;
@@ -128,7 +133,8 @@ impl S3Store {
         let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
         let request = self.client.upload_part().bucket(&self.bucket).key(key).upload_id(upload);
         let request = request.part_number(number).checksum_algorithm(ChecksumAlgorithm::Crc32);
-        let part = request.body(bytes.into()).send().await;
+        let request = request.body(bytes.into()).customize();
+        let part = request.config_override(patient(SLOW_ANSWER)).send().await;
         let part = part.map_err(|error| self.error(key, &error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
@@ -152,7 +158,8 @@ impl S3Store {
             .key(key)
             .set_if_none_match(conditions.if_none_match)
             .set_if_match(conditions.if_match);
-        let done = request.upload_id(upload).multipart_upload(parts).send().await;
+        let request = request.upload_id(upload).multipart_upload(parts).customize();
+        let done = request.config_override(patient(SLOW_ANSWER)).send().await;
         let done = done.map_err(|error| self.write_error(key, &error))?;
         etag(key, done.e_tag)
     }

@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     context::Context,
     error::Error,
-    follow::{self, Change, End, Watch},
+    follow::{self, Change, End, Listing, Watch},
     output::{self, BAD, Report},
     progress::Progress,
     repository,
@@ -386,7 +386,11 @@ pub(crate) async fn follow(
 ) -> Result<Vec<Fate>, Error> {
     let change = |written: &Written| match &written.outcome {
         Outcome::New(etag) | Outcome::Replaced(etag) => {
-            Some(Change { key: written.key().to_owned(), etag: Some(etag.clone()) })
+            let listed = match written.write.checksum {
+                Some(checksum) => Listing::As(written.write.size, checksum),
+                None => Listing::Unknown,
+            };
+            Some(Change { key: written.key().to_owned(), etag: Some(etag.clone()), listed })
         }
         Outcome::Unchanged(_) | Outcome::Taken { .. } => None,
     };

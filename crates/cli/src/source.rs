@@ -3,15 +3,19 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use alpinist_apk::package::MAX_SIZE;
 use alpinist_repository::port::{ObjectBody as _, ObjectStore as _};
 use percent_encoding::percent_decode_str;
-use reqwest::{StatusCode, Url};
+use reqwest::{Client, StatusCode, Url};
 use tempfile::NamedTempFile;
 
 use crate::{context::Access, error::Error, package_file};
+
+/// How long a server may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// A package to look at, which is a file as long as this lives.
 pub(crate) struct Source {
@@ -95,7 +99,9 @@ async fn download_object(object: &str, access: Access) -> Result<NamedTempFile, 
 
 async fn download(url: Url) -> Result<NamedTempFile, Error> {
     let failed = |source| Error::Web { url: url.to_string(), source };
-    let mut answer = reqwest::get(url.clone()).await.map_err(failed)?;
+    let client = Client::builder().connect_timeout(SILENCE).read_timeout(SILENCE).build();
+    let answer = client.map_err(failed)?.get(url.clone()).send().await;
+    let mut answer = answer.map_err(failed)?;
     if answer.status() == StatusCode::NOT_FOUND {
         return Err(Error::NoPackage { name: url.to_string() });
     }

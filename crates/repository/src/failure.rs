@@ -27,7 +27,7 @@ pub enum FailureKind {
     Superseded,
     /// Somebody else published first, or the staged index is gone: aggregate again.
     Conflict,
-    /// The signing key or its name is missing or unusable.
+    /// The signing key or its name is missing or unusable, or AWS will not do what is asked.
     Misconfigured,
     /// A role or policy does not allow what a step needs.
     AccessDenied,
@@ -364,6 +364,12 @@ fn store_remedy(error: &StoreError) -> String {
             "Alpinist did not archive it: {}, then redrive this execution, and it is made again.",
             delete(key)
         ),
+        StoreError::Permanent { .. } => {
+            "AWS answers so each time. Where a package is encrypted by a key of its uploader's (SSE-C), upload it again \
+             without; where a key in KMS is disabled, enable it; where a bucket is in another region, deploy the stack \
+             there. Then redrive this execution."
+                .to_owned()
+        }
         StoreError::Unavailable { .. } => REDRIVE.to_owned(),
         StoreError::TooLarge { key, .. } => format!(
             "Alpinist did not write it so: {}, then redrive this execution, and it is made again.",
@@ -383,6 +389,8 @@ fn store_kind(error: &StoreError) -> FailureKind {
         StoreError::Conflict { .. } => FailureKind::Conflict,
         StoreError::Denied { .. } | StoreError::NoBucket { .. } => FailureKind::AccessDenied,
         StoreError::Unavailable { .. } => FailureKind::Unavailable,
-        StoreError::TooLarge { .. } | StoreError::Archived { .. } => FailureKind::Misconfigured,
+        StoreError::TooLarge { .. }
+        | StoreError::Archived { .. }
+        | StoreError::Permanent { .. } => FailureKind::Misconfigured,
     }
 }

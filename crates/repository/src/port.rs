@@ -127,6 +127,14 @@ pub enum StoreError {
         /// The object.
         key: String,
     },
+    /// The store will not do this, however often it is asked.
+    #[error("the request for {key} can't be done")]
+    Permanent {
+        /// The object, prefix or parameter.
+        key: String,
+        /// What the store said.
+        source: Cause,
+    },
     /// The store can't answer now: it throttles, fails or is out of reach.
     #[error("the request for {key} failed")]
     Unavailable {

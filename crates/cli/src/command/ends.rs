@@ -100,6 +100,10 @@ impl Ends {
                 out,
                 "{BAD}failed{BAD:#} {key}: {error}: {cause}\n       see: alpinist run {execution}"
             ),
+            End::Overtaken => writeln!(
+                out,
+                "{BAD}overtaken{BAD:#} {key}: somebody else wrote or deleted it after that, and what is there now counts"
+            ),
             End::NotSeen => writeln!(out, "{BAD}not seen{BAD:#} {key}"),
         }
     }

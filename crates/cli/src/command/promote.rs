@@ -66,7 +66,7 @@ impl Promote {
                 return Ok(Answer::No);
             }
         };
-        let watch = Watch::begin(&executions, context.state_machine()?).await?;
+        let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let written = publication::write_all(&store, planned, self.replace).await?;
         let ends = publication::follow(&context, &store, watch, &written).await?;
         Ends::new("published", written.iter().map(publication::Written::key), ends).print(output)

@@ -97,7 +97,7 @@ impl Prune {
             output.print(&plan)?;
             return Ok(if is_allowed { Answer::Yes } else { Answer::No });
         }
-        let watch = Watch::begin(&executions, context.state_machine()?).await?;
+        let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let changes = rm::delete_all(&store, plan.packages).await?;
         let ends = ends::wait(watch, &changes).await?;
         Ends::of_deletions(&changes, ends).print(output)

@@ -158,7 +158,7 @@ impl Push {
             return Ok(if is_well { Answer::Yes } else { Answer::No });
         }
         let executions = context.executions();
-        let watch = Watch::begin(&executions, context.state_machine()?).await?;
+        let watch = Watch::begin(store, &executions, context.state_machine()?).await?;
         let uploaded = publication::write_all(store, planned, self.replace).await?;
         let ends = publication::follow(context, store, watch, &uploaded).await?;
         Ends::new("published", uploaded.iter().map(Written::key), ends).print(output)

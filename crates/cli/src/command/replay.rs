@@ -9,7 +9,7 @@ use crate::{
     command::{run, runs},
     context::Place,
     error::Error,
-    follow::{self, End, key_in},
+    follow::{self, End, key_in, patiently},
     output::{Answer, BAD, GOOD, Output, Report},
     progress::Progress,
     time::Since,
@@ -98,7 +98,8 @@ async fn failed(
     state_machine: &str,
     since: Since,
 ) -> Result<Vec<Execution>, Error> {
-    let mut listed = executions.list(state_machine, since.milliseconds()).await?;
+    let since = since.milliseconds();
+    let mut listed = patiently(async || executions.list(state_machine, since).await).await?;
     listed.retain(|listed| runs::has_failed(listed.status));
     let mut found = runs::look_at_all(executions, listed).await?;
     let refused = FailureKind::PackageRefused.name();
@@ -116,14 +117,15 @@ async fn begin(
 ) -> Result<(String, How), Error> {
     let is_refused = execution.error.as_deref() == Some(FailureKind::PackageRefused.name());
     if execution.is_redrivable && !is_reindex && !is_refused {
-        match executions.redrive(&execution.arn).await {
+        match patiently(async || executions.redrive(&execution.arn).await).await {
             Ok(()) => return Ok((execution.arn.clone(), How::Redriven)),
             // It can't be, after all.
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let arn = executions.start(&execution.state_machine, &execution.input).await?;
+    let Execution { state_machine, input, .. } = execution;
+    let arn = patiently(async || executions.start(state_machine, input).await).await?;
     Ok((arn, How::StartedAgain))
 }
 
@@ -146,7 +148,9 @@ impl Report for Replayed {
                 End::Failed { error, cause, .. } => {
                     writeln!(out, "{BAD}failed{BAD:#} {id} ({how}) {key}: {error}: {cause}")?;
                 }
-                End::NotSeen => writeln!(out, "{BAD}not seen{BAD:#} {id} ({how}) {key}")?,
+                End::Overtaken | End::NotSeen => {
+                    writeln!(out, "{BAD}not seen{BAD:#} {id} ({how}) {key}")?;
+                }
             }
         }
         Ok(())

@@ -47,7 +47,7 @@ impl Rm {
         let (store, executions) = (context.bucket()?, context.executions());
         let found = selection::select(&store, self.from.as_ref(), &self.packages).await?;
         let found = found.into_iter().map(|found| found.object).collect();
-        let watch = Watch::begin(&executions, context.state_machine()?).await?;
+        let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let changes = delete_all(&store, found).await?;
         let ends = ends::wait(watch, &changes).await?;
         Ends::of_deletions(&changes, ends).print(output)
@@ -62,7 +62,7 @@ pub(super) async fn delete_all(
     let mut changes = Vec::new();
     for package in packages {
         store.delete(&package.key, &package.etag).await?;
-        changes.push(Change { key: package.key, etag: None });
+        changes.push(Change::deletion(package.key));
     }
     Ok(changes)
 }

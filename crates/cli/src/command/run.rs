@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     context::{Context, Place},
     error::Error,
+    follow::patiently,
     output::{Answer, BAD, GOOD, HEADING, Output, Report, printable_lines},
     time,
 };
@@ -61,7 +62,7 @@ impl Run {
         let context = self.place.open().await?;
         let executions = context.executions();
         let execution = find(&context, &executions, &self.id).await?;
-        let visits = executions.visits(&execution.arn).await?;
+        let visits = patiently(async || executions.visits(&execution.arn).await).await?;
         let has_failed = super::runs::has_failed(execution.status);
         output.print(&Shown::new(execution, visits))?;
         Ok(if has_failed { Answer::No } else { Answer::Yes })
@@ -86,7 +87,7 @@ pub(super) async fn find(
         arns.extend(second.ok().map(of));
     }
     for arn in arns {
-        if let Some(found) = executions.find(&arn).await? {
+        if let Some(found) = patiently(async || executions.find(&arn).await).await? {
             return Ok(found);
         }
     }
@@ -115,10 +116,14 @@ impl Shown {
 
 /// Returns the address of an execution in the console.
 fn console(arn: &str) -> String {
-    let region = arn.split(':').nth(3).unwrap_or_default();
-    format!(
-        "https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
-    )
+    let mut parts = arn.split(':').skip(1);
+    let (partition, region) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
+    let console = match partition {
+        "aws-cn" => "console.amazonaws.cn",
+        "aws-us-gov" => "console.amazonaws-us-gov.com",
+        _ => "console.aws.amazon.com",
+    };
+    format!("https://{region}.{console}/states/home?region={region}#/v2/executions/details/{arn}")
 }
 
 impl From<Visit> for State {

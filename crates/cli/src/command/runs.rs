@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     context::Place,
     error::Error,
-    follow::key_in,
+    follow::{key_in, patiently},
     output::{Answer, BAD, GOOD, Output, Report},
     time::{self, Since},
 };
@@ -65,9 +65,11 @@ impl Runs {
         let context = self.place.open().await?;
         let executions = context.executions();
         let since = self.since.milliseconds();
-        let mut listed = executions.list(context.state_machine()?, since).await?;
+        let list =
+            async |machine: &str| patiently(async || executions.list(machine, since).await).await;
+        let mut listed = list(context.state_machine()?).await?;
         if let Ok(reindex) = context.reindex_state_machine() {
-            listed.extend(executions.list(reindex, since).await?);
+            listed.extend(list(reindex).await?);
             listed.sort_by_key(|listed| Reverse(listed.began));
         }
         listed.retain(|listed| !self.failed || has_failed(listed.status));
@@ -88,7 +90,7 @@ pub(super) async fn look_at_all(
     listed: Vec<Listed>,
 ) -> Result<Vec<Execution>, Error> {
     let found: Vec<_> = stream::iter(listed)
-        .map(|listed| async move { executions.find(&listed.arn).await })
+        .map(|listed| async move { patiently(async || executions.find(&listed.arn).await).await })
         .buffered(PARALLEL_LOOKS)
         .try_collect()
         .await?;
