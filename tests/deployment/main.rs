@@ -5,5 +5,6 @@
 
 mod binaries;
 mod definition;
+mod errors;
 mod layers;
 mod linters;

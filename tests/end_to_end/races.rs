@@ -1,8 +1,10 @@
 //! Uploads at the same time.
 
-use alpinist_tests::PackageSpec;
+use std::time::Duration;
 
-use crate::repository::{Repository, assert_succeeded};
+use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Tools};
+
+use crate::repository::{Repository, assert_succeeded, listed};
 
 #[tokio::test]
 async fn two_uploads_at_once_are_both_listed() {
@@ -46,4 +48,35 @@ async fn many_uploads_at_once_are_all_listed() {
         !listed.contains(file.trim_end_matches(".apk"))
     });
     assert_eq!(keys, <[String; 0]>::default(), "not in the index");
+}
+
+/// A new account of AWS may run 10 functions at once.
+#[tokio::test]
+async fn a_burst_beyond_what_the_account_may_run_loses_nothing_and_needs_no_replay() {
+    const UPLOADS: usize = 200;
+    let options = EmulatorOptions {
+        concurrency: Some(10),
+        wait_percentage: Some(20),
+        // Functions that compute alone would be done too soon to be in each other's way.
+        s3_latency: Duration::from_millis(20),
+        ..EmulatorOptions::default()
+    };
+    let local_stack = LocalStack::start(options).unwrap();
+    let stack = local_stack.deploy_as("young", &[]).unwrap();
+    let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let tools = Tools::install().unwrap();
+    let packages = PackageSpec::new("burst", "1.0").build_series(&tools, UPLOADS).unwrap();
+    let objects =
+        packages.iter().map(|package| (package.key("3.22/main/x86_64"), package.bytes.clone()));
+    stack.put_all(objects, 64).await.unwrap();
+    let ends = stack.wait_until_idle(UPLOADS, Duration::from_mins(10)).await.unwrap();
+    assert_eq!(ends.keys().collect::<Vec<_>>(), ["SUCCEEDED"], "{ends:?}");
+    let client = stack.client("3.22/main", "x86_64").await.unwrap();
+    assert_eq!(listed(&client).len(), UPLOADS);
+    // The limit was in the way.
+    let executions = stack.executions("3.22/main/x86_64/").await.unwrap();
+    let states = executions.iter().flat_map(|execution| &execution.states);
+    let attempts = states.map(|visit| visit.attempts).max();
+    assert!(attempts > Some(2), "{attempts:?}");
 }

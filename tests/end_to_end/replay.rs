@@ -1,5 +1,7 @@
 //! Whatever fails can be continued, or started again, once its reason is gone.
 
+use std::time::{Duration, Instant};
+
 use alpinist_apk::archive::IndexArchive;
 use alpinist_tests::{
     Emulator, EmulatorOptions, Execution, ExecutionStatus, Fault, FaultAnswer, KeyPair, LocalStack,
@@ -95,6 +97,45 @@ async fn the_input_of_an_execution_whose_function_died_can_be_started_again() {
     }
     let answer = FaultAnswer::Never;
     fail_and_replay(&local_stack, &stack, answer, "Sandbox.Timedout", false).await;
+}
+
+/// A function may run for minutes, one of them for a quarter of an hour.
+#[tokio::test]
+async fn a_service_that_accepts_and_never_answers_costs_seconds() {
+    let local_stack = LocalStack::start(short_waits()).unwrap();
+    let stack = deploy(&local_stack, "silent").await;
+    let faults = STATES.map(|(state, method, object)| Fault {
+        method,
+        path: vec![format!("{state}/main"), object.to_owned()],
+        answer: FaultAnswer::Never,
+    });
+    local_stack.emulator().inject(&faults).unwrap();
+    let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
+    for (state, ..) in STATES {
+        stack
+            .put(&package.key(&format!("{state}/main/x86_64")), package.bytes.clone())
+            .await
+            .unwrap();
+    }
+    let patience = Instant::now() + Duration::from_mins(2);
+    let is_told = |log: &str, state: &str| {
+        let is_it = |line: &str| line.contains("Alpinist.Unavailable") && line.contains(state);
+        log.lines().any(is_it)
+    };
+    loop {
+        let log = std::fs::read_to_string(local_stack.emulator().log()).unwrap();
+        if STATES.iter().all(|(state, ..)| is_told(&log, &format!("{state}/main/x86_64/"))) {
+            break;
+        }
+        assert!(Instant::now() < patience, "{log}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    local_stack.emulator().inject(&[]).unwrap();
+    for (state, ..) in STATES {
+        let executions = stack.wait_for_executions(&format!("{state}/main/"), 1).await.unwrap();
+        executions.iter().for_each(assert_succeeded);
+        assert_listed(&stack, state).await;
+    }
 }
 
 #[tokio::test]

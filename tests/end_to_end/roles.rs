@@ -80,9 +80,10 @@ const PARAMETERS: [&str; 5] =
     ["/roles/rsa", "/roles/key", "/roles/rsa-2", "/roles/key-2", "/roles/other"];
 
 /// All actions that are tried, and those of a function's log, traces, queue and list of reindexes.
-const ACTIONS: [&str; 16] = [
+const ACTIONS: [&str; 17] = [
     "s3:GetObject",
     "s3:PutObject",
+    "s3:PutObjectTagging",
     "s3:DeleteObject",
     "s3:ListBucket",
     "ssm:GetParameters",

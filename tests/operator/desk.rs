@@ -36,7 +36,12 @@ impl Desk {
 
     /// Runs the command.
     pub(crate) fn run(&self, arguments: &str) -> Said {
-        self.alpinist.run(self.path(), arguments).unwrap()
+        self.run_in(self.path(), arguments)
+    }
+
+    /// Runs the command in another directory.
+    pub(crate) fn run_in(&self, directory: &Path, arguments: &str) -> Said {
+        self.alpinist.run(directory, arguments).unwrap()
     }
 
     /// Runs the command, which must do it, and returns what it said.

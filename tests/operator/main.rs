@@ -7,4 +7,5 @@ mod embedded;
 mod executions;
 mod keys;
 mod packages;
+mod quotas;
 mod repair;

@@ -22,6 +22,7 @@ def mend():
     evaluate_jsonata_in_distributed_maps()
     offer_redrive()
     queue_for_functions()
+    name_throttling()
     log_as_asked()
 
 
@@ -94,6 +95,18 @@ def queue_for_functions():
             return run(function, event, request_id)
 
     lambda_svc._execute_function_provided_warm = queued
+
+
+def name_throttling():
+    """A function that may not run now fails a task with an error that has a name; the emulator says "unknown"."""
+    respond = lambda_svc._throttle_response
+
+    def named(*arguments, **others):
+        response = respond(*arguments, **others)
+        response["body"]["errorType"] = "Lambda.TooManyRequestsException"
+        return response
+
+    lambda_svc._throttle_response = named
 
 
 def log_as_asked():

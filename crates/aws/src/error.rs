@@ -13,12 +13,25 @@ use aws_sdk_s3::{
 };
 
 /// What services answer with another status than 403 to whoever may not ask: JSON says 400.
-const DENIED: [&str; 5] = [
+const DENIED: [&str; 6] = [
     "AccessDeniedException",
     "ExpiredToken",
     "ExpiredTokenException",
+    "KmsAccessDeniedException",
     "NotAuthorized",
     "UnrecognizedClientException",
+];
+
+/// What passes, beside what the SDK knows as such, whatever the status is: the models give each error of KMS, SSM and
+/// Step Functions the status 400.
+const PASSING: [&str; 7] = [
+    "DependencyTimeoutException",
+    "ExecutionLimitExceeded",
+    "InternalServerError",
+    "KMSInternalException",
+    "KeyUnavailableException",
+    "KmsThrottlingException",
+    "OperationAborted",
 ];
 
 /// Turns an error of the SDK into one of the ports, keeping what the service said of it.
@@ -28,7 +41,7 @@ where
 {
     let key = key.to_owned();
     let source = cause(error);
-    if error.code() == Some("InvalidObjectState") {
+    if matches!(error.code(), Some("InvalidObjectState" | "ObjectNotInActiveTierError")) {
         return StoreError::Archived { key };
     }
     if status(error) == Some(403) || error.code().is_some_and(|code| DENIED.contains(&code)) {
@@ -42,7 +55,10 @@ where
 
 /// Tells whether the same request would be answered in the same way each time.
 fn is_permanent(status: Option<u16>, code: Option<&str>) -> bool {
-    let passes = |code| THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code);
+    let passes = |code| {
+        let lists = [THROTTLING_ERRORS, TRANSIENT_ERRORS, &PASSING];
+        lists.iter().any(|list| list.contains(&code))
+    };
     match status {
         _ if code.is_some_and(passes) => false,
         // Time-outs, rivals and throttling pass.

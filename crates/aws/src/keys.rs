@@ -82,10 +82,11 @@ impl AwsKeyStore {
 }
 
 /// Returns the public half of a key in KMS, in DER form.
-pub(crate) async fn public_key(
-    kms: &aws_sdk_kms::Client,
-    key: &str,
-) -> Result<Vec<u8>, KeyStoreError> {
+///
+/// # Errors
+///
+/// [`KeyStoreError::Unusable`], [`KeyStoreError::Store`].
+pub async fn public_key(kms: &aws_sdk_kms::Client, key: &str) -> Result<Vec<u8>, KeyStoreError> {
     let found = kms.get_public_key().key_id(key).send().await;
     let found = found.map_err(|error| key_error(key, &error))?;
     Ok(found.public_key.map(Blob::into_inner).unwrap_or_default())

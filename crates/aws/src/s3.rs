@@ -42,6 +42,9 @@ pub(crate) const CACHE_CONTROL: &str = "no-cache";
 /// The media type of packages.
 pub(crate) const PACKAGE: &str = "application/vnd.alpine.apk";
 
+/// What tells derived objects from packages: a rule of a bucket's life cycle can't ask for the end of a key.
+const DERIVED: &str = "alpinist=derived";
+
 /// How many parts of a listing are requested at once.
 const PARALLEL_LISTINGS: usize = 32;
 
@@ -73,6 +76,12 @@ pub enum Newer {
 pub(crate) struct Conditions {
     pub(crate) if_none_match: Option<String>,
     pub(crate) if_match: Option<String>,
+}
+
+/// What a copy has in the place of what its source has.
+struct Replacement {
+    attributes: Attributes,
+    tags: Option<&'static str>,
 }
 
 impl From<Precondition> for Conditions {
@@ -137,7 +146,8 @@ impl S3Store {
         target: &str,
         precondition: Precondition,
     ) -> Result<ETag, StoreError> {
-        self.copy_if(source, seen, target, (Attributes::new(), precondition)).await
+        let replacement = Replacement { attributes: Attributes::new(), tags: None };
+        self.copy_if(source, seen, target, (replacement, precondition)).await
     }
 
     async fn copy_if(
@@ -145,8 +155,9 @@ impl S3Store {
         source: &str,
         seen: &ETag,
         target: &str,
-        (attributes, precondition): (Attributes, Precondition),
+        (replacement, precondition): (Replacement, Precondition),
     ) -> Result<ETag, StoreError> {
+        let Replacement { attributes, tags } = replacement;
         let encoded = utf8_percent_encode(source, KEY_IN_HEADER);
         let conditions = Conditions::from(precondition);
         let request = self
@@ -164,6 +175,7 @@ impl S3Store {
             .set_metadata(Some(attributes.into_iter().collect()))
             // Copying tags takes permissions that nothing else needs.
             .tagging_directive(TaggingDirective::Replace)
+            .set_tagging(tags.map(str::to_owned))
             .customize()
             .config_override(patient(COPIED));
         match request.send().await {
@@ -265,6 +277,7 @@ impl ObjectStore for S3Store {
             .content_type(object.content_type)
             .cache_control(CACHE_CONTROL)
             .set_metadata(Some(object.attributes.into_iter().collect()))
+            .tagging(DERIVED)
             .set_if_none_match(conditions.if_none_match)
             .set_if_match(conditions.if_match)
             .body(object.bytes.into());
@@ -291,7 +304,8 @@ impl ObjectStore for S3Store {
         target: &str,
         attributes: Attributes,
     ) -> Result<(), StoreError> {
-        self.copy_if(source, seen, target, (attributes, Precondition::None)).await?;
+        let replacement = Replacement { attributes, tags: Some(DERIVED) };
+        self.copy_if(source, seen, target, (replacement, Precondition::None)).await?;
         Ok(())
     }
 
