@@ -47,3 +47,13 @@ fn cargo_deny_finds_no_fault_in_the_dependencies() {
     deny.args(["check", "bans", "licenses", "sources"]);
     command::output(&mut deny).unwrap_or_else(|error| panic!("{}", error.chain()));
 }
+
+#[test]
+fn the_language_service_of_aws_finds_no_fault_in_the_state_machines() {
+    let mut service = Tools::install().unwrap().script("asl.cjs");
+    for machine in MACHINES {
+        service.arg(workspace::root().join(format!("statemachine/{machine}.asl.json")));
+    }
+    let output = command::output(&mut service).unwrap_or_else(|error| panic!("{}", error.chain()));
+    assert_eq!(String::from_utf8_lossy(&output), "");
+}

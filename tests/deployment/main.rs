@@ -6,5 +6,6 @@
 mod binaries;
 mod definition;
 mod errors;
+mod iam;
 mod layers;
 mod linters;

