@@ -12,7 +12,7 @@ use alpinist_repository::{
     memory::{MemoryBody, MemoryStore},
     port::{
         Attributes, Directory, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore,
-        Precondition, StoreError,
+        Precondition, Sought, StoreError,
     },
 };
 use futures::{StreamExt as _, stream};
@@ -103,11 +103,7 @@ impl ObjectStore for SlowStore {
         self.store.copy(source, seen, target, attributes).await
     }
 
-    async fn directory(
-        &self,
-        prefix: &str,
-        sought: fn(&str) -> bool,
-    ) -> Result<Directory, StoreError> {
+    async fn directory(&self, prefix: &str, sought: Sought) -> Result<Directory, StoreError> {
         self.wait().await;
         self.store.directory(prefix, sought).await
     }

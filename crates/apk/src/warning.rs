@@ -28,10 +28,10 @@ impl Warning {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Version { .. } => {
-                "Give it a version such as 1.2.3-r0, 1.2.3_beta1-r0 or 1.2.3_git20240101-r0. nfpm makes one of the \
-                 tag v1.2.3-beta1, without a dot in `beta1`, and of `prerelease: beta1` or, after a release, \
-                 `prerelease: p5`; leave `+…` and `version_metadata` out. nfpm's `version_schema: none` takes a \
-                 version as it stands."
+                "Give it a version such as 1.2.3-r0, 1.2.3_beta1-r0 or 1.2.3_p4-r0. nfpm makes these of the tags v1.2.3 \
+                 and v1.2.3-beta1, which has no dot in `beta1`; and, where `git describe` says v1.2.3-4-gabcdef1, of \
+                 `version: 1.2.3` with `prerelease: p4`. Leave `+…` and `version_metadata` out. With `version_schema: \
+                 none` it takes a version as it stands, which must begin with a digit then, not with `v`."
             }
             Self::Provides { .. } => "Leave that version out, or make it one such as 1.2.3-r0.",
         }

@@ -8,7 +8,7 @@ use std::{
 
 use alpinist_repository::port::{
     Attributes, Directory, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore, Precondition,
-    StoreError,
+    Sought, StoreError,
 };
 use aws_sdk_s3::{
     Client,
@@ -309,11 +309,7 @@ impl ObjectStore for S3Store {
         Ok(())
     }
 
-    async fn directory(
-        &self,
-        prefix: &str,
-        sought: fn(&str) -> bool,
-    ) -> Result<Directory, StoreError> {
+    async fn directory(&self, prefix: &str, sought: Sought) -> Result<Directory, StoreError> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let request = request.delimiter("/").encoding_type(EncodingType::Url);
         let mut pages = request.into_paginator().send();
@@ -323,11 +319,11 @@ impl ObjectStore for S3Store {
             let below = page.common_prefixes.unwrap_or_default().into_iter();
             directory.below.extend(below.filter_map(|found| Some(decode(&found.prefix?))));
             let mut objects = page.contents.unwrap_or_default().into_iter();
-            directory.holds_what_was_sought = objects.any(|object| {
+            directory.holds_what_was_sought |= objects.any(|object| {
                 let key = decode(&object.key.unwrap_or_default());
-                key.strip_prefix(prefix).is_some_and(sought)
+                key.strip_prefix(prefix).is_some_and(sought.file)
             });
-            if directory.holds_what_was_sought {
+            if directory.holds_what_was_sought && sought.ends_listing {
                 break;
             }
         }

@@ -6,7 +6,8 @@ use std::io;
 
 use alpinist_aws::{s3::S3Store, upload::UploadError};
 use alpinist_repository::port::{
-    self, Attributes, ETag, NewObject, Object as Read, ObjectStore as _, Precondition, StoreError,
+    self, Attributes, ETag, NewObject, Object as Read, ObjectStore as _, Precondition, Sought,
+    StoreError,
 };
 use aws_sdk_s3::{
     Client,
@@ -231,7 +232,12 @@ async fn a_bucket_that_is_not_there_is_no_denial() {
     let list = mock!(Client::list_objects_v2).then_http_response(missing);
     says(store(&[&list]).list("p/", &[]).await.unwrap_err());
     let list = mock!(Client::list_objects_v2).then_http_response(missing);
-    says(store(&[&list]).directory("", |_| false).await.unwrap_err());
+    says(
+        store(&[&list])
+            .directory("", Sought { file: |_| false, ends_listing: true })
+            .await
+            .unwrap_err(),
+    );
     let get = mock!(Client::get_object).then_http_response(missing);
     says(store(&[&get]).get("k").await.unwrap_err());
     let write = mock!(Client::put_object).then_http_response(missing);

@@ -8,7 +8,7 @@ use alpinist_aws::{
     stacks::Stack,
 };
 use alpinist_repository::{plus_copy::PlusCopies, policy::Policy, port::KeyStoreError};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::error::Error;
 
@@ -36,6 +36,7 @@ pub(crate) struct Place {
         long,
         env = "ALPINIST_STACK",
         hide_env_values = true,
+        value_parser = NonEmptyStringValueParser::new(),
         value_name = "NAME",
         display_order = 80
     )]
@@ -45,6 +46,7 @@ pub(crate) struct Place {
         long,
         env = "ALPINIST_BUCKET",
         hide_env_values = true,
+        value_parser = NonEmptyStringValueParser::new(),
         value_name = "NAME",
         display_order = 81
     )]
@@ -54,6 +56,7 @@ pub(crate) struct Place {
         long,
         env = "ALPINIST_STATE_MACHINE",
         hide_env_values = true,
+        value_parser = NonEmptyStringValueParser::new(),
         value_name = "ARN",
         display_order = 82
     )]
@@ -63,6 +66,7 @@ pub(crate) struct Place {
         long,
         env = "ALPINIST_REINDEX_STATE_MACHINE",
         hide_env_values = true,
+        value_parser = NonEmptyStringValueParser::new(),
         value_name = "ARN",
         display_order = 83
     )]

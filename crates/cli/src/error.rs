@@ -160,6 +160,20 @@ pub(crate) enum Error {
         /// Its name, or its name and version.
         name: String,
     },
+    /// No index says which packages a directory has.
+    #[error("{key} does not say which versions of {name} there are")]
+    NoIndex {
+        /// The index, which is damaged or missing.
+        key: String,
+        /// The name of the package.
+        name: String,
+    },
+    /// A package lies where no repository has one.
+    #[error("{key} lies in no directory of a repository, so it is listed nowhere")]
+    Stray {
+        /// The package.
+        key: String,
+    },
     /// A web server does not give a package.
     #[error("{url} can't be read")]
     Web {
@@ -323,6 +337,14 @@ impl Error {
                 "nothing was changed: say which are meant by their keys".to_owned()
             }
             Self::NoPackage { .. } => "`alpinist ls` lists the packages".to_owned(),
+            Self::NoIndex { .. } => {
+                "nothing was changed: `alpinist verify` tells how to mend the index; or say which are meant by their \
+                 keys"
+                    .to_owned()
+            }
+            Self::Stray { key } => {
+                format!("`aws s3 rm \"s3://BUCKET/{key}\"` deletes it")
+            }
             Self::InSeveral { .. } => {
                 "say which with `--from BRANCH/REPOSITORY`, such as `--from 3.22/main`".to_owned()
             }

@@ -10,7 +10,7 @@ use alpinist_apk::{
 use alpinist_repository::{
     location::RepositoryPrefix,
     port::{self, ObjectStore},
-    survey,
+    survey::{self, Survey},
 };
 
 use crate::error::Error;
@@ -41,11 +41,28 @@ impl RepositoryName {
     }
 }
 
+/// Reads the architecture of a client, as it is said on the command line.
+pub(crate) fn architecture_of_clients(text: &str) -> Result<Architecture, String> {
+    let architecture: Architecture = text.parse().map_err(|error| format!("{error}"))?;
+    if architecture.is_noarch() {
+        return Err("no client is of the architecture `noarch`".to_owned());
+    }
+    match architecture.names_in_apk() {
+        Some(names) => Err(format!("apk calls this architecture {names}")),
+        None => Ok(architecture),
+    }
+}
+
 impl FromStr for RepositoryName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim_end_matches('/');
+        let last = text.rsplit('/').next().and_then(|last| last.parse::<Architecture>().ok());
+        if let Some(last) = last.filter(|last| last.is_noarch() || last.names_in_apk().is_some()) {
+            architecture_of_clients(last.as_str())
+                .map_err(|error| format!("it ends in `{last}`, but {error}"))?;
+        }
         let known = |(repository, last): (&str, &str)| {
             let architecture = last.parse().ok().filter(Architecture::is_known)?;
             Some((repository.to_owned(), architecture))
@@ -109,8 +126,17 @@ pub(crate) async fn repositories<S: ObjectStore>(
     store: &S,
     prefix: &Prefix,
 ) -> Result<Vec<RepositoryPrefix>, Error> {
-    let found = survey::repositories(store, prefix.as_str()).await?;
-    if found.is_empty() && !prefix.as_str().is_empty() {
+    let Survey { repositories, .. } = survey(store, prefix).await?;
+    if repositories.is_empty() && !prefix.as_str().is_empty() {
+        return Err(Error::NoRepository { prefix: prefix.as_str().to_owned() });
+    }
+    Ok(repositories)
+}
+
+/// Looks what there is below a prefix. It is an error if nothing is.
+pub(crate) async fn survey<S: ObjectStore>(store: &S, prefix: &Prefix) -> Result<Survey, Error> {
+    let found = survey::survey(store, prefix.as_str()).await?;
+    if found == Survey::default() && !prefix.as_str().is_empty() {
         return Err(Error::NoRepository { prefix: prefix.as_str().to_owned() });
     }
     Ok(found)
@@ -121,12 +147,20 @@ pub(crate) async fn index<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
 ) -> Result<Index, Error> {
+    Ok(published_index(store, prefix).await?.unwrap_or_default())
+}
+
+/// Returns the published index of a repository prefix, if there is one.
+pub(crate) async fn published_index<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+) -> Result<Option<Index>, Error> {
     let key = prefix.index_key();
     let Some(published) = port::read(store, &key, archive::MAX_LENGTH).await? else {
-        return Ok(Index::default());
+        return Ok(None);
     };
     match IndexArchive::read(&published.body) {
-        Ok(read) => Ok(read.index),
+        Ok(read) => Ok(Some(read.index)),
         Err(source) => Err(Error::PublishedIndex { key, source }),
     }
 }
@@ -150,6 +184,11 @@ mod tests {
         for wrong in ["", "/3.22", "../main", "3.22/ma in", ".alpinist/x86_64"] {
             assert!(wrong.parse::<RepositoryName>().is_err(), "{wrong}");
         }
+        let error = |name: &str| name.parse::<RepositoryName>().unwrap_err();
+        let amd64 = "it ends in `amd64`, but apk calls this architecture x86_64";
+        assert_eq!(error("3.22/main/amd64"), amd64);
+        let noarch = "it ends in `noarch`, but no client is of the architecture `noarch`";
+        assert_eq!(error("3.22/main/noarch/"), noarch);
     }
 
     #[test]

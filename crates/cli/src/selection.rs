@@ -10,7 +10,6 @@ use alpinist_repository::{
 
 use crate::{
     error::Error,
-    output,
     repository::{self, Prefix, RepositoryName},
 };
 
@@ -38,16 +37,15 @@ impl Selected {
 struct Directory {
     prefix: RepositoryPrefix,
     objects: BTreeMap<String, Listed>,
-    /// Its published index, unless that is damaged.
+    /// Its published index, unless that is damaged, or missing although there are packages.
     index: Option<Index>,
 }
 
 impl Directory {
     async fn read<S: ObjectStore>(store: &S, prefix: RepositoryPrefix) -> Result<Self, Error> {
-        let index = match repository::index(store, &prefix).await {
-            Ok(index) => Some(index),
+        let index = match repository::published_index(store, &prefix).await {
             Err(Error::PublishedIndex { .. }) => None,
-            Err(error) => return Err(error),
+            index => index?,
         };
         let listed = store.list(&prefix.to_string(), &[]).await?;
         let objects = listed.into_iter().map(|object| (object.key.clone(), object)).collect();
@@ -66,6 +64,13 @@ impl Directory {
             object: self.objects.get(key)?.clone(),
             entry: self.entries().iter().find(is_of).cloned(),
         })
+    }
+
+    /// Tells whether there may be versions of the package of this name, and no index that knows.
+    fn may_hide(&self, name: &str) -> bool {
+        let begin = format!("{}{name}-", self.prefix);
+        let is_of = |key: &String| key.starts_with(&begin) && key.ends_with(".apk");
+        self.index.is_none() && self.objects.keys().any(is_of)
     }
 
     /// Returns all versions of the package of this name. Only the index knows names.
@@ -101,14 +106,7 @@ pub(crate) async fn select<S: ObjectStore>(
         let below = from.map(Prefix::from).unwrap_or_default();
         let mut directories = Vec::new();
         for prefix in repository::repositories(store, &below).await? {
-            let directory = Directory::read(store, prefix).await?;
-            if directory.index.is_none() {
-                output::say(format_args!(
-                    "warning: a client refuses {}: in its directory, only a name with a version is found",
-                    directory.prefix.index_key()
-                ));
-            }
-            directories.push(directory);
+            directories.push(Directory::read(store, prefix).await?);
         }
         for name in names {
             let found = by_name(&directories, name)?.into_iter();
@@ -128,14 +126,20 @@ async fn by_key<S: ObjectStore>(
     }
     let missing = || Error::NoPackage { name: key.to_owned() };
     let (directory, file) = key.rsplit_once('/').ok_or_else(missing)?;
-    let prefix = format!("{directory}/").parse().map_err(|_| missing())?;
     if !file.ends_with(".apk") {
         return Err(missing());
     }
+    let Ok(prefix) = format!("{directory}/").parse() else {
+        let is_there = store.head(key).await?.is_some();
+        return Err(if is_there { Error::Stray { key: key.to_owned() } } else { missing() });
+    };
     Directory::read(store, prefix).await?.by_key(key).ok_or_else(missing)
 }
 
 fn by_name(directories: &[Directory], name: &str) -> Result<Vec<Selected>, Error> {
+    if let Some(hiding) = directories.iter().find(|directory| directory.may_hide(name)) {
+        return Err(Error::NoIndex { key: hiding.prefix.index_key(), name: name.to_owned() });
+    }
     let named: Vec<_> = directories.iter().flat_map(|directory| directory.by_name(name)).collect();
     let exact = directories
         .iter()
@@ -280,12 +284,30 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_index_knows_no_names() {
         let store = bucket(&GO);
-        store.upload("3.22/main/x86_64/APKINDEX.tar.gz", "garbage");
+        let index = "3.22/main/x86_64/APKINDEX.tar.gz";
+        store.upload(index, "garbage");
         let error = found(&store, None, "hello").await.unwrap_err();
-        assert_eq!(error.to_string(), "there is no package hello");
+        assert_eq!(
+            error.to_string(),
+            format!("{index} does not say which versions of hello there are")
+        );
         let key = "3.22/main/x86_64/hello-1.0-r0.apk";
         assert_eq!(found(&store, None, "hello-1.0-r0").await.unwrap(), key);
         assert_eq!(found(&store, None, key).await.unwrap(), key);
+    }
+
+    #[tokio::test]
+    async fn versions_that_no_index_tells_of_are_not_passed_over() {
+        let mut packages = GO;
+        packages[1] = ("3.22/main/aarch64/hello-1.0-r0", "hello", "1.0-r0");
+        for missing in ["3.22/main/aarch64/APKINDEX.tar.gz", "3.22/main/x86_64/APKINDEX.tar.gz"] {
+            let store = bucket(&packages);
+            store.remove(missing);
+            let error = found(&store, None, "hello").await.unwrap_err();
+            assert!(matches!(&error, Error::NoIndex { key, .. } if key == missing), "{error}");
+            let both = found(&store, None, "hello-1.0-r0").await.unwrap();
+            assert_eq!(both.split(' ').count(), 2, "{both}");
+        }
     }
 
     #[tokio::test]

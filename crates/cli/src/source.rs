@@ -41,6 +41,11 @@ impl Source {
         Ok(Self { name, copy })
     }
 
+    /// Tells whether it is a file of this machine.
+    pub(crate) fn is_file(&self) -> bool {
+        self.copy.is_none()
+    }
+
     /// Returns where its bytes are.
     pub(crate) fn path(&self) -> &Path {
         self.copy.as_ref().map_or(&*self.name, NamedTempFile::path)

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::port::{
     Attributes, Directory, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
-    Precondition, StoreError,
+    Precondition, Sought, StoreError,
 };
 
 /// One request to a [`MemoryStore`], as its hook sees it.
@@ -232,11 +232,7 @@ impl ObjectStore for MemoryStore {
         }
     }
 
-    async fn directory(
-        &self,
-        prefix: &str,
-        sought: fn(&str) -> bool,
-    ) -> Result<Directory, StoreError> {
+    async fn directory(&self, prefix: &str, sought: Sought) -> Result<Directory, StoreError> {
         self.begin(Request::List(prefix))?;
         let keys = self.keys();
         let rests = || keys.iter().filter_map(|key| key.strip_prefix(prefix));
@@ -245,7 +241,7 @@ impl ObjectStore for MemoryStore {
             Some(format!("{prefix}{directory}/"))
         });
         let below = below.collect::<BTreeSet<_>>().into_iter().collect();
-        let holds_what_was_sought = rests().any(|rest| !rest.contains('/') && sought(rest));
+        let holds_what_was_sought = rests().any(|rest| !rest.contains('/') && (sought.file)(rest));
         Ok(Directory { below, holds_what_was_sought })
     }
 

@@ -24,6 +24,12 @@ pub enum PlusCopies {
     None,
 }
 
+/// Returns the key of the package whose copy has this key, if any can have it.
+pub(crate) fn package_of(copy: &str) -> Option<PackageKey> {
+    let key = copy.replace(' ', "+").parse::<PackageKey>().ok()?;
+    (key.plus_copy_key().as_deref() == Some(copy)).then_some(key)
+}
+
 /// Tells whether an object is such a copy.
 pub(crate) fn is_copy(object: &ObjectInfo) -> bool {
     object.attributes.contains_key(COPY_OF)

@@ -76,8 +76,8 @@ pub struct Listed {
 /// A directory as far as it was listed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Directory {
-    /// The directories in it, each with what it was listed by, and with a slash at its end. Not all of them, if it
-    /// holds what was sought.
+    /// The directories in it, each with what it was listed by, and with a slash at its end. Not all of them, if what
+    /// was sought ended the listing.
     pub below: Vec<String>,
     /// Whether it holds an object that was sought.
     pub holds_what_was_sought: bool,
@@ -161,6 +161,15 @@ pub trait ObjectBody: Send {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
 }
 
+/// What is sought in a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought {
+    /// Tells by its name whether it is this file.
+    pub file: fn(&str) -> bool,
+    /// Whether nothing else matters once one is found.
+    pub ends_listing: bool,
+}
+
 /// Reads and writes the objects of one bucket, which must be strongly consistent.
 pub trait ObjectStore: Send + Sync {
     /// The content of an object.
@@ -203,12 +212,11 @@ pub trait ObjectStore: Send + Sync {
         attributes: Attributes,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Lists the directory `prefix`, which is empty or ends in a slash, until one of its objects is among what is
-    /// `sought` by file name.
+    /// Lists the directory `prefix`, which is empty or ends in a slash.
     fn directory(
         &self,
         prefix: &str,
-        sought: fn(&str) -> bool,
+        sought: Sought,
     ) -> impl Future<Output = Result<Directory, StoreError>> + Send;
 
     /// Returns the objects whose keys begin with `prefix` and have no further `/`, in any order.

@@ -61,6 +61,14 @@ pub enum Refusal {
         /// What apk calls it: a name, or several with `or`.
         names: &'static str,
     },
+    /// It is for any architecture, and its directory is called as none.
+    #[error(
+        "it is for any architecture, but no client is of the architecture `{directory}` of its directory"
+    )]
+    UnknownDirectory {
+        /// What the key says.
+        directory: Architecture,
+    },
     /// A trusted key is said to have signed it, and has not.
     #[error("its signature by {key_name} is wrong: it was not made with that key for this package")]
     Signature {
@@ -91,7 +99,9 @@ impl Refusal {
             Self::Package(PackageError::FormatV3) => "FormatV3",
             Self::Package(_) => "Package",
             Self::FileName { .. } => "FileName",
-            Self::Architecture { .. } | Self::ForeignArchitecture { .. } => "Architecture",
+            Self::Architecture { .. }
+            | Self::ForeignArchitecture { .. }
+            | Self::UnknownDirectory { .. } => "Architecture",
             Self::Signature { .. } => "Signature",
             Self::NotSigned { .. } => "NotSigned",
             Self::Entry(_) => "Entry",
@@ -124,6 +134,11 @@ impl Refusal {
             }
             Self::Architecture { package, .. } => {
                 format!("Upload it to the directory of {package}, and delete this object.")
+            }
+            Self::UnknownDirectory { .. } => {
+                "Upload it to a directory such as 3.22/main/x86_64/, for each architecture of your clients, and delete \
+                 this object."
+                    .to_owned()
             }
             Self::Signature { .. } => {
                 "Sign it anew with that key. If it had been, it was changed since: find out by whom."

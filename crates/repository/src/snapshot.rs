@@ -176,7 +176,8 @@ impl Snapshot {
         self.records.keys().map(String::as_str)
     }
 
-    /// Ranks the versions of each package that apk can't tell apart by the time at which they were `uploaded`. Tells
+    /// Ranks the versions of each package that apk can't tell apart by the time at which they were `uploaded`, in
+    /// seconds; those of one second by the time at which they were built, and then as people count: 10 after 9. Tells
     /// whether that changed any rank.
     pub fn rank(&mut self, uploaded: impl Fn(&str) -> i64) -> bool {
         let mut by_name: Vec<_> =
@@ -191,9 +192,11 @@ impl Snapshot {
             a.name == b.name && a.version.order(&b.version).is_eq()
         });
         for tied in tied.filter(|tied| tied.len() > 1) {
-            let mut stems: Vec<_> = tied.iter().map(|(stem, _)| *stem).collect();
-            stems.sort_unstable_by_key(|stem| (Reverse(uploaded(stem)), *stem));
-            ranks.extend(stems.into_iter().cloned().zip(1..));
+            let mut latest_first = tied.to_vec();
+            latest_first.sort_by_cached_key(|(stem, entry)| {
+                Reverse((uploaded(stem), entry.metadata.build_time, by_numbers(stem)))
+            });
+            ranks.extend(latest_first.into_iter().map(|(stem, _)| stem.clone()).zip(1..));
         }
         let mut is_changed = false;
         for (stem, record) in &mut self.records {
@@ -396,4 +399,18 @@ impl Write for Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+/// Splits a text into numbers, with their digits, and what is between them, so that 10 comes after 9.
+fn by_numbers(text: &str) -> Vec<(usize, &str)> {
+    let kinds = text.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let mut at = 0;
+    let parts = kinds.filter_map(|part| {
+        let begin = at;
+        at += part.len();
+        let part = text.get(begin..at)?;
+        let number = part.trim_start_matches('0');
+        let is_number = part.starts_with(|c: char| c.is_ascii_digit());
+        Some(if is_number { (number.len() + 1, number) } else { (0, part) })
+    });
+    parts.collect()
 }

@@ -5,7 +5,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use crate::{
     failure::Failure,
     location::{self, RepositoryPrefix},
-    port::{Directory, ObjectStore},
+    port::{Directory, ObjectStore, Sought},
 };
 
 /// How many directories are listed at once.
@@ -15,18 +15,39 @@ const PARALLEL_LISTINGS: usize = 16;
 /// where to look.
 const MAX_DIRECTORIES: usize = 10_000;
 
+/// What there is below a prefix.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Survey {
+    /// The repository prefixes, in order.
+    pub repositories: Vec<RepositoryPrefix>,
+    /// Directories with packages, fragments or an index that are no repository prefixes, in order: the top is empty,
+    /// others end in a slash.
+    pub strays: Vec<String>,
+}
+
 /// Returns the repository prefixes below a prefix, which is empty or ends in a slash, in order.
-///
-/// Lists directories, not the packages in them: below a directory with packages, nothing is looked for.
 ///
 /// # Errors
 ///
-/// [`Failure::TooManyDirectories`]; [`Failure::Store`].
+/// Those of [`survey`].
 pub async fn repositories<S: ObjectStore>(
     store: &S,
     prefix: &str,
 ) -> Result<Vec<RepositoryPrefix>, Failure> {
-    let (mut found, mut listed) = (Vec::new(), 0);
+    Ok(survey(store, prefix).await?.repositories)
+}
+
+/// Looks what there is below a prefix, which is empty or ends in a slash.
+///
+/// Lists directories, not the packages in them: where packages lie in a directory that is called as a known
+/// architecture, nothing is looked for below. Others are looked through, since one stray package must not hide what
+/// lies beside it.
+///
+/// # Errors
+///
+/// [`Failure::TooManyDirectories`]; [`Failure::Store`].
+pub async fn survey<S: ObjectStore>(store: &S, prefix: &str) -> Result<Survey, Failure> {
+    let (mut found, mut listed) = (Survey::default(), 0);
     let mut directories = vec![prefix.to_owned()];
     while !directories.is_empty() {
         listed += directories.len();
@@ -36,21 +57,72 @@ pub async fn repositories<S: ObjectStore>(
         }
         let below: Vec<_> = stream::iter(directories)
             .map(async |directory| {
-                let listed = store.directory(&directory, location::is_of_repository).await?;
-                Ok::<_, Failure>((directory, listed))
+                let prefix = directory.parse::<RepositoryPrefix>().ok();
+                let is_known = prefix.as_ref().is_some_and(|it| it.architecture().is_known());
+                let sought = Sought { file: location::is_of_repository, ends_listing: is_known };
+                let listed = store.directory(&directory, sought).await?;
+                Ok::<_, Failure>((directory, prefix, listed))
             })
             .buffered(PARALLEL_LISTINGS)
             .try_collect()
             .await?;
         directories = Vec::new();
-        for (directory, Directory { below, holds_what_was_sought }) in below {
-            if holds_what_was_sought {
-                found.extend(directory.parse::<RepositoryPrefix>().ok());
-            } else {
-                directories.extend(below.into_iter().filter(|below| location::may_hold(below)));
+        for (directory, prefix, Directory { below, holds_what_was_sought }) in below {
+            match prefix {
+                Some(prefix) if holds_what_was_sought => {
+                    let is_known = prefix.architecture().is_known();
+                    found.repositories.push(prefix);
+                    if is_known {
+                        continue;
+                    }
+                }
+                None if holds_what_was_sought => found.strays.push(directory),
+                _ => {}
             }
+            directories.extend(below.into_iter().filter(|below| location::may_hold(below)));
         }
     }
-    found.sort_unstable_by_key(ToString::to_string);
+    found.repositories.sort_unstable_by_key(ToString::to_string);
+    found.strays.sort_unstable();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn what_lies_astray_hides_nothing() {
+        let store = MemoryStore::default();
+        for key in [
+            "3.22/main/x86_64/a-1-r0.apk",
+            "3.22/main/aarch64/APKINDEX.tar.gz",
+            "3.22/main/aarch64_cortex-a53/a-1-r0.index",
+            "v3.21/x86_64/a-1-r0.apk",
+            "own/mine/a-1-r0.apk",
+            "own/mine/deep/x86_64/a-1-r0.apk",
+            "stray.apk",
+            "3.22/main/stray.apk",
+            "3.22/main/noarch/stray.apk",
+            "other/README",
+            ".alpinist/published/x86_64/stray.apk",
+        ] {
+            store.upload(key, "");
+        }
+        let found = survey(&store, "").await.unwrap();
+        let repositories: Vec<_> = found.repositories.iter().map(ToString::to_string).collect();
+        let expected = [
+            "3.22/main/",
+            "3.22/main/aarch64/",
+            "3.22/main/aarch64_cortex-a53/",
+            "3.22/main/x86_64/",
+            "own/mine/",
+            "own/mine/deep/x86_64/",
+            "v3.21/x86_64/",
+        ];
+        assert_eq!(repositories, expected);
+        assert_eq!(found.strays, ["", "3.22/main/noarch/"]);
+        assert_eq!(survey(&store, "none/").await.unwrap(), Survey::default());
+    }
 }

@@ -183,9 +183,11 @@ pub async fn verify<S: ObjectStore>(
     let listing = Listing::read(store, prefix, &Snapshot::default()).await?;
     let mut faults = Vec::new();
     let mut entries = Vec::new();
+    let mut has_no_index = false;
     match published.as_ref().map(|published| IndexArchive::read(&published.body)) {
         None if listing.packages.is_empty() => {}
-        None => faults.push((index_key, Fault::NoIndex)),
+        // If none of them may be listed, there is nothing to index.
+        None => has_no_index = true,
         Some(Err(error)) => faults.push((index_key, error.into())),
         Some(Ok(index)) => {
             let found = check_signatures(store, &index, &demands.signers).await?;
@@ -202,6 +204,9 @@ pub async fn verify<S: ObjectStore>(
     let warnings = entries.iter().flat_map(warned).collect();
     let repository = Repository { store, prefix, demands, listing };
     repository.check(entries, &mut faults).await?;
+    if has_no_index && faults.iter().any(|(_, fault)| matches!(fault, Fault::Unlisted)) {
+        faults.push((prefix.index_key(), Fault::NoIndex));
+    }
     faults.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(Verified { packages, faults, warnings })
 }

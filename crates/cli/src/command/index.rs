@@ -11,7 +11,7 @@ use alpinist_apk::{
     index::Index as PackageIndex,
     key::{KeyName, SigningKey},
     package::{Package, PackageError},
-    value::Architecture,
+    value::{Architecture, printable},
 };
 use alpinist_repository::{failure::chain, refusal::Refusal, step};
 use clap::Args;
@@ -24,6 +24,7 @@ use crate::{
     error::Error,
     output::{self, Answer, BAD, GOOD, Output, Report, counted},
     package_file,
+    repository::architecture_of_clients,
 };
 
 const EXAMPLES: &str = "\
@@ -55,7 +56,7 @@ pub(crate) struct Index {
     #[arg(long, value_name = "NAME")]
     key_name: KeyName,
     /// The architecture of the clients, if it is not that of the packages
-    #[arg(long, value_name = "ARCH")]
+    #[arg(long, value_name = "ARCH", value_parser = architecture_of_clients)]
     arch: Option<Architecture>,
     /// Where the index goes, if not into the directory
     #[arg(long, value_name = "FILE")]
@@ -150,7 +151,9 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
 fn common_architecture(packages: &[Read]) -> Result<Architecture, Error> {
     let read = packages.iter().filter_map(|(_, read)| read.as_ref().ok());
     let found: BTreeSet<_> = read.map(|package| &package.info.metadata.architecture).collect();
-    let own: Vec<_> = found.iter().filter(|architecture| !architecture.is_noarch()).collect();
+    // What no client asks for is refused by itself.
+    let is_of_clients = |it: &&&Architecture| !it.is_noarch() && it.names_in_apk().is_none();
+    let own: Vec<_> = found.iter().filter(is_of_clients).collect();
     match *own {
         [architecture] => Ok((*architecture).clone()),
         [] => Err(Error::Architecture { found: "no package has one of its own".to_owned() }),
@@ -174,7 +177,12 @@ fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntr
                 entries.push(entry);
             }
             Err(refusal) => {
-                refused.push(Refused { file, reason: chain(&refusal), remedy: refusal.remedy() });
+                let remedy = match &refusal {
+                    Refusal::FileName { expected, .. } => format!("Rename it to {expected}.apk."),
+                    other => other.remedy(),
+                };
+                let [reason, remedy] = [chain(&refusal), remedy].map(|text| printable(&text));
+                refused.push(Refused { file, reason, remedy });
             }
         }
     }

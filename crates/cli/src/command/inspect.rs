@@ -21,6 +21,7 @@ use crate::{
     error::Error,
     output::{Answer, BAD, GOOD, HEADING, Output, Report},
     package_file,
+    repository::architecture_of_clients,
     sections::{self, Section},
     source::Source,
 };
@@ -51,7 +52,7 @@ pub(crate) struct Inspect {
     /// The package: a file, `s3://BUCKET/KEY`, or a URL
     file: PathBuf,
     /// The architecture of the directory that it is for, if it is not its own
-    #[arg(long, value_name = "ARCH")]
+    #[arg(long, value_name = "ARCH", value_parser = architecture_of_clients)]
     arch: Option<Architecture>,
     /// A directory of public keys to check signatures with
     #[arg(long, value_name = "DIR")]
@@ -113,14 +114,29 @@ impl Inspect {
         let keys = self.keys_dir.as_deref().map(read_keys).transpose()?.unwrap_or_default();
         let sections::Sections { sections, info } = sections::look(source.path())?;
         let metadata = fs::metadata(source.path()).map_err(Error::file("look at", &self.file))?;
-        let (signatures, entry, broken_rules) = match package_file::read(source.path())? {
+        let mut renamed = None;
+        let (signatures, entry, mut broken_rules) = match package_file::read(source.path())? {
             Err(error) => (Vec::new(), None, vec![(&Refusal::from(error)).into()]),
-            Ok(package) => self.judge(&package, &source.stem(), &keys),
+            Ok(package) => {
+                renamed = file_name(&package, &source.stem());
+                self.judge(&package, &keys)
+            }
         };
+        let mut warnings = entry.as_ref().map(message::warnings).unwrap_or_default();
+        if let Some(refusal @ Refusal::FileName { expected, .. }) = &renamed {
+            // A file gets its key when it is uploaded.
+            if source.is_file() {
+                warnings.push(format!(
+                    "The repository knows it as {expected}.apk: `alpinist push` uploads it so, and `aws s3 cp` must be \
+                     told to."
+                ));
+            } else {
+                broken_rules.push(refusal.into());
+            }
+        }
         let answer = if broken_rules.is_empty() { Answer::Yes } else { Answer::No };
         let size = metadata.len();
         let file = self.file;
-        let warnings = entry.as_ref().map(message::warnings).unwrap_or_default();
         let inspected =
             Inspected { file, size, sections, signatures, info, entry, broken_rules, warnings };
         output.print(&inspected)?;
@@ -130,7 +146,6 @@ impl Inspect {
     fn judge(
         &self,
         package: &Package,
-        stem: &str,
         keys: &Keys,
     ) -> (Vec<SignatureSeen>, Option<IndexEntry>, Vec<BrokenRule>) {
         let signatures: Vec<_> =
@@ -145,7 +160,7 @@ impl Inspect {
         }
         let own = &package.info.metadata.architecture;
         let directory = self.arch.as_ref().unwrap_or(own).clone();
-        let entry = judge_each_rule(package, &directory, stem, &mut broken);
+        let entry = judge_each_rule(package, &directory, &mut broken);
         (signatures, entry, broken)
     }
 }
@@ -154,7 +169,6 @@ impl Inspect {
 fn judge_each_rule(
     package: &Package,
     directory: &Architecture,
-    stem: &str,
     broken: &mut Vec<BrokenRule>,
 ) -> Option<IndexEntry> {
     let metadata = &package.info.metadata;
@@ -164,14 +178,21 @@ fn judge_each_rule(
     if let Err(refusal) = &made {
         broken.push(refusal.into());
     }
-    if let Err(refusal @ Refusal::Architecture { .. }) = &placed {
+    if let Err(refusal @ (Refusal::Architecture { .. } | Refusal::UnknownDirectory { .. })) =
+        &placed
+        && directory != &metadata.architecture
+    {
         broken.push(refusal.into());
     }
-    if stem != right_stem {
-        let found = Excerpt::of(stem.as_bytes());
-        broken.push((&Refusal::FileName { found, expected: right_stem }).into());
-    }
     placed.or(made).ok()
+}
+
+/// Returns what is wrong with the file name of a package, if it has another one than its key needs.
+fn file_name(package: &Package, stem: &str) -> Option<Refusal> {
+    let metadata = &package.info.metadata;
+    let expected = format!("{}-{}", metadata.name, metadata.version);
+    let found = Excerpt::of(stem.as_bytes());
+    (stem != expected).then_some(Refusal::FileName { found, expected })
 }
 
 fn check(signature: &PackageSignature, keys: &Keys) -> SignatureSeen {
@@ -253,7 +274,7 @@ impl SignatureSeen {
         match self.verdict {
             Verdict::Right => writeln!(out, "{GOOD}right{GOOD:#}"),
             Verdict::Wrong => writeln!(out, "{BAD}wrong{BAD:#}"),
-            Verdict::Unknown => writeln!(out, "not checked, there is no key of this name"),
+            Verdict::Unknown => writeln!(out, "not checked: --keys-dir has no key of this name"),
         }
     }
 }

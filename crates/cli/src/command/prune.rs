@@ -88,8 +88,8 @@ impl Prune {
         }
         for key in &plan.tied {
             output::say(format_args!(
-                "kept {key}: apk can't tell whether its version is older than one that stays, so it has to be \
-                 deleted by `alpinist rm {key}`"
+                "kept {key}: apk can't tell whether its version is older than one that stays. If it is to go, say \
+                 `alpinist rm {key}`"
             ));
         }
         let is_allowed = self.force || plan.needed.is_empty();

@@ -5,7 +5,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use alpinist_apk::{package::Package, value::Architecture};
+use alpinist_apk::{
+    package::Package,
+    value::{Architecture, printable},
+};
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
     failure::chain,
@@ -27,7 +30,7 @@ use crate::{
     output::{self, Answer, BAD, GOOD, Output, Report},
     package_file,
     publication::{self, Content, Outcome, Written},
-    repository::{Prefix, RepositoryName},
+    repository::{Prefix, RepositoryName, architecture_of_clients},
 };
 
 const EXAMPLES: &str = "\
@@ -35,7 +38,7 @@ Examples:
   alpinist push hello-1.0-r0.apk --to 3.22/main --wait --stack alpinist
   alpinist push ~/packages/main/x86_64/*.apk --to 3.22/main
 
-  # The path says where: …/3.22/main/x86_64/hello-1.0-r0.apk.
+  # The path says where, if it is relative and ends in the name of an architecture.
   alpinist push 3.22/main/*/*.apk
 
   # A package for any architecture goes to each that the repository has, and to one more.
@@ -207,15 +210,6 @@ async fn has_packages(store: &S3Store, prefix: &RepositoryPrefix) -> Result<bool
     Ok(listed.iter().any(|object| object.key.ends_with(".apk")))
 }
 
-/// Reads the architecture of a directory.
-fn architecture_of_clients(text: &str) -> Result<Architecture, String> {
-    let architecture: Architecture = text.parse().map_err(|error| format!("{error}"))?;
-    if architecture.is_noarch() {
-        return Err("no client is of the architecture `noarch`".to_owned());
-    }
-    Ok(architecture)
-}
-
 /// Reads a package, and judges it as the pipeline will.
 fn load(file: &Path, policy: Policy) -> Result<Result<Loaded, RefusedFile>, Error> {
     let size = fs::metadata(file).map_err(Error::file("look at", file))?.len();
@@ -230,7 +224,7 @@ fn load(file: &Path, policy: Policy) -> Result<Result<Loaded, RefusedFile>, Erro
 
 impl RefusedFile {
     fn new(file: &Path, refusal: &Refusal) -> Self {
-        let cause = format!("{}. {}", chain(refusal), refusal.remedy());
+        let cause = printable(&format!("{}. {}", chain(refusal), refusal.remedy()));
         Self { file: file.to_owned(), cause }
     }
 }
@@ -295,20 +289,17 @@ impl Loaded {
     }
 }
 
+/// Returns the directory that a path says, if it is relative and ends in the name of an architecture: all of it counts.
 fn prefix_in(file: &Path) -> Option<RepositoryPrefix> {
-    let parts = file.parent()?.components().map(|part| match part {
+    let parts = file.parent()?.components().filter(|part| *part != Component::CurDir);
+    let names = parts.map(|part| match part {
         Component::Normal(name) => name.to_str(),
         _ => None,
     });
-    match *parts.collect::<Vec<_>>() {
-        [Some(repository), Some(architecture)] => {
-            RepositoryPrefix::new(repository, architecture).ok()
-        }
-        [.., Some(branch), Some(repository), Some(architecture)] => {
-            RepositoryPrefix::new(&format!("{branch}/{repository}"), architecture).ok()
-        }
-        _ => None,
-    }
+    let names = names.collect::<Option<Vec<_>>>()?;
+    let (architecture, repository) = names.split_last()?;
+    let prefix = RepositoryPrefix::new(&repository.join("/"), architecture).ok()?;
+    prefix.architecture().is_known().then_some(prefix)
 }
 
 impl From<Written> for UploadedFile {
@@ -342,5 +333,26 @@ impl Report for Uploaded {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_the_whole_of_a_directory_or_nothing() {
+        let prefix = |path: &str| prefix_in(Path::new(path)).map(|prefix| prefix.to_string());
+        for (path, directory) in [
+            ("3.22/main/x86_64/a.apk", "3.22/main/x86_64/"),
+            ("./v3.21/x86_64/a.apk", "v3.21/x86_64/"),
+            ("alpine/8.0/extra/aarch64/a.apk", "alpine/8.0/extra/aarch64/"),
+        ] {
+            assert_eq!(prefix(path).as_deref(), Some(directory), "{path}");
+        }
+        let paths = ["a.apk", "x86_64/a.apk", "3.22/main/a.apk", "../3.22/main/x86_64/a.apk"];
+        for path in [&paths[..], &["/home/me/3.22/main/x86_64/a.apk"]].concat() {
+            assert_eq!(prefix(path), None, "{path}");
+        }
     }
 }

@@ -4,7 +4,8 @@ use alpinist_apk::value::printable;
 use alpinist_repository::{
     failure::chain,
     location::RepositoryPrefix,
-    port::StoreError,
+    port::{ObjectStore as _, StoreError},
+    survey::Survey,
     verify::{self, Demands, Depth, Fault, Mend},
 };
 use clap::Args;
@@ -83,7 +84,15 @@ impl Verify {
         let (policy, plus_copies) = (context.policy()?, context.plus_copies()?);
         let demands = Demands { depth, policy, plus_copies, signers };
         let mut verified = Verified::default();
-        for prefix in repository::repositories(&store, &self.prefix).await? {
+        let bucket = context.bucket_name()?;
+        let Survey { repositories, strays } = repository::survey(&store, &self.prefix).await?;
+        for directory in strays {
+            let packages = store.list(&directory, &[]).await?;
+            let keys = packages.into_iter().map(|package| package.key);
+            let strays = keys.filter(|key| key.ends_with(".apk"));
+            verified.faults.extend(strays.map(|key| FoundFault::stray(bucket, &key)));
+        }
+        for prefix in repositories {
             let found = verify::verify(&store, &prefix, &demands).await?;
             verified.repositories += 1;
             verified.packages += found.packages;
@@ -113,6 +122,15 @@ impl FoundFault {
         };
         let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(printable));
         Self { key: printable(key), fault: printable(&chain(fault)), mend, delete }
+    }
+}
+
+impl FoundFault {
+    /// A package in a directory that is none of a repository.
+    fn stray(bucket: &str, key: &str) -> Self {
+        let delete = format!("aws s3 rm 's3://{bucket}/{}'", key.replace('\'', r"'\''"));
+        let fault = "it lies in no directory of a repository, so it is listed nowhere".to_owned();
+        Self { key: printable(key), fault, mend: None, delete: Some(printable(&delete)) }
     }
 }
 

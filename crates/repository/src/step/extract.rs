@@ -36,6 +36,7 @@ pub async fn extract<S: ObjectStore>(
     policy: Policy,
     target: Target,
 ) -> Result<Extracted, Failure> {
+    let target = package_of_lost_copy(store, target).await?;
     let mut accepted = None;
     for _ in 0..ATTEMPTS {
         let found = match find(store, policy, &target).await {
@@ -54,6 +55,22 @@ pub async fn extract<S: ObjectStore>(
         accepted = fragment;
     }
     Err(Failure::Contended { key: target.key })
+}
+
+/// A copy that somebody deleted is a matter of its package, with which it is made again. What has no fragment has no copy
+/// either: we deleted it.
+async fn package_of_lost_copy<S: ObjectStore>(
+    store: &S,
+    target: Target,
+) -> Result<Target, Failure> {
+    let Some(package) = plus_copy::package_of(&target.key) else { return Ok(target) };
+    if store.head(&target.key).await?.is_some()
+        || store.head(&package.fragment_key()).await?.is_none()
+    {
+        return Ok(target);
+    }
+    debug!(key = printable(&target.key), "copy is gone; its package is looked at");
+    Ok(Target { key: package.to_string(), ..target })
 }
 
 /// Returns the version of the fragment that describes the refused package, if there is one.
@@ -200,6 +217,9 @@ pub fn make_entry(
     }
     if *architecture != directory && !architecture.is_noarch() {
         return Err(Refusal::Architecture { package: architecture.clone(), directory });
+    }
+    if architecture.is_noarch() && !directory.is_known() {
+        return Err(Refusal::UnknownDirectory { directory });
     }
     let entry = IndexEntry::new(info.metadata, directory, checksum, size, has_content)?;
     let expected = entry.file_stem();

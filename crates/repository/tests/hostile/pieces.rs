@@ -9,7 +9,7 @@ use alpinist_repository::{
     memory::MemoryStore,
     port::{
         Attributes, Directory, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo,
-        ObjectStore, Precondition, StoreError, read,
+        ObjectStore, Precondition, Sought, StoreError, read,
     },
 };
 use bytes::Bytes;
@@ -116,11 +116,7 @@ impl ObjectStore for Pieces {
         self.bucket.copy(source, seen, target, attributes).await
     }
 
-    async fn directory(
-        &self,
-        prefix: &str,
-        sought: fn(&str) -> bool,
-    ) -> Result<Directory, StoreError> {
+    async fn directory(&self, prefix: &str, sought: Sought) -> Result<Directory, StoreError> {
         self.bucket.directory(prefix, sought).await
     }
 

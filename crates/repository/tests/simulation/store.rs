@@ -13,7 +13,7 @@ use alpinist_repository::{
     memory::MemoryStore,
     port::{
         Attributes, Directory, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo,
-        ObjectStore, Precondition, StoreError,
+        ObjectStore, Precondition, Sought, StoreError,
     },
 };
 use bytes::Bytes;
@@ -291,11 +291,7 @@ impl ObjectStore for SimulatedStore {
         received(target, answer)
     }
 
-    async fn directory(
-        &self,
-        prefix: &str,
-        sought: fn(&str) -> bool,
-    ) -> Result<Directory, StoreError> {
+    async fn directory(&self, prefix: &str, sought: Sought) -> Result<Directory, StoreError> {
         let serve = || now(self.bucket.directory(prefix, sought));
         let answer = self.request(request(Method::List, prefix), serve, |_| None).await?;
         received(prefix, answer)

@@ -50,7 +50,21 @@ async fn nothing_follows_from_a_copy() {
     let before = store.written();
     execute(&store, COPY).await.unwrap();
     assert_eq!(store.written(), before);
+}
+
+#[tokio::test]
+async fn a_copy_that_somebody_deletes_comes_back() {
+    let store = MemoryStore::default();
+    let bytes = upload(&store, "");
+    execute(&store, &key(NAME)).await.unwrap();
     store.remove(COPY);
+    execute(&store, COPY).await.unwrap();
+    assert_eq!(store.content(COPY).unwrap(), bytes);
+    assert_eq!(listed(&store), [NAME]);
+
+    // Ours, which go with a refused package, are no news.
+    store.upload(&key(NAME), "garbage");
+    execute(&store, &key(NAME)).await.unwrap_err();
     let before = store.written();
     execute(&store, COPY).await.unwrap();
     assert_eq!(store.written(), before);

@@ -26,6 +26,7 @@ use crate::support::{
 #[case::key_under_noarch("3.22/main/noarch/a-1-r0.apk", package_of("a", "1-r0", "noarch", ""))]
 #[case::file_name_of_another_version("3.22/main/x86_64/a-2-r0.apk", package("a", "1-r0", ""))]
 #[case::other_architecture("3.22/main/x86_64/a-1-r0.apk", package_of("a", "1-r0", "aarch64", ""))]
+#[case::any_architecture_under_none("3.22/main/a-1-r0.apk", package_of("a", "1-r0", "noarch", ""))]
 #[case::empty("3.22/main/x86_64/a-1-r0.apk", Vec::new())]
 #[case::text("3.22/main/x86_64/a-1-r0.apk", b"<html>".to_vec())]
 #[case::format_v3("3.22/main/x86_64/a-1-r0.apk", b"ADBd....".to_vec())]
