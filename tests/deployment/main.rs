@@ -6,6 +6,7 @@
 mod binaries;
 mod definition;
 mod errors;
+mod expressions;
 mod iam;
 mod layers;
 mod linters;

@@ -26,6 +26,25 @@ async fn signers(stack: &Stack) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_key_that_two_stacks_share_is_changed_on_neither() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let parameters = [("PrivateKeyParameter", "/same/rsa"), ("KeyNameParameter", "/same/key")];
+    let stack = local_stack.deploy_as("real", &parameters).unwrap();
+    local_stack.deploy_as("staging", &parameters).unwrap();
+    let desk = Desk::of(&stack);
+    let (key, name) = keygen(&desk, "ops@example.com");
+    for command in [
+        format!("key put --key {key} --key-name {name}"),
+        format!("key rotate --key {key} --key-name {name}"),
+        format!("key drop {name}"),
+    ] {
+        let said = desk.run(&command);
+        let error = "error: the stack staging has the same PrivateKeyParameter, and would sign with this key, too\n";
+        assert!(said.status == Some(2) && said.err.starts_with(error), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let parameters = [("PrivateKeyParameter", "/own/rsa"), ("KeyNameParameter", "/own/key")];

@@ -1,6 +1,6 @@
 //! Packages: pushed, listed, deleted.
 
-use alpinist_tests::{KeyPair, LocalStack, PackageSpec, http};
+use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, http};
 use serde_json::json;
 
 use crate::desk::Desk;
@@ -359,4 +359,64 @@ async fn old_versions_are_pruned_unless_somebody_needs_them() {
     client.update().unwrap();
     assert!(client.add(&["lib"]).unwrap().status.success());
     assert!(!client.add(&["tool"]).unwrap().status.success());
+}
+
+#[tokio::test]
+async fn what_apk_can_not_order_is_warned_of_wherever_a_person_looks() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_as("warned", &[]).unwrap();
+    let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let desk = Desk::of(&stack);
+    let warning = |version: &str| format!("apk can't order the version `{version}`");
+    let [older, newer] = ["1.2.3_beta.9", "1.2.3_beta.10"];
+    for version in [older, newer] {
+        desk.build(&PackageSpec::new("tied", version), "packages");
+    }
+    let remedy = "`version: 1.2.3` with `prerelease: p4`";
+    let file = format!("packages/tied-{older}-r0.apk");
+    let said = desk.run(&format!("inspect {file}"));
+    assert!(
+        said.status == Some(0) && said.out.contains(&warning(&format!("{older}-r0"))),
+        "{said}"
+    );
+    assert!(said.out.contains(remedy), "{said}");
+    std::fs::write(desk.path().join("ops.rsa"), key_pair.private()).unwrap();
+    let said = desk.run(&format!("index packages --key ops.rsa --key-name {}", key_pair.name()));
+    assert!(
+        said.status == Some(0) && said.err.contains(&warning(&format!("{newer}-r0"))),
+        "{said}"
+    );
+
+    for version in [newer, older] {
+        let said =
+            desk.run(&format!("push packages/tied-{version}-r0.apk --to warned/main --wait"));
+        assert_eq!(said.status, Some(0), "{said}");
+        assert!(said.err.contains(&warning(&format!("{version}-r0"))), "{said}");
+        assert!(said.err.contains(remedy), "{said}");
+    }
+    let verified = desk.json(0, "verify");
+    assert_eq!(verified["warnings"].as_array().unwrap().len(), 2, "{verified}");
+    let executions = stack.wait_for_executions("warned/main/", 2).await.unwrap();
+    for execution in &executions {
+        let output = execution.output.as_ref().unwrap().to_string();
+        assert!(output.contains("apk can't order the version"), "{output}");
+    }
+    let log = std::fs::read_to_string(local_stack.emulator().log()).unwrap();
+    let lines: Vec<_> =
+        log.lines().filter(|line| line.contains("apk can't order the version")).collect();
+    assert!(lines.iter().any(|line| line.contains(r#""level":"WARN""#)), "{log}");
+    assert!(log.contains(r#""PackagesWarned":1"#), "{log}");
+
+    let said = desk.run("prune warned --keep 1");
+    assert_eq!((said.status, &*said.out), (Some(0), "nothing to do\n"), "{said}");
+    let kept = format!(
+        "kept warned/main/x86_64/tied-{newer}-r0.apk: apk can't tell whether its version is older"
+    );
+    assert!(said.err.contains(&kept) || said.err.contains(&kept.replace(newer, older)), "{said}");
+    assert_eq!(desk.json(0, "ls warned").as_array().unwrap().len(), 2);
+    assert_eq!(
+        desk.json(0, "prune warned --keep 1 --dry-run")["tied"].as_array().unwrap().len(),
+        1
+    );
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alpinist_repository::port::StoreError;
-use aws_sdk_cloudformation::{Client, error::ProvideErrorMetadata as _};
+use aws_sdk_cloudformation::{Client, error::ProvideErrorMetadata as _, types};
 
 use crate::error::store_error;
 
@@ -38,18 +38,37 @@ impl Stacks {
             Err(error) if error.code() == Some("ValidationError") => return Ok(None),
             Err(error) => return Err(store_error(&format!("stack {name}"), &error)),
         };
-        let Some(stack) = found.stacks.unwrap_or_default().into_iter().next() else {
-            return Ok(None);
-        };
+        Ok(found.stacks.unwrap_or_default().into_iter().next().map(Stack::from))
+    }
+
+    /// Returns all stacks of the account and the region, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Denied`], [`StoreError::Unavailable`].
+    pub async fn all(&self) -> Result<BTreeMap<String, Stack>, StoreError> {
+        let mut stacks = self.client.describe_stacks().into_paginator().items().send();
+        let mut all = BTreeMap::new();
+        while let Some(stack) = stacks.next().await {
+            let stack = stack.map_err(|error| store_error("the stacks", &error))?;
+            let name = stack.stack_name().unwrap_or_default().to_owned();
+            all.insert(name, stack.into());
+        }
+        Ok(all)
+    }
+}
+
+impl From<types::Stack> for Stack {
+    fn from(stack: types::Stack) -> Self {
         let outputs = stack.outputs.unwrap_or_default().into_iter();
         let parameters = stack.parameters.unwrap_or_default().into_iter();
-        Ok(Some(Stack {
+        Self {
             outputs: outputs
                 .filter_map(|output| Some((output.output_key?, output.output_value?)))
                 .collect(),
             parameters: parameters
                 .filter_map(|given| Some((given.parameter_key?, given.parameter_value?)))
                 .collect(),
-        }))
+        }
     }
 }

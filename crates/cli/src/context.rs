@@ -7,7 +7,11 @@ use alpinist_aws::{
     session::{Session, SessionOptions},
     stacks::Stack,
 };
-use alpinist_repository::{plus_copy::PlusCopies, policy::Policy, port::KeyStoreError};
+use alpinist_repository::{
+    plus_copy::PlusCopies,
+    policy::Policy,
+    port::{KeyStoreError, StoreError},
+};
 use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::error::Error;
@@ -151,6 +155,16 @@ impl Context {
     /// Fails if no stack is named.
     pub(crate) fn expect_stack(&self) -> Result<(), Error> {
         self.place.stack.as_ref().map(|_| ()).ok_or(Error::StackNotSaid)
+    }
+
+    /// Returns another stack that has the same value for a parameter of the template, if there is one.
+    pub(crate) async fn sharing(&self, parameter: &str) -> Result<Option<String>, StoreError> {
+        let own = self.stack.parameters.get(parameter);
+        let shares = |(name, other): (String, Stack)| {
+            let is_other = self.place.stack.as_ref() != Some(&name);
+            (is_other && own.is_some() && other.parameters.get(parameter) == own).then_some(name)
+        };
+        Ok(self.session.stacks().all().await?.into_iter().find_map(shares))
     }
 
     /// Returns the value of a parameter of the template, or what it is by default.

@@ -198,6 +198,14 @@ pub(crate) enum Error {
         /// Where it is.
         repositories: Vec<String>,
     },
+    /// Another stack signs with the same keys.
+    #[error("the stack {stack} has the same {parameter}, and would sign with this key, too")]
+    SharedKey {
+        /// The other stack.
+        stack: String,
+        /// The parameter of the template.
+        parameter: &'static str,
+    },
     /// A place for a key is taken.
     #[error("{parameter} holds a key name already")]
     KeyPlaceTaken {
@@ -360,6 +368,11 @@ impl Error {
     /// Says what to do about the keys that sign.
     fn key_hint(&self) -> Option<String> {
         Some(match self {
+            Self::SharedKey { .. } => {
+                "deploy one of the two with another PrivateKeyParameter and KeyNameParameter, such as /test/rsa and \
+                 /test/key"
+                    .to_owned()
+            }
             Self::KeyPlaceTaken { .. } => {
                 "`alpinist key rotate` adds a second key, with which indexes are signed, too"
                     .to_owned()

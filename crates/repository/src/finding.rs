@@ -10,11 +10,16 @@ use crate::{
     failure::Failure,
     location::{PackageKey, RepositoryPrefix, reindex_prefix},
     message::{RefusalReport, Target},
-    port::{self, Attributes, ETag, NewObject, ObjectStore, Precondition, StoreError},
+    port::{
+        self, Attributes, ETag, NewObject, ObjectBody as _, ObjectStore, Precondition, StoreError,
+    },
 };
 
 /// The most bytes of a finding: that of a repository of 100,000 packages has some ten million.
 const MAX_LENGTH: u64 = 64 * 1024 * 1024;
+
+/// The most bytes of a record of a failed execution: its input and its cause have 256 KiB and 32 KiB at most.
+const MAX_RECORD: usize = 1024 * 1024;
 
 /// How many findings are read at once.
 const PARALLEL_READS: usize = 32;
@@ -106,11 +111,22 @@ struct ResultFile {
     key: String,
 }
 
+/// One of the records of such a file, which has some 1.5 kB.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct FailedExecution {
-    /// JSON in a text.
+    name: String,
+    /// JSON in a text. It may be left away, as `InputDetails` tells.
+    #[serde(default)]
     input: String,
+}
+
+impl FailedExecution {
+    /// Returns the key of its object, or what else there is to find it by.
+    fn subject(self) -> String {
+        let target = serde_json::from_str::<Target>(&self.input);
+        target.map_or_else(|_| format!("the execution {}", self.name), |target| target.key)
+    }
 }
 
 /// Returns the keys of the objects whose executions failed in a distributed map, of which the object
@@ -122,14 +138,51 @@ pub(crate) async fn failed<S: ObjectStore>(
     let Manifest { result_files } = read_json(store, manifest).await?;
     let mut keys = BTreeSet::new();
     for ResultFile { key } in result_files.failed {
-        let executions: Vec<FailedExecution> = read_json(store, &key).await?;
-        for FailedExecution { input } in executions {
-            let target: Target = serde_json::from_str(&input)
-                .map_err(|source| Failure::Finding { key: key.clone(), source })?;
-            keys.insert(target.key);
-        }
+        read_failed(store, &key, &mut keys).await?;
     }
     Ok(keys)
+}
+
+/// Reads a list of failed executions, of any length, record by record.
+async fn read_failed<S: ObjectStore>(
+    store: &S,
+    key: &str,
+    subjects: &mut BTreeSet<String>,
+) -> Result<(), Failure> {
+    let Some(mut object) = store.get(key).await? else { return Ok(()) };
+    let failed = |source| Failure::Finding { key: key.to_owned(), source };
+    let mut text = Vec::new();
+    loop {
+        let piece = object.body.next().await?;
+        text.extend_from_slice(piece.as_deref().unwrap_or_default());
+        let mut read = 0;
+        while let Some(rest) = text.get(read..) {
+            let between = rest.iter().take_while(|byte| b"[, \t\r\n]".contains(byte)).count();
+            let rest = rest.get(between..).unwrap_or_default();
+            let mut records =
+                serde_json::Deserializer::from_slice(rest).into_iter::<FailedExecution>();
+            match records.next() {
+                Some(Ok(execution)) => {
+                    subjects.insert(execution.subject());
+                    read += between + records.byte_offset();
+                }
+                Some(Err(error))
+                    if error.is_eof() && piece.is_some() && rest.len() < MAX_RECORD =>
+                {
+                    break;
+                }
+                Some(Err(error)) => return Err(failed(error)),
+                None => {
+                    read += between;
+                    break;
+                }
+            }
+        }
+        text.drain(..read);
+        if piece.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Reads an object that the reindex itself has written; without it, nothing is known.

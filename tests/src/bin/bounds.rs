@@ -9,7 +9,7 @@ use alpinist_tests::progress::{say, step};
 use alpinist_tests::{
     EmulatorOptions, Error, KeyPair, LocalStack, Package, PackageSpec, Request, Stack,
 };
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde_json::json;
 
 /// The repository that is measured, with the architecture.
@@ -23,19 +23,33 @@ const LATENCY: Duration = Duration::from_millis(20);
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
-/// Measures a burst of uploads into an empty repository, and one upload into a large one
+/// Measures a burst of uploads into an empty repository, a long one in a new account, and one upload into a large
+/// repository
 #[derive(Debug, Parser)]
 #[command(name = "cargo bounds", bin_name = "cargo bounds")]
 struct Arguments {
+    /// What is measured; all of it if nothing is said
+    #[arg(value_enum)]
+    what: Vec<What>,
     /// How many packages are uploaded in the burst
     #[arg(long, default_value_t = 1000)]
     uploads: usize,
     /// How many are uploaded at once
     #[arg(long, default_value_t = 64)]
     writers: usize,
+    /// How many packages are uploaded in a new account
+    #[arg(long, default_value_t = 3000)]
+    uploads_of_new_account: usize,
     /// How many packages the large repository has
     #[arg(long, default_value_t = 30_000)]
     packages: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum What {
+    Burst,
+    NewAccount,
+    OneUpload,
 }
 
 #[tokio::main]
@@ -52,8 +66,55 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(arguments: &Arguments) -> Result<bool, Error> {
-    let burst = burst(arguments.uploads, arguments.writers).await?;
-    Ok(one_upload(arguments.packages).await? && burst)
+    let is_asked = |what| arguments.what.is_empty() || arguments.what.contains(&what);
+    let mut held = true;
+    if is_asked(What::Burst) {
+        held &= burst(arguments.uploads, arguments.writers).await?;
+    }
+    if is_asked(What::NewAccount) {
+        held &= burst_of_new_account(arguments.uploads_of_new_account).await?;
+    }
+    if is_asked(What::OneUpload) {
+        held &= one_upload(arguments.packages).await?;
+    }
+    Ok(held)
+}
+
+/// Uploads 50 packages a second where ten functions may run at once, and counts what comes of it.
+async fn burst_of_new_account(uploads: usize) -> Result<bool, Error> {
+    say(&format!("==> {uploads} uploads, 50 a second, where ten functions may run at once"));
+    let options = EmulatorOptions { concurrency: Some(10), ..EmulatorOptions::default() };
+    let local_stack = LocalStack::start(options)?;
+    let stack = local_stack.deploy()?;
+    put_key(&stack).await?;
+    let objects = build(&local_stack, uploads)?;
+    let start = Instant::now();
+    let mut due = tokio::time::interval(Duration::from_millis(20));
+    for (key, bytes) in objects {
+        due.tick().await;
+        stack.put(&key, bytes).await?;
+    }
+    let uploaded = start.elapsed();
+    let ends = stack.wait_until_idle(uploads, LIMIT).await?;
+    let ended = start.elapsed();
+    let executions = stack.executions(&format!("{PREFIX}/")).await?;
+    let visits = executions.iter().flat_map(|execution| &execution.states);
+    // Each attempt after the first is billed as a transition.
+    let transitions: usize = visits.map(|visit| visit.attempts.max(1)).sum();
+    println!("  executions     {ends:?}");
+    println!(
+        "  uploaded after {:.0} s, indexed after {:.0} s",
+        uploaded.as_secs_f64(),
+        ended.as_secs_f64()
+    );
+    println!("  transitions    {transitions}, for each upload {}", transitions / uploads.max(1));
+    let listed = listed(&stack).await?;
+    let succeeded = ends.get("SUCCEEDED").copied().unwrap_or_default();
+    let bounds = [
+        bound("packages listed", listed, uploads, listed == uploads),
+        bound("executions that succeeded", succeeded, uploads, succeeded == uploads),
+    ];
+    Ok(bounds.iter().all(|held| *held))
 }
 
 /// Uploads all packages at once, and counts what comes of it.

@@ -126,6 +126,16 @@ impl Key {
 async fn open(place: Place) -> Result<Context, Error> {
     let context = place.open().await?;
     context.expect_stack()?;
+    for parameter in ["PrivateKeyParameter", "KeyNameParameter"] {
+        match context.sharing(parameter).await {
+            Ok(Some(stack)) => return Err(Error::SharedKey { stack, parameter }),
+            Ok(None) => {}
+            Err(StoreError::Denied { .. }) => output::say(
+                "warning: these credentials may not list stacks, so another stack may share this one's keys",
+            ),
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(context)
 }
 

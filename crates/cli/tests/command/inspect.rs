@@ -45,7 +45,8 @@ fn a_signature_is_shown_whatever_its_key_is_called() {
             said.out.lines().find(|line| line.contains("RSA256 by")).unwrap().to_owned()
         };
         assert_eq!(verdict(name), format!("  RSA256 by {name}: right"));
-        let unknown = format!("  RSA256 by {name}: not checked, there is no key of this name");
+        let unknown =
+            format!("  RSA256 by {name}: not checked: --keys-dir has no key of this name");
         assert_eq!(verdict("none"), unknown);
     }
     // A wrong one decides, as for `apk add FILE`.
@@ -70,6 +71,9 @@ fn every_rule_that_a_package_breaks_is_told() {
     let broken: Vec<BTreeMap<String, String>> =
         serde_json::from_value(report["broken_rules"].clone()).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&broken).unwrap());
+    let renamed = "The repository knows it as hello-1.0-r0.apk: `alpinist push` uploads it so, and `aws s3 cp` must be \
+                   told to.";
+    assert_eq!(report["warnings"], serde_json::json!([renamed]));
 }
 
 #[test]
@@ -83,7 +87,7 @@ fn nothing_in_a_package_can_command_a_terminal() {
     let said = bench.run("inspect a-1-r0.apk");
     assert_eq!((said.status, &*said.err), (0, ""));
     for line in [
-        "  RSA256 by \\u{202e}key: not checked, there is no key of this name",
+        "  RSA256 by \\u{202e}key: not checked: --keys-dir has no key of this name",
         "  pkgdesc = \\u{202e}b",
         "  T:\\u{202e}b",
     ] {

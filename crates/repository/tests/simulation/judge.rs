@@ -384,7 +384,8 @@ impl Judge {
         let written = bucket.written();
         let mut expected: Vec<_> =
             tied.iter().filter(|package| entries.contains_key(&package.stem)).collect();
-        expected.sort_by_key(|package| (Reverse(written[&package.key].as_secs()), &package.stem));
+        // Of one second, the greater number comes first.
+        expected.sort_by_key(|package| Reverse((written[&package.key].as_secs(), &package.stem)));
         let expected: Vec<_> = expected.into_iter().map(|package| package.stem.clone()).collect();
         let listed: Vec<_> = listed(bucket)
             .into_iter()

@@ -9,7 +9,7 @@ use alpinist_repository::{
     step::{self, ReindexRequest, ReindexResponse, Report},
     trust::PackageSignatures,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target};
 
@@ -138,6 +138,27 @@ async fn what_a_reindex_refuses_under_a_stricter_setting_is_not_listed_from_memo
     assert_eq!((report.unchanged, report.failed), (Vec::new(), Vec::new()));
 }
 
+/// What a distributed map writes of an execution for a package that failed, as AWS documents it: one that ran out of
+/// time stands among those that failed. Without a package, its input was left away.
+fn record(stem: &str) -> Value {
+    let input = json!({"bucket": "bucket", "key": key(stem), "reindex": {"run": RUN}}).to_string();
+    let input = if stem.is_empty() { String::new() } else { input };
+    json!({
+        "Cause": "x".repeat(30_000),
+        "Error": "States.Timeout",
+        "ExecutionArn": "arn:aws:states:us-east-1:123456789012:execution:reindex/EachObject:61af8e57",
+        "Input": input,
+        "InputDetails": {"Included": !stem.is_empty()},
+        "Name": "61af8e57",
+        "RedriveCount": 0,
+        "RedriveStatus": "REDRIVABLE_BY_MAP_RUN",
+        "StartDate": "2024-01-01T00:00:00.000Z",
+        "StateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:reindex/EachObject",
+        "Status": "TIMED_OUT",
+        "StopDate": "2024-01-01T00:05:00.000Z",
+    })
+}
+
 /// Makes the index, then reports of a run whose executions for the packages `failed` did.
 async fn report_with(store: &MemoryStore, failed: &[&str]) -> (Result<(), Failure>, Report) {
     let reindex = Some(Reindex { run: RUN.to_owned(), only_stale: false, sign: false });
@@ -146,13 +167,7 @@ async fn report_with(store: &MemoryStore, failed: &[&str]) -> (Result<(), Failur
     // As a distributed map writes them.
     let manifest = format!(".alpinist/reindex/{RUN}/executions/1/manifest.json");
     let results = format!(".alpinist/reindex/{RUN}/executions/1/FAILED_0.json");
-    let executions: Vec<_> = failed
-        .iter()
-        .map(|stem| {
-            let input = json!({"bucket": "bucket", "key": key(stem), "reindex": {"run": RUN}});
-            json!({"ExecutionArn": "arn", "Input": input.to_string(), "Status": "TIMED_OUT"})
-        })
-        .collect();
+    let executions: Vec<_> = failed.iter().map(|stem| record(stem)).collect();
     let files = if failed.is_empty() { json!([]) } else { json!([{"Key": results, "Size": 1}]) };
     let files = json!({"FAILED": files, "PENDING": [], "SUCCEEDED": []});
     let about = json!({"DestinationBucket": "bucket", "MapRunArn": "arn", "ResultFiles": files});
@@ -180,6 +195,22 @@ async fn a_package_whose_execution_failed_is_not_reported_as_unchanged() {
     assert_eq!(outcome.unwrap_err().kind(), FailureKind::Incomplete);
     assert_eq!(report.unchanged, [key("looked-at-1-r0")]);
     assert_eq!(report.failed, [key("failed-1-r0")]);
+}
+
+#[tokio::test]
+async fn failures_of_any_number_and_without_input_are_reported() {
+    let store = MemoryStore::default();
+    let stems: Vec<_> = (1000..3500).map(|number| format!("a-{number}-r0")).collect();
+    for stem in &stems {
+        let version = stem.trim_start_matches("a-");
+        store.upload(&key(stem), package("a", version, ""));
+    }
+    let mut failed: Vec<_> = stems.iter().map(String::as_str).collect();
+    failed.push("");
+    let (outcome, report) = report_with(&store, &failed).await;
+    assert_eq!(outcome.unwrap_err().kind(), FailureKind::Incomplete);
+    let expected: Vec<_> = stems.iter().map(|stem| key(stem)).collect();
+    assert_eq!(report.failed, [&expected[..], &["the execution 61af8e57".to_owned()]].concat());
 }
 
 #[tokio::test]
