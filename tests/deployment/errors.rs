@@ -101,7 +101,7 @@ async fn answering(operation: &str, code: &str, status: u16) -> String {
     );
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
-            let mut request = [0; 65536];
+            let mut request = vec![0; 65536];
             let _ = connection.read(&mut request).await;
             let _ = connection.write_all(answer.as_bytes()).await;
             let _ = connection.shutdown().await;

@@ -1,4 +1,4 @@
-//! Every expression of the state machines, by two implementations of JSONata: that of npm, which is the language's own, and
+//! Every expression of the state machines, by two implementations of `JSONata`: that of npm, which is the language's own, and
 //! that of the emulator.
 
 use std::fs;
