@@ -1,8 +1,8 @@
 //! The life of a stack: deployed, upgraded, removed. Its bucket outlives it.
 
 use alpinist_apk::{archive::IndexArchive, entry::IndexEntry};
-use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, Stack, command};
-use serde_json::json;
+use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools, command};
+use serde_json::{Value, json};
 
 use crate::repository::{assert_succeeded, publish};
 
@@ -39,4 +39,66 @@ async fn a_bucket_survives_the_upgrade_and_the_removal_of_its_stack() {
     publish(&again, "c").await;
     assert_succeeded(&again.reindex(&json!({})).await.unwrap());
     assert_eq!(listed(&again).await, ["a-1.0-r0", "b-1.0-r0", "c-1.0-r0"]);
+}
+
+/// What the AWS CLI answers, or what it complains of.
+fn aws(local_stack: &LocalStack, arguments: &[&str]) -> Result<Value, String> {
+    let mut aws = local_stack.emulator().aws();
+    let output = command::output(aws.args(arguments).args(["--output", "json"]));
+    let output = output.map_err(|error| error.chain())?;
+    Ok(serde_json::from_slice(&output).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn an_organisation_has_its_way_with_roles_concurrency_and_the_policy_of_the_bucket() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let create = ["iam", "create-policy", "--policy-name", "bound", "--policy-document"];
+    let bound = aws(&local_stack, &[&create[..], &[&document.to_string()]].concat()).unwrap();
+    let bound = bound["Policy"]["Arn"].as_str().unwrap();
+    let parameters = [
+        ("PermissionsBoundary", bound),
+        ("RolePath", "/team/packages/"),
+        ("ReservedConcurrency", "7"),
+        ("BucketPolicyIs", "yours"),
+    ];
+    let stack = local_stack.deploy_as("bounded", &parameters).unwrap();
+    let roles =
+        aws(&local_stack, &["iam", "list-roles", "--path-prefix", "/team/packages/"]).unwrap();
+    let roles = roles["Roles"].as_array().unwrap();
+    assert_eq!(roles.len(), 12, "{roles:#?}");
+    for role in roles {
+        let name = role["RoleName"].as_str().unwrap();
+        let role = aws(&local_stack, &["iam", "get-role", "--role-name", name]).unwrap();
+        let boundary = &role["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"];
+        assert_eq!(*boundary, bound, "{name}");
+    }
+    let policy = aws(&local_stack, &["s3api", "get-bucket-policy", "--bucket", stack.bucket()]);
+    assert!(policy.unwrap_err().contains("NoSuchBucketPolicy"));
+    let functions = aws(&local_stack, &["lambda", "list-functions"]).unwrap();
+    let mut reserved = 0;
+    for function in functions["Functions"].as_array().unwrap() {
+        let name = function["FunctionName"].as_str().unwrap();
+        let get = ["lambda", "get-function-concurrency", "--function-name", name];
+        let found = aws(&local_stack, &get).unwrap();
+        reserved += usize::from(found["ReservedConcurrentExecutions"] == 7);
+    }
+    assert_eq!(reserved, 4, "the functions that follow uploads");
+
+    let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let package = PackageSpec::new("a", "1.0").build(&Tools::install().unwrap()).unwrap();
+    let key = package.key("3.22/main/x86_64");
+    assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_its_policy_when_its_stack_no_longer_manages_it() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_as("handed-over", &[]).unwrap();
+    let policy = || aws(&local_stack, &["s3api", "get-bucket-policy", "--bucket", stack.bucket()]);
+    let before = policy().unwrap();
+    assert!(before.to_string().contains("NobodyOverwritesDerivedObjectsUnawares"), "{before}");
+    local_stack.deploy_as("handed-over", &[("BucketIs", "existing")]).unwrap();
+    assert_eq!(policy().unwrap(), before);
 }

@@ -1,7 +1,7 @@
-"""Uses the pipeline on LocalStack as people do, and says of each use whether it went well.
+"""Checks the pipeline on LocalStack, and prints one line for each check.
 
-The arguments are a directory of built functions, and one for what this run writes. The exit status is 1 if something
-did not go well.
+The arguments are a directory of built functions, and a directory for everything that this run writes. The exit status
+is 1 if a check failed.
 """
 
 import concurrent.futures
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from packages import package, read_signatures
 from stack import KEY_NAME, Stack, emulator
 
-AT_ONCE = 8
+UPLOADS_AT_ONCE = 8
 
 
 def main():
@@ -23,7 +23,7 @@ def main():
         stack = Stack(port)
         failures = [check for check in CHECKS if not passes(check, stack)]
     if failures:
-        sys.exit(f"{len(failures)} of {len(CHECKS)} checks failed; {directory / 'log'} has what LocalStack says")
+        sys.exit(f"{len(failures)} of {len(CHECKS)} checks failed; see {directory / 'log'}")
 
 
 def passes(check, stack):
@@ -42,80 +42,80 @@ def passes(check, stack):
 def upload(stack):
     """an uploaded package is listed"""
     stack.put("hello", package("hello", "Greets"))
-    expect_success(stack.ended())
+    expect_success(stack.finished_executions())
     expect(stack.listed(), {"hello": "Greets"})
 
 
 def sign(stack):
     """the index is signed with the key"""
     signatures, signed = read_signatures(stack.index())
-    public_key, algorithms = stack.key.public_key(), {"RSA": hashes.SHA1(), "RSA256": hashes.SHA256()}
-    expect(sorted(signatures), sorted(f".SIGN.{algorithm}.{KEY_NAME}" for algorithm in algorithms))
-    for algorithm, digest in algorithms.items():
-        public_key.verify(signatures[f".SIGN.{algorithm}.{KEY_NAME}"], signed, padding.PKCS1v15(), digest)
+    algorithms = {f".SIGN.RSA.{KEY_NAME}": hashes.SHA1(), f".SIGN.RSA256.{KEY_NAME}": hashes.SHA256()}
+    expect(sorted(signatures), sorted(algorithms))
+    for name, signature in signatures.items():
+        stack.key.public_key().verify(signature, signed, padding.PKCS1v15(), algorithms[name])
 
 
 def replace(stack):
-    """a replaced package is listed as it is now"""
+    """a replaced package is listed anew"""
     stack.put("hello", package("hello", "Greets the world"))
-    expect_success(stack.ended())
+    expect_success(stack.finished_executions())
     expect(stack.listed(), {"hello": "Greets the world"})
 
 
-def upload_several(stack):
+def upload_at_once(stack):
     """packages uploaded at once are all listed, and executions wait for each other"""
-    names = [f"one-of-{number}" for number in range(AT_ONCE)]
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+    names = [f"one-of-{number}" for number in range(UPLOADS_AT_ONCE)]
+    with concurrent.futures.ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
         list(pool.map(lambda name: stack.put(name, package(name, name)), names))
-    executions = stack.ended(AT_ONCE)
-    expect_success(executions, AT_ONCE)
+    executions = stack.finished_executions(UPLOADS_AT_ONCE)
+    expect_success(executions, UPLOADS_AT_ONCE)
     expect(stack.listed(), {"hello": "Greets the world"} | {name: name for name in names})
-    waited = [execution for execution in executions if "WaitForOther" in stack.states(execution)]
-    expect(len(waited) > 0, True)
+    if not any("WaitForOther" in stack.states(execution) for execution in executions):
+        raise AssertionError("no execution entered WaitForOther")
 
 
 def refuse(stack):
     """a broken package fails its execution, and is not listed"""
     content = package("broken", "Broken")
     stack.put("broken", content[: len(content) // 2])
-    expect_refusal(stack.ended())
+    expect_refusal(stack.finished_executions())
     expect("broken" in stack.listed(), False)
 
 
 def refuse_replacement(stack):
-    """a broken package in place of a listed one fails its execution, and neither is listed"""
+    """a broken package in place of a listed one fails its execution, and the listed one is removed"""
     stack.put("hello", b"This is no package.")
-    expect_refusal(stack.ended())
+    expect_refusal(stack.finished_executions())
     expect("hello" in stack.listed(), False)
 
 
 def delete(stack):
-    """a deleted package is not listed"""
+    """a deleted package is removed"""
     stack.delete("one-of-0")
-    expect_success(stack.ended())
-    expect(sorted(stack.listed()), [f"one-of-{number}" for number in range(1, AT_ONCE)])
+    expect_success(stack.finished_executions())
+    expect(sorted(stack.listed()), [f"one-of-{number}" for number in range(1, UPLOADS_AT_ONCE)])
 
 
 def overwrite_version(stack):
-    """in a versioned bucket, a new version is listed"""
+    """in a versioned bucket, the new version of a package is listed"""
     for text in ("Greets", "Greets the world"):
         stack.put("hello", package("hello", text), "versions")
-        expect_success(stack.ended())
+        expect_success(stack.finished_executions())
         expect(stack.listed("versions"), {"hello": text})
 
 
-def mark_as_deleted(stack):
-    """in a versioned bucket, a package with a delete marker is not listed"""
+def delete_version(stack):
+    """in a versioned bucket, a package with a delete marker is removed"""
     stack.marker = stack.delete("hello", "versions")
     expect(stack.marker["DeleteMarker"], True)
-    expect_success(stack.ended())
+    expect_success(stack.finished_executions())
     expect(stack.listed("versions"), {})
 
 
-def restore(stack):
-    """in a versioned bucket, a package whose delete marker is deleted is listed again"""
+def restore_version(stack):
+    """in a versioned bucket, a package is listed again after its delete marker is deleted"""
     stack.delete("hello", "versions", VersionId=stack.marker["VersionId"])
-    expect_success(stack.ended())
+    expect_success(stack.finished_executions())
     expect(stack.listed("versions"), {"hello": "Greets the world"})
 
 
@@ -123,13 +123,13 @@ CHECKS = [
     upload,
     sign,
     replace,
-    upload_several,
+    upload_at_once,
     refuse,
     refuse_replacement,
     delete,
     overwrite_version,
-    mark_as_deleted,
-    restore,
+    delete_version,
+    restore_version,
 ]
 
 
@@ -139,11 +139,13 @@ def expect(found, wanted):
 
 
 def expect_success(executions, count=1):
-    expect([(one["status"], one.get("cause")) for one in executions], [("SUCCEEDED", None)] * count)
+    found = [(execution["status"], execution.get("cause")) for execution in executions]
+    expect(found, [("SUCCEEDED", None)] * count)
 
 
 def expect_refusal(executions):
-    expect([(one["status"], one.get("error")) for one in executions], [("FAILED", "Alpinist.PackageRefused")])
+    found = [(execution["status"], execution.get("error")) for execution in executions]
+    expect(found, [("FAILED", "Alpinist.PackageRefused")])
 
 
 main()

@@ -1,13 +1,13 @@
-"""Reads template.yaml: what this emulator, which is given no template, needs of it.
+"""Reads from template.yaml what is deployed here without CloudFormation.
 
-References are resolved with the defaults of the parameters, with those that are given, and with ARNs.
+References to parameters become their defaults or the given values; references to functions become ARNs.
 """
 
 import pathlib
 
 import yaml
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 
@@ -16,20 +16,20 @@ class Template:
     def __init__(self, **parameters):
         document = yaml.load((ROOT / "template.yaml").read_text("utf-8"), Loader)
         defaults = {name: parameter.get("Default") for name, parameter in document["Parameters"].items()}
-        pseudo = {"AWS::StackName": "alpinist", "AWS::Partition": "aws", "AWS::Region": REGION}
-        self.values = defaults | pseudo | parameters
+        pseudo_parameters = {"AWS::StackName": "alpinist", "AWS::Partition": "aws"}
+        self.values = defaults | pseudo_parameters | parameters
         self.globals = document["Globals"]
         self.resources = document["Resources"]
 
-    def properties(self, name):
-        return self.resources[name]["Properties"]
+    def properties(self, resource):
+        return self.resources[resource]["Properties"]
 
     def resolve(self, value):
-        """Replaces references in what is read from the template."""
+        """Replaces the references in a part of the template."""
         match value:
-            case Reference(name=name):
+            case Ref(name=name):
                 return self.values[name]
-            case Attribute(name=name):
+            case GetAtt(name=name):
                 return function_arn(name)
             case dict():
                 return {key: self.resolve(part) for key, part in value.items()}
@@ -37,52 +37,52 @@ class Template:
                 return [self.resolve(part) for part in value]
         return value
 
+    def functions(self):
+        """Returns the functions that the state machine calls, with the names of their programs."""
+        called = self.properties("StateMachine")["DefinitionSubstitutions"].values()
+        names = [value.name for value in called if isinstance(value, GetAtt)]
+        return {name: pathlib.PurePath(self.properties(name)["CodeUri"]).name for name in names}
+
     def variables(self, function):
-        """Returns the environment that the template gives a function."""
-        of_all = self.globals["Function"]["Environment"]["Variables"]
-        of_this = self.properties(function).get("Environment", {"Variables": {}})["Variables"]
-        return {name: str(value) for name, value in self.resolve(of_all | of_this).items()}
+        """Returns the environment variables of a function."""
+        shared = self.globals["Function"]["Environment"]["Variables"]
+        own = self.properties(function).get("Environment", {"Variables": {}})["Variables"]
+        return {name: str(value) for name, value in self.resolve(shared | own).items()}
 
     def event_pattern(self):
-        """Returns which events start the state machine."""
+        """Returns the pattern of the events that start the state machine."""
         return self.resolve(self.properties("PackageChangedRule")["EventPattern"])
 
     def definition(self):
-        """Returns the state machine's definition, with its substitutions."""
+        """Returns the definition of the state machine, with its substitutions."""
         properties = self.properties("StateMachine")
         text = (ROOT / properties["DefinitionUri"]).read_text("utf-8")
         for name, value in self.resolve(properties["DefinitionSubstitutions"]).items():
             text = text.replace("${" + name + "}", value)
         return text
 
-    def functions(self):
-        """Returns the functions that the state machine calls: for each resource, the name of its program."""
-        called = self.properties("StateMachine")["DefinitionSubstitutions"].values()
-        names = [value.name for value in called if isinstance(value, Attribute)]
-        return {name: pathlib.PurePath(self.properties(name)["CodeUri"]).name for name in names}
-
 
 def function_arn(name):
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
 
-class Reference:
+class Ref:
     def __init__(self, text):
         self.name = text
 
 
-class Attribute:
+class GetAtt:
     def __init__(self, text):
         self.name, self.attribute = text.split(".")
 
 
 class Loader(yaml.SafeLoader):
-    """Reads YAML with the short forms of CloudFormation, of which two are kept, and the others not needed."""
+    """Reads YAML with the short forms of CloudFormation. All but two become None: nothing here needs them."""
 
 
-def short_form(loader, tag, node):
-    known = {"Ref": Reference, "GetAtt": Attribute}
+def construct(loader, tag, node):
+    known = {"Ref": Ref, "GetAtt": GetAtt}
     return known[tag](loader.construct_scalar(node)) if tag in known else None
 
 
-Loader.add_multi_constructor("!", short_form)
+Loader.add_multi_constructor("!", construct)

@@ -365,9 +365,10 @@ fn store_remedy(error: &StoreError) -> String {
             delete(key)
         ),
         StoreError::Permanent { .. } => {
-            "AWS answers so each time. Where a package is encrypted by a key of its uploader's (SSE-C), upload it again \
-             without; where a key in KMS is disabled, enable it; where a bucket is in another region, deploy the stack \
-             there. Then redrive this execution."
+            "It is answered so each time; its code says why. Where a package is encrypted by a key of its uploader's \
+             (SSE-C), upload it again without; where a key in KMS is disabled, enable it; where a bucket is in another \
+             region, deploy the stack there; where the store is not S3, it lacks what S3 has. Then redrive this \
+             execution."
                 .to_owned()
         }
         StoreError::Unavailable { .. } => REDRIVE.to_owned(),
