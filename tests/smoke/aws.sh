@@ -115,6 +115,8 @@ key_name=smoke@example.com-${name##*-}.rsa.pub
 
 export SMOKE_EMULATOR=$emulator SMOKE_REGION=$region SMOKE_ACCOUNT=$account SMOKE_PARTITION=$partition
 export SMOKE_ROOT=$root SMOKE_STACK=$stack
+SMOKE_AWS=$(type -P aws)
+export SMOKE_AWS
 
 # ----------------------------------------------------------------------------------------------------------------------
 # What needs more than a shell
@@ -142,6 +144,8 @@ import urllib.error
 import urllib.request
 import zlib
 
+# The one of the shell; some wrappers of Python change the path.
+AWS = os.environ["SMOKE_AWS"]
 EMULATOR = os.environ["SMOKE_EMULATOR"]
 REGION, ACCOUNT, PARTITION = (os.environ["SMOKE_" + it] for it in ("REGION", "ACCOUNT", "PARTITION"))
 ENDPOINT = ["--endpoint-url", EMULATOR] if EMULATOR else []
@@ -153,7 +157,7 @@ class Failed(Exception):
 
 def aws(*arguments):
     """Runs the AWS CLI and returns its answer, from JSON."""
-    command = ["aws", *ENDPOINT, *arguments, "--output", "json"]
+    command = [AWS, *ENDPOINT, *arguments, "--output", "json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise Failed(" ".join(done.stderr.split()))
@@ -680,7 +684,7 @@ def states(directory):
                 print(f"WRONG|state {machine}.{state}|this script has no case for it", flush=True)
     skeleton = aws("stepfunctions", "test-state", "--generate-cli-skeleton")
     if not {"mock", "stateName", "stateConfiguration"} <= skeleton.keys():
-        version = subprocess.run(["aws", "--version"], capture_output=True, text=True).stdout.split()[0]
+        version = subprocess.run([AWS, "--version"], capture_output=True, text=True).stdout.split()[0]
         print(f"not shown|{len(cases)} ways of the states|{version} is older than TestState's --mock of November 2025")
         return
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -690,14 +694,17 @@ def states(directory):
 
 
 def print_state(name, ways):
+    wrong = {}
     for it, (verdict, reasons) in ways:
         if verdict == "WRONG":
-            print(f"WRONG|{name}, {it['what']}|{reasons[0]}", flush=True)
+            wrong.setdefault(reasons[0], []).append(it["what"])
+    for reason, (first, *others) in wrong.items():
+        print(f"WRONG|{name}, {first}{f' (and {len(others)} others)' if others else ''}|{reason}", flush=True)
     verdicts = [verdict for _, (verdict, _) in ways]
     # Without repetitions, in their order.
     reasons = dict.fromkeys(it for _, (verdict, them) in ways if verdict == "not shown" for it in them)
     if reasons:
-        right = f"{verdicts.count('ok')} of {len(ways)} ways are right, but "
+        right = f"only {verdicts.count('ok')} of {len(ways)} ways are shown in full, since "
         teller = "the emulator's TestState" if EMULATOR else "TestState"
         print(f"not shown|{name}|{right}{teller} {', '.join(reasons)}", flush=True)
     elif "WRONG" not in verdicts:
@@ -898,7 +905,7 @@ gone() {
 }
 
 clean_up() {
-    local machine execution subscription group one status=0
+    local machine execution subscription group one again status=0
     say
     say "Removing everything called $name. This takes some minutes, and Ctrl-C does not stop it."
     for subscription in $(aws sns list-subscriptions --query "Subscriptions[?ends_with(Endpoint, ':$queue')].SubscriptionArn" --output text 2>/dev/null); do
@@ -944,7 +951,9 @@ clean_up() {
     if [[ $left == "" ]]; then
         tell ok "clean-up" "nothing called $name is left"
     else
-        tell WRONG "clean-up" "may be left: $left. Repeat: tests/smoke/aws.sh --clean-up $name${emulator:+ --emulator $emulator}"
+        again="tests/smoke/aws.sh --clean-up $name${emulator:+ --emulator $emulator}"
+        [[ $emulator != "" ]] || again="AWS_REGION=$region $again"
+        tell WRONG "clean-up" "may be left: $left. Repeat: $again"
     fi
 }
 
@@ -1042,6 +1051,8 @@ else
     if $is_large; then
         say "    0.03   --large: 10 GiB of storage for an hour, 640 parts, some minutes of a function"
     fi
+    say
+    say "Together that is less than 0.15, if it is cleaned up."
     say
     if ! $is_confirmed; then
         [[ -t 0 ]] || give_up "say --yes to confirm"
@@ -1296,11 +1307,12 @@ reindex_of_everything_with_a_failure() {
     wait_for_index smoke/locked/x86_64 60 locked-1.0-r0 >/dev/null || wrong "the index does not list locked-1.0-r0 after 60 s"
     aws s3api get-bucket-policy --bucket "$bucket" --query Policy --output text >"$scratch/policy"
     policy=$(helper lock "$scratch/policy" "arn:$partition:s3:::$bucket/$key")
+    # However this item ends, the next one needs the policy of before.
+    trap 'aws s3api put-bucket-policy --bucket "$bucket" --policy "file://$scratch/policy"' EXIT
     aws s3api put-bucket-policy --bucket "$bucket" --policy "$policy"
     # Policies take some seconds to arrive everywhere.
     [[ $emulator != "" ]] || sleep 20
     reindex '{}'
-    aws s3api put-bucket-policy --bucket "$bucket" --policy "file://$scratch/policy"
     status=$(cat "$scratch/status")
     [[ $status == *Alpinist.Incomplete* ]] || wrong "it did not fail with Alpinist.Incomplete: $status"
     has "$key" "$(reported failed)" || wrong "the report does not name $key as failed: $(head -c 500 "$scratch/report")"
