@@ -252,11 +252,11 @@ impl<S: ObjectStore> Directory<'_, S> {
         };
         let mut keys = BTreeSet::new();
         let age = remembered.age().unwrap_or_default();
-        // An index that was there before the snapshot is that of an earlier one.
+        // An index that was there before the snapshot, or of the same second, is that of an earlier one.
         let is_touched = changes.is_index_told
             && published
                 .as_ref()
-                .is_none_or(|index| index.age <= age || !index.attributes.contains_key(DIGEST));
+                .is_none_or(|index| index.age < age || !index.attributes.contains_key(DIGEST));
         if age >= SIGNING_TIME
             && !is_published(published.as_ref(), Some(&header))
             // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on for ever.
