@@ -189,6 +189,31 @@ fn the_template_deploys_each_function_and_no_other() {
     assert_eq!(deployed, folders);
 }
 
+/// The emulated AWS knows neither a boundary nor a reserved concurrency.
+#[test]
+fn each_role_has_the_path_and_the_boundary_of_the_organisation() {
+    let template = text("template.yaml");
+    let roles: Vec<_> =
+        template.split("\n\n").filter(|part| part.contains("    Type: AWS::IAM::Role\n")).collect();
+    assert!(roles.len() >= 12, "{}", roles.len());
+    let boundary =
+        "PermissionsBoundary: !If [RolesAreBounded, !Ref PermissionsBoundary, !Ref AWS::NoValue]";
+    for role in roles {
+        assert!(role.contains("Path: !Ref RolePath") && role.contains(boundary), "{role}");
+    }
+}
+
+#[test]
+fn the_functions_that_follow_uploads_can_be_bounded() {
+    let template = text("template.yaml");
+    let reserved = "ReservedConcurrentExecutions: !If [ConcurrencyIsReserved, !Ref ReservedConcurrency, !Ref AWS::NoValue]";
+    let parts = template.split("\n\n").filter(|part| part.contains(reserved));
+    let bounded: BTreeSet<_> = parts.filter_map(|part| part.trim().split(':').next()).collect();
+    let functions = ["AggregateApkindex", "ExtractMetadata", "SignAndPublish", "WriteIndex"];
+    let functions = functions.map(|name| format!("{name}Function"));
+    assert_eq!(bounded, functions.iter().map(String::as_str).collect());
+}
+
 #[test]
 fn only_one_role_may_read_the_private_key() {
     let template = text("template.yaml");
