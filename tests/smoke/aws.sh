@@ -13,7 +13,7 @@ Usage: tests/smoke/aws.sh [OPTION]...
 Checks Alpinist on a real AWS account, and removes everything it made.
 
   --yes                  do not ask for confirmation
-  --large                also check a package of 5 GiB (ten minutes more; 16 MiB are uploaded, S3 copies the rest)
+  --large                also check a package of 5 GiB (ten minutes more; 24 to 32 MiB are uploaded, S3 copies the rest)
   --functions DIRECTORY  where target/lambda/NAME/bootstrap are (default: this repository, or $ALPINIST_FUNCTIONS)
   --emulator ENDPOINT    run against an emulator, such as that of `cargo local up`
   --clean-up NAME        remove what an earlier run called NAME has left, and do nothing else
