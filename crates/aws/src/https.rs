@@ -33,8 +33,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long an answer to a request may take that carries megabytes over slow lines, or copies gigabytes.
 pub(crate) const SLOW_ANSWER: Duration = Duration::from_mins(10);
 
-/// How long an answer to a copy may take within a function, which has 90 s.
-pub(crate) const COPIED: Duration = Duration::from_secs(80);
+/// How long an answer to a copy may take within a function, which has 80 s. The largest package takes some 55.
+pub(crate) const COPIED: Duration = Duration::from_secs(75);
 
 /// Returns how long requests may take. Without this, a service that accepts and never answers would hold a function
 /// until its own time limit. A content that stops to arrive is noticed by the SDK.

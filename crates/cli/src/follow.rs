@@ -145,6 +145,8 @@ pub(crate) struct Watch<'a> {
     since: Milliseconds,
     /// Those that have ended, and that were looked at.
     looked_at: HashSet<String>,
+    /// Those that begin later are about something else.
+    until: Milliseconds,
 }
 
 /// A directory whose index is awaited.
@@ -172,7 +174,8 @@ impl<'a> Watch<'a> {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { store, executions, state_machine, since, looked_at: HashSet::new() })
+        let until = Milliseconds::MAX;
+        Ok(Self { store, executions, state_machine, since, looked_at: HashSet::new(), until })
     }
 
     /// Waits until these changes are published, or until it is known why not, and returns the ends in their order.
@@ -187,6 +190,7 @@ impl<'a> Watch<'a> {
         let [mut interval, longest_interval] = INTERVALS;
         let [mut question, longest_question] = QUESTIONS;
         let (mut last_news, mut last_question) = (Instant::now(), Instant::now());
+        self.until = (Timestamp::now() + PATIENCE + CLOCK_MARGIN).as_millisecond();
         loop {
             let known = ends.iter().flatten().count();
             for directory in &mut directories {
@@ -253,8 +257,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Asks what became of changes that no index has. Tells whether any execution is running, which may be about
-    /// them. Whoever is throttled has heard nothing new.
+    /// Asks what became of changes that no index has. Tells whether any execution is running that may be about them. Whoever is throttled has heard nothing new.
     async fn ask(
         &mut self,
         changes: &[Change],
@@ -266,11 +269,12 @@ impl<'a> Watch<'a> {
             let missing = missing.filter(|(_, (_, end))| end.is_none());
             missing.map(|(place, (change, _))| (place, change)).collect::<Vec<_>>()
         };
-        let listed = match self.executions.list(self.state_machine, self.since).await {
+        let mut listed = match self.executions.list(self.state_machine, self.since).await {
             Ok(listed) => listed,
             Err(StoreError::Unavailable { .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
+        listed.retain(|listed| listed.began <= self.until);
         let is_running = listed.iter().any(|listed| listed.status == Status::Running);
         // That one has succeeded tells nothing that the index does not, unless there is nothing else to go by.
         let is_unknown = missing(ends).iter().any(|(_, change)| change.listed == Listing::Unknown);

@@ -310,8 +310,8 @@ impl Failure {
                 format!("Put another value into {parameter}, then redrive this execution.")
             }
             Self::KeyNameTaken { key_name } => format!(
-                "Give the new key a name of its own, and put both parameters. Or, if no client has the published key, \
-                 {}. Then redrive this execution.",
+                "Give the new key a name of its own, and put both parameters. Or, if somebody overwrote the published key, or no \
+                 client has it, {}. Then redrive this execution.",
                 delete(key_name)
             ),
             Self::PublicKey { .. } | Self::SelfCheck { .. } | Self::Archive { .. } => {

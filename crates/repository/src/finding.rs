@@ -149,8 +149,10 @@ async fn read_failed<S: ObjectStore>(
     key: &str,
     subjects: &mut BTreeSet<String>,
 ) -> Result<(), Failure> {
-    let Some(mut object) = store.get(key).await? else { return Ok(()) };
     let failed = |source| Failure::Finding { key: key.to_owned(), source };
+    let Some(mut object) = store.get(key).await? else {
+        return serde_json::from_slice(b"").map_err(failed);
+    };
     let mut text = Vec::new();
     loop {
         let piece = object.body.next().await?;

@@ -7,7 +7,7 @@ use alpinist_apk::entry::{EntryError, IndexEntry};
 use crate::{
     location::RepositoryPrefix,
     message::Accepted,
-    port::{Attributes, ETag, NewObject, Object, ObjectInfo},
+    port::{Attributes, ETag, NewObject, Object, ObjectInfo, ObjectStore, StoreError},
 };
 
 /// The most bytes of a fragment: an entry has fewer.
@@ -33,6 +33,20 @@ pub(crate) fn is_current(fragment: &Object<Vec<u8>>, accepted: &Accepted) -> boo
 /// Tells whether `fragment` says that it describes the package with the ETag `package`.
 pub(crate) fn describes(fragment: &ObjectInfo, package: &ETag) -> bool {
     fragment.attributes.get(PACKAGE_ETAG) == Some(&package.0)
+}
+
+/// Tells whether an object that is called like a fragment is one of ours, or may be: others have `.index` files, too, in
+/// directories that are called as no architecture.
+pub(crate) async fn is_ours<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    key: &str,
+) -> Result<bool, StoreError> {
+    if prefix.architecture().is_known() {
+        return Ok(true);
+    }
+    let present = store.head(key).await?;
+    Ok(present.is_some_and(|present| present.attributes.contains_key(PACKAGE_ETAG)))
 }
 
 /// Why a fragment can't be listed.

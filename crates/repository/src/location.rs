@@ -139,6 +139,21 @@ pub(crate) fn is_of_repository(file: &str) -> bool {
     file.ends_with(".apk") || file.ends_with(".index") || file == INDEX
 }
 
+/// Tells whether a package can have this `<name>-<version>`, as far as its key tells.
+pub(crate) fn may_be_stem(stem: &str) -> bool {
+    !stem.is_empty() && !stem.contains(char::is_control) && check_stem(stem).is_ok()
+}
+
+fn check_stem(stem: &str) -> Result<(), PackageKeyError> {
+    if stem.contains(' ') {
+        return Err(PackageKeyError::Space);
+    }
+    if stem.len() > MAX_STEM {
+        return Err(PackageKeyError::Length);
+    }
+    Ok(())
+}
+
 /// Tells whether a repository can lie in a directory, by the last part of its path: not in one of ours, or in one
 /// whose name is unsafe in a URL.
 pub(crate) fn may_hold(directory: &str) -> bool {
@@ -251,12 +266,7 @@ impl FromStr for PackageKey {
             directory.rsplit_once('/').ok_or(PackageKeyError::Layout)?;
         let stem = file.strip_suffix(".apk").filter(|stem| !stem.is_empty());
         let stem = stem.ok_or(PackageKeyError::Layout)?.to_owned();
-        if stem.contains(' ') {
-            return Err(PackageKeyError::Space);
-        }
-        if stem.len() > MAX_STEM {
-            return Err(PackageKeyError::Length);
-        }
+        check_stem(&stem)?;
         let prefix = RepositoryPrefix::new(repository, architecture)?;
         Ok(Self { prefix, stem })
     }

@@ -95,6 +95,13 @@ impl MemoryStore {
         lock(&self.state).objects.remove(key);
     }
 
+    /// Puts an object back as it was in a [duplicate](Self::duplicate), with its time: so does a bucket with versions whose
+    /// latest version is deleted.
+    pub fn restore(&self, key: &str, before: &Self) {
+        let stored = lock(&before.state).objects.get(key).cloned();
+        lock(&self.state).objects.extend(stored.map(|stored| (key.to_owned(), stored)));
+    }
+
     /// Returns the content of an object.
     pub fn content(&self, key: &str) -> Option<Bytes> {
         lock(&self.state).objects.get(key).map(|stored| stored.bytes.clone())

@@ -1,7 +1,7 @@
 //! Notes of packages that were refused: without them, nobody could tell such a package from one that nobody has
 //! looked at yet. Neither has a fragment or an entry.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::{
     location::{PackageKey, RepositoryPrefix, rejected_prefix},
@@ -11,9 +11,10 @@ use crate::{
 /// What stands between the name of a package and its version as an object. No name has it.
 const SEPARATOR: char = '@';
 
-/// The packages of a repository prefix that were refused, each as it was then.
+/// The packages of a repository prefix that were refused, each as it was then, and when that was noted, in seconds since
+/// 1970.
 #[derive(Debug)]
-pub(crate) struct Rejections(HashSet<String>);
+pub(crate) struct Rejections(HashMap<String, i64>);
 
 impl Rejections {
     /// Lists them.
@@ -23,13 +24,16 @@ impl Rejections {
     ) -> Result<Self, StoreError> {
         let above = rejected_prefix(prefix);
         let listed = store.list(&above, &[]).await?;
-        let names = listed.iter().filter_map(|object| object.key.strip_prefix(&above));
-        Ok(Self(names.map(str::to_owned).collect()))
+        let notes = listed.iter().filter_map(|object| {
+            Some((object.key.strip_prefix(&above)?.to_owned(), object.last_modified))
+        });
+        Ok(Self(notes.collect()))
     }
 
-    /// Tells whether the version `package` of the package `stem` was refused.
-    pub(crate) fn contain(&self, stem: &str, package: &ETag) -> bool {
-        self.0.contains(&name(stem, package))
+    /// Tells whether the version `package` of the package `stem` was refused since it was written. A copy onto itself, in
+    /// another storage class, is of the same version.
+    pub(crate) fn contain(&self, stem: &str, package: &ETag, written: i64) -> bool {
+        self.0.get(&name(stem, package)).is_some_and(|noted| *noted >= written)
     }
 }
 

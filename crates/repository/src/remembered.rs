@@ -34,10 +34,12 @@ impl<B: ObjectBody> Remembered<B> {
         prefix: &RepositoryPrefix,
     ) -> Result<Self, StoreError> {
         let key = prefix.snapshot_key();
-        let (info, rest) = match store.get(&key).await? {
-            Some(Object { info, body }) => (Some((info.etag, info.age)), Some(body)),
-            None => (None, None),
+        let (info, rest) = match store.get(&key).await {
+            // Somebody else's life cycle did that. It can't be read, but replaced.
+            Err(StoreError::Archived { .. }) => (store.head(&key).await?, None),
+            got => got?.map(|Object { info, body }| (info, body)).unzip(),
         };
+        let info = info.map(|info| (info.etag, info.age));
         let mut remembered = Self { key, info, reader: SnapshotReader::default(), rest, read: 0 };
         remembered.read_until(|reader| reader.snapshot().len() >= FIRST_RECORDS).await?;
         Ok(remembered)

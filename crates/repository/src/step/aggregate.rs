@@ -14,7 +14,7 @@ use crate::{
     finding::{self, Repository},
     fragment::{self, PackageSeen},
     listing::Listing,
-    location::{RepositoryPrefix, Subject},
+    location::{RepositoryPrefix, Subject, may_be_stem},
     message::{Aggregated, Reindex, Staged, Waiting, Written, WrittenFragment},
     port::{
         self, Attributes, ETag, Listed, NewObject, ObjectInfo, ObjectStore, Precondition,
@@ -217,11 +217,14 @@ pub(super) async fn unknown<'a, S: ObjectStore>(
     is_known: impl Fn(&str) -> bool,
 ) -> Result<Vec<&'a str>, Failure> {
     let packages = listing.packages.iter();
-    let mut unknown: Vec<_> =
-        packages.filter(|(stem, _)| !is_known(stem) && own != Some(stem)).collect();
+    let mut unknown: Vec<_> = packages
+        .filter(|(stem, _)| !is_known(stem) && own != Some(stem) && may_be_stem(stem))
+        .collect();
     if !unknown.is_empty() {
         let rejections = Rejections::read(store, prefix).await?;
-        unknown.retain(|(stem, package)| !rejections.contain(stem, &package.etag));
+        unknown.retain(|(stem, package)| {
+            !rejections.contain(stem, &package.etag, package.last_modified)
+        });
     }
     let before = store.now() - IN_FLIGHT;
     if unknown.iter().any(|(_, package)| package.last_modified >= before) {
@@ -433,7 +436,8 @@ async fn found<S: ObjectStore>(
     let mut gone: BTreeSet<_> = remembered.stems().map(str::to_owned).collect();
     for (stem, fragment) in &listing.fragments {
         let is_orphan = !listing.packages.contains_key(stem)
-            && store.head(&prefix.package_key(stem)).await?.is_none();
+            && store.head(&prefix.package_key(stem)).await?.is_none()
+            && fragment::is_ours(store, prefix, &fragment.key).await?;
         if is_orphan {
             store.delete(&fragment.key, &fragment.etag).await?;
             gone.insert(stem.clone());

@@ -3,7 +3,7 @@ use alpinist_apk::{
     package::{Package, PackageError, PackageReader},
     value::{Architecture, Excerpt, printable},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     bug,
@@ -57,19 +57,18 @@ pub async fn extract<S: ObjectStore>(
     Err(Failure::Contended { key: target.key })
 }
 
-/// A copy that somebody deleted is a matter of its package, with which it is made again. What has no fragment has no copy
-/// either: we deleted it.
+/// A copy that somebody deleted or overwrote is a matter of its package, with which it is made again. What has no fragment
+/// has no copy either: we deleted it.
 async fn package_of_lost_copy<S: ObjectStore>(
     store: &S,
     target: Target,
 ) -> Result<Target, Failure> {
     let Some(package) = plus_copy::package_of(&target.key) else { return Ok(target) };
-    if store.head(&target.key).await?.is_some()
-        || store.head(&package.fragment_key()).await?.is_none()
-    {
+    let is_copy = store.head(&target.key).await?.is_some_and(|object| plus_copy::is_copy(&object));
+    if is_copy || store.head(&package.fragment_key()).await?.is_none() {
         return Ok(target);
     }
-    debug!(key = printable(&target.key), "copy is gone; its package is looked at");
+    warn!(key = printable(&target.key), "copy is gone or overwritten; its package is looked at");
     Ok(Target { key: package.to_string(), ..target })
 }
 

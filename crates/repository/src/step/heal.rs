@@ -1,9 +1,9 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     pin::pin,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     fragment,
     listing::Listing,
-    location::{Derived, RepositoryPrefix},
+    location::{Derived, RepositoryPrefix, may_be_stem},
     message::Target,
     port::{ETag, ObjectInfo, ObjectStore, Starter},
     rejection::Rejections,
@@ -126,43 +126,48 @@ fn read(message: &Message) -> Option<Told> {
 ///
 /// # Errors
 ///
-/// [`Failure::TooManyDirectories`]; [`Failure::Store`].
+/// [`Failure::TooManyDirectories`]; [`Failure::Store`], of the first directory that has one, after all others were looked
+/// at.
 pub async fn heal<S: ObjectStore>(
     store: &S,
     starter: &impl Starter,
     request: HealRequest,
 ) -> Result<Healed, Failure> {
-    let mut healed = Healed::default();
+    let (mut healed, mut failed) = (Healed::default(), Ok(()));
     match request {
         HealRequest::Messages { records } => {
             for (prefix, changes) in by_directory(&records).into_values() {
-                let cure = Directory { store, prefix: &prefix }.heal(&changes).await?;
-                start(starter, &prefix, cure, &mut healed).await?;
+                let cure = Directory { store, prefix: &prefix }.heal(&changes).await;
+                let started = start(starter, &prefix, cure, &mut healed).await;
+                failed = failed.and(started);
             }
         }
         HealRequest::Check { prefix, .. } => {
             let found = stream::iter(survey::repositories(store, &prefix).await?)
                 .map(async |prefix| {
-                    let cure = Directory { store, prefix: &prefix }.check().await?;
-                    Ok::<_, Failure>((prefix, cure))
+                    let cure = Directory { store, prefix: &prefix }.check().await;
+                    (prefix, cure)
                 })
                 .buffer_unordered(PARALLEL_CHECKS);
             let mut found = pin!(found);
-            while let Some((prefix, cure)) = found.try_next().await? {
-                start(starter, &prefix, cure, &mut healed).await?;
+            while let Some((prefix, cure)) = found.next().await {
+                let started = start(starter, &prefix, cure, &mut healed).await;
+                failed = failed.and(started);
             }
         }
     }
-    Ok(healed)
+    failed.map(|()| healed)
 }
 
 /// What is told of a directory.
 #[derive(Default)]
 struct Changes {
-    /// What became of fragments, by the `<name>-<version>` of their packages.
-    fragments: HashMap<String, Option<ETag>>,
+    /// What became of fragments, by the `<name>-<version>` of their packages: messages come in any order.
+    fragments: HashMap<String, HashSet<Option<ETag>>>,
     /// Whether something became of the index.
     is_index_told: bool,
+    /// Whether somebody deleted the index, or a version of it: we never do.
+    is_index_deleted: bool,
     /// Whether an execution asks for a reindex.
     is_adoption_asked: bool,
 }
@@ -179,11 +184,12 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
         let mut told = Changes::default();
         let prefix = match derived {
             Derived::Fragment(package) => {
-                told.fragments.insert(package.stem().to_owned(), written);
+                told.fragments.entry(package.stem().to_owned()).or_default().insert(written);
                 package.prefix().clone()
             }
             Derived::Index(prefix) => {
                 told.is_index_told = true;
+                told.is_index_deleted = written.is_none();
                 prefix
             }
             Derived::Snapshot(prefix) => prefix,
@@ -194,8 +200,11 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
         };
         let (_, changes) =
             directories.entry(prefix.to_string()).or_insert_with(|| (prefix, Changes::default()));
-        changes.fragments.extend(told.fragments);
+        for (stem, written) in told.fragments {
+            changes.fragments.entry(stem).or_default().extend(written);
+        }
         changes.is_index_told |= told.is_index_told;
+        changes.is_index_deleted |= told.is_index_deleted;
         changes.is_adoption_asked |= told.is_adoption_asked;
     }
     directories
@@ -213,10 +222,10 @@ enum Cure {
 async fn start(
     starter: &impl Starter,
     prefix: &RepositoryPrefix,
-    cure: Cure,
+    cure: Result<Cure, Failure>,
     healed: &mut Healed,
 ) -> Result<(), Failure> {
-    match cure {
+    match cure? {
         Cure::Executions(keys) => {
             for key in keys {
                 debug!(key, "execution started to heal");
@@ -257,16 +266,20 @@ impl<S: ObjectStore> Directory<'_, S> {
             && published
                 .as_ref()
                 .is_none_or(|index| index.age < age || !index.attributes.contains_key(DIGEST));
-        if age >= SIGNING_TIME
-            && !is_published(published.as_ref(), Some(&header))
-            // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on for ever.
+        // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on for ever.
+        let is_wrong = !is_published(published.as_ref(), Some(&header))
             && (is_touched
-                || !Claim::was_kept(self.store, self.prefix, header.generation, age).await?)
-        {
+                || !Claim::was_kept(self.store, self.prefix, header.generation, age).await?);
+        // In a bucket with versions, those before take the place of an index, and of a snapshot, that were deleted, and
+        // may agree. We delete neither.
+        if age >= SIGNING_TIME && (changes.is_index_deleted || is_wrong) {
             keys.insert(self.prefix.index_key());
         }
-        let is_remembered = |snapshot: &Snapshot, stem: &str, written: &Option<ETag>| {
-            snapshot.record(stem).is_some_and(|record| Some(&record.fragment) == written.as_ref())
+        let is_remembered = |snapshot: &Snapshot, stem: &str, written: &HashSet<Option<ETag>>| {
+            let record = snapshot.record(stem);
+            record.is_some_and(|record| {
+                written.iter().all(|written| Some(&record.fragment) == written.as_ref())
+            })
         };
         let mut doubtful: Vec<_> = changes.fragments.iter().collect();
         doubtful.retain(|(stem, written)| !is_remembered(remembered.snapshot(), stem, written));
@@ -291,7 +304,13 @@ impl<S: ObjectStore> Directory<'_, S> {
             (None, None) => true,
             (Some(_), None) => false,
             (None, Some(package)) => {
-                Rejections::read(self.store, self.prefix).await?.contain(stem, &package.etag)
+                let age = i64::try_from(package.age.as_secs()).unwrap_or(i64::MAX);
+                let written = self.store.now().saturating_sub(age);
+                Rejections::read(self.store, self.prefix).await?.contain(
+                    stem,
+                    &package.etag,
+                    written,
+                )
             }
             (Some(fragment), Some(package)) => {
                 let knows_other = snapshot.record(stem).is_some_and(|record| {
@@ -306,6 +325,11 @@ impl<S: ObjectStore> Directory<'_, S> {
     async fn adopt(&self, published: Option<ObjectInfo>) -> Result<Cure, Failure> {
         let listing = Listing::read(self.store, self.prefix, &Snapshot::default()).await?;
         if listing.packages.is_empty() && listing.fragments.is_empty() && published.is_none() {
+            return Ok(Cure::Executions(BTreeSet::new()));
+        }
+        // Others have `.index` files, too.
+        let is_known = self.prefix.architecture().is_known();
+        if !is_known && listing.packages.is_empty() && published.is_none() {
             return Ok(Cure::Executions(BTreeSet::new()));
         }
         let is_known = |stem: &str| listing.fragments.contains_key(stem);
@@ -359,7 +383,7 @@ impl<S: ObjectStore> Directory<'_, S> {
                 let fragment = listing.fragments.get(stem).map(|fragment| &fragment.etag);
                 record.package == package.etag && fragment == Some(&record.fragment)
             });
-            if !is_right && package.last_modified < before {
+            if !is_right && package.last_modified < before && may_be_stem(stem) {
                 unlisted.push((stem, package));
             }
         }
@@ -368,10 +392,12 @@ impl<S: ObjectStore> Directory<'_, S> {
             unlisted.retain(|(stem, package)| {
                 let is_clean =
                     !listing.fragments.contains_key(*stem) && snapshot.record(stem).is_none();
-                !(is_clean && rejections.contain(stem, &package.etag))
+                !(is_clean && rejections.contain(stem, &package.etag, package.last_modified))
             });
         }
-        let gone = snapshot.stems().map(str::to_owned).chain(listing.fragments.keys().cloned());
+        let is_known = self.prefix.architecture().is_known();
+        let fragments = listing.fragments.keys().filter(|stem| is_known && may_be_stem(stem));
+        let gone = snapshot.stems().map(str::to_owned).chain(fragments.cloned());
         let gone = gone.filter(|stem| !listing.packages.contains_key(stem));
         Ok(unlisted.into_iter().map(|(stem, _)| stem.clone()).chain(gone).collect())
     }

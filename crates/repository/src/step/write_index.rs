@@ -179,6 +179,9 @@ async fn remove<S: ObjectStore>(
     plus_copy::remove(store, key).await?;
     let fragment_key = key.fragment_key();
     let Some(present) = store.head(&fragment_key).await? else { return Ok(false) };
+    if !fragment::is_ours(store, key.prefix(), &fragment_key).await? {
+        return Ok(false);
+    }
     let superseded = || Err(Failure::Superseded { key: key.to_string() });
     let is_refused =
         |package: &ObjectInfo| refusal.is_some_and(|refusal| refusal.package == package.etag);

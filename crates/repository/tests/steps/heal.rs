@@ -1,13 +1,13 @@
 //! What somebody else deletes or overwrites, and directories of which nothing is remembered.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use alpinist_repository::{
     failure::FailureKind,
-    memory::MemoryStore,
+    memory::{MemoryStore, Request},
     plus_copy::PlusCopies,
     policy::Policy,
-    port::ObjectStore as _,
+    port::{ObjectStore as _, Starter, StoreError},
     step::{self, HealRequest, Message},
 };
 use serde_json::json;
@@ -15,7 +15,9 @@ use serde_json::json;
 use crate::{
     common::execution::{Next, State},
     reindex::reindex,
-    support::{INDEX, Keys, PREFIX, execute, key, listed, package, target},
+    support::{
+        INDEX, Keys, PREFIX, execute, key, listed, package, package_of, refused_now, target,
+    },
 };
 
 const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
@@ -36,11 +38,16 @@ async fn told(store: &MemoryStore, keys: &[&str]) -> Vec<String> {
         let object = store.head(key).await.unwrap();
         let kind = if object.is_some() { "Object Created" } else { "Object Deleted" };
         let etag = object.map(|object| object.etag.0.trim_matches('"').to_owned());
-        let body = json!({"detail-type": kind, "time": "2026-11-27T17:00:00Z",
-            "detail": {"bucket": {"name": "bucket"}, "object": {"key": key, "etag": etag.unwrap_or_default()}}});
-        records.push(Message { body: body.to_string() });
+        records.push(event(kind, key, &etag.unwrap_or_default()));
     }
     heal(store, HealRequest::Messages { records }).await
+}
+
+fn event(kind: &str, key: &str, etag: &str) -> Message {
+    let object = json!({"key": key, "etag": etag});
+    let detail = json!({"bucket": {"name": "bucket"}, "object": object});
+    let event = json!({"detail-type": kind, "time": "2026-11-27T17:00:00Z", "detail": detail});
+    Message { body: event.to_string() }
 }
 
 /// What the schedule starts.
@@ -126,6 +133,9 @@ async fn an_index_that_cannot_be_written_is_not_tried_again_for_ever() {
     assert_eq!(told(&store, &[SNAPSHOT]).await, Vec::<String>::new());
     // News of the index before come late. What somebody does to the index counts, and so does the check.
     assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, Vec::<String>::new());
+    // In a bucket with versions, the one before takes the place of one that was deleted.
+    let records = vec![event("Object Deleted", INDEX, "")];
+    assert_eq!(heal(&store, HealRequest::Messages { records }).await, [INDEX]);
     assert_eq!(check(&store).await, [INDEX]);
     store.upload(INDEX, "P:x");
     assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, [INDEX]);
@@ -276,4 +286,147 @@ async fn of_versions_that_apk_can_not_tell_apart_the_latest_upload_comes_first()
     assert_eq!(check(&store).await, [INDEX], "an event was lost");
     execute(&store, INDEX).await.unwrap();
     assert_eq!(listed(&store), [3, 1, 2].map(stem));
+}
+
+#[tokio::test]
+async fn one_directory_that_can_not_be_looked_at_stands_in_the_way_of_no_other() {
+    let store = two_packages().await;
+    let other = "3.21/main/x86_64/a-1-r0.apk";
+    store.upload(other, package("a", "1-r0", ""));
+    execute(&store, other).await.unwrap();
+    store.pass(Duration::from_mins(10));
+    let other_index = "3.21/main/x86_64/APKINDEX.tar.gz";
+    store.remove(INDEX);
+    store.remove(other_index);
+    let denied = |key: &str| Err(StoreError::Denied { key: key.to_owned(), source: "no".into() });
+    store.before_requests(move |_, request| match request {
+        Request::Head(key) if key == other_index => denied(key),
+        _ => Ok(()),
+    });
+    let records = [other_index, INDEX].map(|key| event("Object Deleted", key, "")).to_vec();
+    let check = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
+    for request in [HealRequest::Messages { records }, check] {
+        let starter = Heard::default();
+        let failure = step::heal(&store, &starter, request).await.unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::AccessDenied);
+        assert_eq!(*starter.0.lock().unwrap(), [INDEX]);
+    }
+}
+
+/// Hears of what is started.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Starter for Heard {
+    async fn start(&self, key: &str) -> Result<(), StoreError> {
+        self.0.lock().unwrap().push(key.to_owned());
+        Ok(())
+    }
+
+    async fn reindex(&self, prefix: &str) -> Result<(), StoreError> {
+        self.0.lock().unwrap().push(format!("reindex of {prefix}"));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_index_and_its_snapshot_of_before_are_brought_up_to_date() {
+    let store = two_packages().await;
+    let before = store.duplicate();
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    execute(&store, &key("c-1-r0")).await.unwrap();
+    store.pass(Duration::from_mins(10));
+    for key in [SNAPSHOT, INDEX] {
+        store.restore(key, &before);
+    }
+    let records = [SNAPSHOT, INDEX].map(|key| event("Object Deleted", key, "")).to_vec();
+    assert_eq!(heal(&store, HealRequest::Messages { records }).await, [INDEX]);
+    execute(&store, INDEX).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_somebody_archived_is_made_again() {
+    let store = two_packages().await;
+    let archived = store.content(SNAPSHOT);
+    store.before_requests(move |store, request| match request {
+        Request::Get(SNAPSHOT) if store.content(SNAPSHOT) == archived => {
+            Err(StoreError::Archived { key: SNAPSHOT.to_owned() })
+        }
+        _ => Ok(()),
+    });
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    execute(&store, &key("c-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
+    assert_eq!(check(&store).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn files_of_others_that_are_called_like_fragments_stay() {
+    let store = MemoryStore::default();
+    let foreign = ["search/segments/part-0001.index", "other/lucene/seg1.index"];
+    for key in foreign {
+        store.upload(key, "segment");
+    }
+    store.upload("other/lucene/a-1-r0.apk", "no package");
+    store.pass(Duration::from_mins(10));
+    let before = store.keys();
+    assert_eq!(told(&store, &foreign[..1]).await, Vec::<String>::new());
+    for key in foreign.map(|key| key.replace(".index", ".apk")) {
+        execute(&store, &key).await.unwrap();
+    }
+    reindex(&store, "", false).await.unwrap();
+    for key in foreign {
+        assert!(store.content(key).is_some(), "{key}");
+    }
+    assert!(before.iter().all(|key| store.content(key).is_some()));
+    // Ours, in a directory that is called as no known architecture, are still ours.
+    let own = "own/mine/a-1-r0.apk";
+    store.upload(own, package_of("a", "1-r0", "mine", ""));
+    execute(&store, own).await.unwrap();
+    store.remove(own);
+    execute(&store, own).await.unwrap();
+    assert_eq!(store.content("own/mine/a-1-r0.index"), None);
+}
+
+#[tokio::test]
+async fn a_package_that_was_written_again_is_not_taken_for_refused() {
+    let store = two_packages().await;
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    let refused = refused_now(&store, &key("c-1-r0")).await;
+    step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check(&store).await, Vec::<String>::new());
+    // The same bytes, in another storage class.
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check(&store).await, [key("c-1-r0")]);
+    let fragment = format!("{PREFIX}c-1-r0.index");
+    assert_eq!(told(&store, &[&fragment]).await, [key("c-1-r0")]);
+}
+
+#[tokio::test]
+async fn what_no_package_can_be_called_is_not_looked_at_each_day() {
+    let store = two_packages().await;
+    let long = "l".repeat(250);
+    for stem in ["", "a\tb-1-r0", &long] {
+        store.upload(&key(stem), "no package");
+    }
+    store.upload(&format!("{PREFIX}{long}.index"), "no fragment");
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check(&store).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn news_of_one_fragment_hides_no_other_news_of_it() {
+    let store = two_packages().await;
+    let fragment = format!("{PREFIX}b-1-r0.index");
+    let ours = store.head(&fragment).await.unwrap().unwrap().etag.0;
+    store.upload(&fragment, "P:x");
+    let foreign = store.head(&fragment).await.unwrap().unwrap().etag.0;
+    let [ours, foreign] = [ours, foreign].map(|etag| etag.trim_matches('"').to_owned());
+    for order in [[&ours, &foreign], [&foreign, &ours]] {
+        let records = order.map(|etag| event("Object Created", &fragment, etag)).to_vec();
+        assert_eq!(heal(&store, HealRequest::Messages { records }).await, [key("b-1-r0")]);
+    }
 }

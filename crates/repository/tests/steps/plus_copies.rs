@@ -53,7 +53,7 @@ async fn nothing_follows_from_a_copy() {
 }
 
 #[tokio::test]
-async fn a_copy_that_somebody_deletes_comes_back() {
+async fn a_copy_that_somebody_deletes_or_overwrites_comes_back() {
     let store = MemoryStore::default();
     let bytes = upload(&store, "");
     execute(&store, &key(NAME)).await.unwrap();
@@ -61,6 +61,11 @@ async fn a_copy_that_somebody_deletes_comes_back() {
     execute(&store, COPY).await.unwrap();
     assert_eq!(store.content(COPY).unwrap(), bytes);
     assert_eq!(listed(&store), [NAME]);
+
+    // Bytes of somebody else's would be served to whoever asks for the package.
+    store.upload(COPY, "something else");
+    execute(&store, COPY).await.unwrap();
+    assert_eq!(store.content(COPY).unwrap(), bytes);
 
     // Ours, which go with a refused package, are no news.
     store.upload(&key(NAME), "garbage");
