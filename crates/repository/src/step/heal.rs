@@ -138,8 +138,8 @@ pub async fn heal<S: ObjectStore>(
         HealRequest::Messages { records } => {
             for (prefix, changes) in by_directory(&records).into_values() {
                 let cure = Directory { store, prefix: &prefix }.heal(&changes).await;
-                let started = start(starter, &prefix, cure, &mut healed).await;
-                failed = failed.and(started);
+                let outcome = start(starter, &prefix, cure, &mut healed).await;
+                failed = failed.and(outcome);
             }
         }
         HealRequest::Check { prefix, .. } => {
@@ -151,8 +151,8 @@ pub async fn heal<S: ObjectStore>(
                 .buffer_unordered(PARALLEL_CHECKS);
             let mut found = pin!(found);
             while let Some((prefix, cure)) = found.next().await {
-                let started = start(starter, &prefix, cure, &mut healed).await;
-                failed = failed.and(started);
+                let outcome = start(starter, &prefix, cure, &mut healed).await;
+                failed = failed.and(outcome);
             }
         }
     }
