@@ -52,8 +52,8 @@ pub(crate) async fn is_ours<S: ObjectStore>(
 /// Why a fragment can't be listed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FragmentError {
-    /// It was written for another version of the package.
-    #[error("it describes another version of the package")]
+    /// It was written for another version of the package, or does not say for which.
+    #[error("it does not say that it describes this version of the package")]
     Stale,
     /// It is not the text of an entry.
     #[error("it is not an index entry")]
@@ -66,33 +66,21 @@ pub(crate) enum FragmentError {
     Foreign,
 }
 
-/// A package as a fragment is compared with it.
-pub(crate) struct PackageSeen<'a> {
-    pub(crate) key: &'a str,
-    pub(crate) etag: &'a ETag,
-    pub(crate) size: u64,
-    /// Whether it was written after the fragment.
-    pub(crate) is_newer: bool,
-}
-
-/// Returns the entry in a fragment, if it describes the package.
+/// Returns the entry in a fragment, if it describes the version `package` of the package that has this key.
 ///
-/// A fragment of Alpinist's ancestor, which has no attributes, counts if it is not older than the
-/// package and knows its size.
+/// One without attributes describes nothing: Alpinist's ancestor wrote such, and so does who brings one back from a
+/// local copy. Of which version of a package it tells can't be seen.
 pub(crate) fn entry(
     fragment: Object<Vec<u8>>,
     prefix: &RepositoryPrefix,
-    package: &PackageSeen<'_>,
+    key: &str,
+    package: &ETag,
 ) -> Result<IndexEntry, FragmentError> {
-    let labelled = fragment.info.attributes.contains_key(PACKAGE_ETAG);
-    if labelled && !describes(&fragment.info, package.etag) {
+    if !describes(&fragment.info, package) {
         return Err(FragmentError::Stale);
     }
     let entry: IndexEntry = String::from_utf8(fragment.body)?.parse()?;
-    if !labelled && (entry.size != package.size || package.is_newer) {
-        return Err(FragmentError::Stale);
-    }
-    let own_key = prefix.package_key(&entry.file_stem()) == package.key;
+    let own_key = prefix.package_key(&entry.file_stem()) == key;
     if !own_key || entry.metadata.architecture != *prefix.architecture() {
         return Err(FragmentError::Foreign);
     }

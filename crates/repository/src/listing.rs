@@ -17,6 +17,8 @@ const PACKAGES_PER_REQUEST: usize = 496;
 pub(crate) struct Listing {
     pub(crate) packages: HashMap<String, Listed>,
     pub(crate) fragments: HashMap<String, Listed>,
+    /// The copies of packages whose names have a `+`, by the names that they have instead.
+    pub(crate) copies: HashMap<String, Listed>,
     /// When the youngest object was written, in seconds since 1970.
     pub(crate) youngest: i64,
 }
@@ -33,17 +35,21 @@ impl Listing {
     }
 
     fn of(objects: Vec<Listed>) -> Self {
-        let mut listing = Self { packages: HashMap::new(), fragments: HashMap::new(), youngest: 0 };
+        let mut listing = Self {
+            packages: HashMap::new(),
+            fragments: HashMap::new(),
+            copies: HashMap::new(),
+            youngest: 0,
+        };
         for object in objects {
             listing.youngest = listing.youngest.max(object.last_modified);
             let file = object.key.rsplit('/').next().unwrap_or_default();
-            if file.contains(' ') {
-                // A copy of a package whose name has a `+`.
-                continue;
-            }
+            // Only the copy of a package whose name has a `+` has a space.
+            let is_copy = file.contains(' ');
             if let Some(stem) = file.strip_suffix(".apk") {
-                listing.packages.insert(stem.to_owned(), object);
-            } else if let Some(stem) = file.strip_suffix(".index") {
+                let kind = if is_copy { &mut listing.copies } else { &mut listing.packages };
+                kind.insert(stem.to_owned(), object);
+            } else if let Some(stem) = file.strip_suffix(".index").filter(|_| !is_copy) {
                 listing.fragments.insert(stem.to_owned(), object);
             }
         }

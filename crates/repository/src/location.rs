@@ -144,6 +144,11 @@ pub(crate) fn may_be_stem(stem: &str) -> bool {
     !stem.is_empty() && !stem.contains(char::is_control) && check_stem(stem).is_ok()
 }
 
+/// Returns what the copy of the package `stem` is called instead, if it needs one.
+pub(crate) fn plus_copy_stem(stem: &str) -> Option<String> {
+    stem.contains('+').then(|| stem.replace('+', " "))
+}
+
 fn check_stem(stem: &str) -> Result<(), PackageKeyError> {
     if stem.contains(' ') {
         return Err(PackageKeyError::Space);
@@ -250,7 +255,7 @@ impl PackageKey {
     /// Returns the key under which S3 looks for the package when a client asks for it with a raw `+`,
     /// if that is another one.
     pub fn plus_copy_key(&self) -> Option<String> {
-        self.stem.contains('+').then(|| self.prefix.package_key(&self.stem.replace('+', " ")))
+        plus_copy_stem(&self.stem).map(|stem| self.prefix.package_key(&stem))
     }
 }
 

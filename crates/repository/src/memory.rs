@@ -102,6 +102,14 @@ impl MemoryStore {
         lock(&self.state).objects.extend(stored.map(|stored| (key.to_owned(), stored)));
     }
 
+    /// Writes an object as it was in a [duplicate](Self::duplicate), attributes included: so does `aws s3 cp` within S3.
+    pub fn copy_back(&self, key: &str, before: &Self) {
+        let stored = lock(&before.state).objects.get(key).cloned();
+        if let Some(Stored { bytes, attributes, .. }) = stored {
+            self.insert(key, bytes, attributes);
+        }
+    }
+
     /// Returns the content of an object.
     pub fn content(&self, key: &str) -> Option<Bytes> {
         lock(&self.state).objects.get(key).map(|stored| stored.bytes.clone())

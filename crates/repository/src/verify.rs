@@ -12,7 +12,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     failure::Failure,
-    fragment::{self, PackageSeen},
+    fragment,
     listing::Listing,
     location::{PackageKey, RepositoryPrefix},
     message::{Found, Target},
@@ -347,13 +347,8 @@ impl<S: ObjectStore> Repository<'_, S> {
             Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let seen = PackageSeen {
-            key: &package.key,
-            etag: &package.etag,
-            size: package.size,
-            is_newer: package.last_modified > fragment.last_modified,
-        };
-        Ok(fragment::entry(read, self.prefix, &seen).is_ok_and(|found| found == *entry))
+        let described = fragment::entry(read, self.prefix, &package.key, &package.etag);
+        Ok(described.is_ok_and(|found| found == *entry))
     }
 
     /// Tells whether a package has the copy that it needs, if it needs one.

@@ -12,7 +12,7 @@ use crate::{
     claim::Claim,
     failure::{Failure, chain},
     finding::{self, Repository},
-    fragment::{self, PackageSeen},
+    fragment,
     listing::Listing,
     location::{RepositoryPrefix, Subject, may_be_stem},
     message::{Aggregated, Reindex, Staged, Waiting, Written, WrittenFragment},
@@ -575,13 +575,7 @@ impl<S: ObjectStore> Sources<'_, S> {
             Err(error) => return Err(error.into()),
         };
         let fragment = object.info.etag.clone();
-        let seen = PackageSeen {
-            key: &package.key,
-            etag: &package.etag,
-            size: package.size,
-            is_newer: package.last_modified > written.last_modified,
-        };
-        match fragment::entry(object, self.prefix, &seen) {
+        match fragment::entry(object, self.prefix, &package.key, &package.etag) {
             Ok(entry) => {
                 let (package, since) = (package.etag.clone(), self.generation);
                 Ok(Some(Box::new(Record { package, fragment, since, rank: 0, entry })))

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use crate::{
     bug,
     failure::Failure,
-    fragment::{self, PackageSeen},
+    fragment,
     location::{PackageKey, PackageKeyError, Subject},
     message::{self, Accepted, Extracted, Found, RefusalReport, Target},
     plus_copy,
@@ -174,13 +174,7 @@ async fn is_indexed<S: ObjectStore>(store: &S, target: &Target) -> Result<bool, 
         Err(error) => return Err(error.into()),
     };
     let Some(package) = store.head(&target.key).await? else { return Ok(false) };
-    let seen = PackageSeen {
-        key: &target.key,
-        etag: &package.etag,
-        size: package.size,
-        is_newer: package.age < fragment.info.age,
-    };
-    let is_described = fragment::entry(fragment, key.prefix(), &seen).is_ok();
+    let is_described = fragment::entry(fragment, key.prefix(), &target.key, &package.etag).is_ok();
     Ok(is_described && plus_copy::is_there(store, &key, &package.etag).await?)
 }
 

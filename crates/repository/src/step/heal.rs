@@ -12,9 +12,10 @@ use crate::{
     failure::Failure,
     fragment,
     listing::Listing,
-    location::{Derived, RepositoryPrefix, may_be_stem},
+    location::{Derived, RepositoryPrefix, may_be_stem, plus_copy_stem},
     message::Target,
-    port::{ETag, ObjectInfo, ObjectStore, Starter},
+    plus_copy::PlusCopies,
+    port::{ETag, Listed, ObjectInfo, ObjectStore, Starter},
     rejection::Rejections,
     remembered::Remembered,
     snapshot::Snapshot,
@@ -118,8 +119,8 @@ fn read(message: &Message) -> Option<Told> {
 /// or a reindex.
 ///
 /// Whoever writes an object of ours, we or somebody else, an event tells of it. Most are our own, so an
-/// event is a hint to look whether index and snapshot agree and whether the snapshot knows the fragment: two requests for
-/// each directory, whatever the number of events. Events come 20 seconds late or later. So a snapshot that is
+/// event is a hint to look whether index and snapshot agree, whether the snapshot was made by who had claimed to, and
+/// whether it knows the fragment: three requests for each directory, whatever the number of events. Events come 20 seconds late or later. So a snapshot that is
 /// younger was made after the event, by somebody who has looked at the index since, and there will be an
 /// event for what they do. Nothing is started for what is right, what was started writes only what is
 /// wrong, and who claimed to make a snapshot is left to publish it or to fail, so this ends.
@@ -131,13 +132,14 @@ fn read(message: &Message) -> Option<Told> {
 pub async fn heal<S: ObjectStore>(
     store: &S,
     starter: &impl Starter,
+    copies: PlusCopies,
     request: HealRequest,
 ) -> Result<Healed, Failure> {
     let (mut healed, mut failed) = (Healed::default(), Ok(()));
     match request {
         HealRequest::Messages { records } => {
             for (prefix, changes) in by_directory(&records).into_values() {
-                let cure = Directory { store, prefix: &prefix }.heal(&changes).await;
+                let cure = Directory { store, prefix: &prefix, copies }.heal(&changes).await;
                 let outcome = start(starter, &prefix, cure, &mut healed).await;
                 failed = failed.and(outcome);
             }
@@ -145,7 +147,7 @@ pub async fn heal<S: ObjectStore>(
         HealRequest::Check { prefix, .. } => {
             let found = stream::iter(survey::repositories(store, &prefix).await?)
                 .map(async |prefix| {
-                    let cure = Directory { store, prefix: &prefix }.check().await;
+                    let cure = Directory { store, prefix: &prefix, copies }.check().await;
                     (prefix, cure)
                 })
                 .buffer_unordered(PARALLEL_CHECKS);
@@ -166,6 +168,8 @@ struct Changes {
     fragments: HashMap<String, HashSet<Option<ETag>>>,
     /// Whether something became of the index.
     is_index_told: bool,
+    /// Whether something became of the snapshot.
+    is_snapshot_told: bool,
     /// Whether somebody deleted the index, or a version of it: we never do.
     is_index_deleted: bool,
     /// Whether an execution asks for a reindex.
@@ -192,7 +196,10 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
                 told.is_index_deleted = written.is_none();
                 prefix
             }
-            Derived::Snapshot(prefix) => prefix,
+            Derived::Snapshot(prefix) => {
+                told.is_snapshot_told = true;
+                prefix
+            }
             Derived::Adoption(prefix) => {
                 told.is_adoption_asked = true;
                 prefix
@@ -204,6 +211,7 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
             changes.fragments.entry(stem).or_default().extend(written);
         }
         changes.is_index_told |= told.is_index_told;
+        changes.is_snapshot_told |= told.is_snapshot_told;
         changes.is_index_deleted |= told.is_index_deleted;
         changes.is_adoption_asked |= told.is_adoption_asked;
     }
@@ -246,6 +254,7 @@ async fn start(
 struct Directory<'a, S> {
     store: &'a S,
     prefix: &'a RepositoryPrefix,
+    copies: PlusCopies,
 }
 
 impl<S: ObjectStore> Directory<'_, S> {
@@ -266,10 +275,14 @@ impl<S: ObjectStore> Directory<'_, S> {
             && published
                 .as_ref()
                 .is_none_or(|index| index.age < age || !index.attributes.contains_key(DIGEST));
-        // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on for ever.
-        let is_wrong = !is_published(published.as_ref(), Some(&header))
-            && (is_touched
-                || !Claim::was_kept(self.store, self.prefix, header.generation, age).await?);
+        let is_published = is_published(published.as_ref(), Some(&header));
+        // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on for ever. An older
+        // snapshot that somebody puts back, with its index perhaps, is made by nobody.
+        let is_wrong = match is_published {
+            false if is_touched => true,
+            true if !changes.is_snapshot_told => false,
+            _ => !Claim::was_kept(self.store, self.prefix, header.generation, age).await?,
+        };
         // In a bucket with versions, those before take the place of an index, and of a snapshot, that were deleted, and
         // may agree. We delete neither.
         if age >= SIGNING_TIME && (changes.is_index_deleted || is_wrong) {
@@ -358,6 +371,8 @@ impl<S: ObjectStore> Directory<'_, S> {
         }
         let listing = Listing::read(self.store, self.prefix, &snapshot).await?;
         let stems = self.doubtful(&snapshot, &listing).await?;
+        let stems: BTreeSet<_> =
+            stems.into_iter().chain(self.without_copy(&snapshot, &listing)).collect();
         if snapshot
             .rank(|stem| listing.packages.get(stem).map_or(0, |package| package.last_modified))
         {
@@ -368,6 +383,27 @@ impl<S: ObjectStore> Directory<'_, S> {
         }
         keys.extend(stems.iter().map(|stem| self.prefix.package_key(stem)));
         Ok(Cure::Executions(keys))
+    }
+
+    /// Returns the listed packages, by `<name>-<version>`, whose copies are missing, older or of another size.
+    fn without_copy(&self, snapshot: &Snapshot, listing: &Listing) -> Vec<String> {
+        let before = self.store.now() - IN_FLIGHT;
+        let needs_copy = |stem: &str, package: &Listed| {
+            self.copies == PlusCopies::Kept
+                && package.last_modified < before
+                && snapshot.record(stem).is_some()
+        };
+        let packages = listing.packages.iter().filter(|(stem, package)| needs_copy(stem, package));
+        packages
+            .filter(|(stem, package)| {
+                plus_copy_stem(stem).is_some_and(|copy| {
+                    listing.copies.get(&copy).is_none_or(|copy| {
+                        copy.size != package.size || copy.last_modified < package.last_modified
+                    })
+                })
+            })
+            .map(|(stem, _)| stem.clone())
+            .collect()
     }
 
     /// Returns the packages, by `<name>-<version>`, of which objects and snapshot say different things.

@@ -88,9 +88,9 @@ impl State {
                     published => Ok(Next::End(published?.written.refusal)),
                 }
             }
-            Self::Heal(request) => {
-                Ok(Next::Start(step::heal(store, &NothingStarted, request).await?))
-            }
+            Self::Heal(request) => Ok(Next::Start(
+                step::heal(store, &NothingStarted, PlusCopies::Kept, request).await?,
+            )),
         }
     }
 }

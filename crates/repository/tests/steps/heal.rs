@@ -21,6 +21,7 @@ use crate::{
 };
 
 const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
+const COPY: &str = "3.22/main/x86_64/libstdc  -13-r0.apk";
 const WANTED: &str = ".alpinist/adoption/3.22/main/x86_64/wanted";
 
 async fn heal(store: &MemoryStore, request: HealRequest) -> Vec<String> {
@@ -72,7 +73,7 @@ async fn nothing_is_started_for_what_we_write_ourselves() {
     let (a, b) = (format!("{PREFIX}a-1-r0.index"), format!("{PREFIX}b-1-r0.index"));
     let before = store.requests();
     assert_eq!(told(&store, &[&a, &b, INDEX, SNAPSHOT]).await, Vec::<String>::new());
-    assert_eq!(store.requests() - before, 4 + 2, "two for the directory, and four by this test");
+    assert_eq!(store.requests() - before, 4 + 3, "three for the directory, and four by this test");
     assert_eq!(check(&store).await, Vec::<String>::new());
 
     store.remove(&key("b-1-r0"));
@@ -307,7 +308,7 @@ async fn one_directory_that_can_not_be_looked_at_stands_in_the_way_of_no_other()
     let check = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
     for request in [HealRequest::Messages { records }, check] {
         let starter = Heard::default();
-        let failure = step::heal(&store, &starter, request).await.unwrap_err();
+        let failure = step::heal(&store, &starter, PlusCopies::Kept, request).await.unwrap_err();
         assert_eq!(failure.kind(), FailureKind::AccessDenied);
         assert_eq!(*starter.0.lock().unwrap(), [INDEX]);
     }
@@ -429,4 +430,66 @@ async fn news_of_one_fragment_hides_no_other_news_of_it() {
         let records = order.map(|etag| event("Object Created", &fragment, etag)).to_vec();
         assert_eq!(heal(&store, HealRequest::Messages { records }).await, [key("b-1-r0")]);
     }
+}
+
+#[tokio::test]
+async fn an_index_and_its_snapshot_of_before_that_somebody_copies_back_are_brought_up_to_date() {
+    let store = two_packages().await;
+    let before = store.duplicate();
+    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
+    execute(&store, &key("c-1-r0")).await.unwrap();
+    store.pass(Duration::from_mins(10));
+    for key in [SNAPSHOT, INDEX] {
+        store.copy_back(key, &before);
+    }
+    store.pass(Duration::from_mins(1));
+    assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, [INDEX]);
+    execute(&store, INDEX).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
+    store.pass(Duration::from_mins(1));
+    assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_fragment_of_a_backup_is_not_believed_when_nothing_is_remembered() {
+    let store = MemoryStore::default();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let fragment = format!("{PREFIX}a-1-r0.index");
+    let backup = store.content(&fragment).unwrap();
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    let index = store.content(INDEX).unwrap();
+    store.pass(Duration::from_mins(10));
+    // `aws s3 cp` brings back the bytes alone. Old and new are of the same size.
+    store.upload(&fragment, backup);
+    store.remove(SNAPSHOT);
+    assert_eq!(told(&store, &[&fragment, SNAPSHOT]).await, [INDEX]);
+    let extracted = step::extract(&store, Policy::default(), target(INDEX)).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    assert_eq!(aggregated.waiting.unwrap().unknown, 1);
+    assert_eq!(told(&store, &[WANTED]).await, [format!("reindex of {PREFIX}")]);
+    reindex(&store, PREFIX, true).await.unwrap();
+    assert_eq!(store.content(INDEX).unwrap(), index);
+}
+
+#[tokio::test]
+async fn the_check_finds_a_copy_that_is_missing_or_older_than_its_package() {
+    let store = MemoryStore::default();
+    let package = |content| package("libstdc++", "13-r0", content);
+    store.upload(&key("libstdc++-13-r0"), package("a"));
+    execute(&store, &key("libstdc++-13-r0")).await.unwrap();
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check(&store).await, Vec::<String>::new());
+    store.upload(COPY, "foreign");
+    assert_eq!(check(&store).await, [key("libstdc++-13-r0")]);
+    store.remove(COPY);
+    assert_eq!(check(&store).await, [key("libstdc++-13-r0")]);
+    let starter = Heard::default();
+    let request = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
+    step::heal(&store, &starter, PlusCopies::None, request).await.unwrap();
+    assert_eq!(*starter.0.lock().unwrap(), Vec::<String>::new(), "where none are kept");
+    execute(&store, &key("libstdc++-13-r0")).await.unwrap();
+    assert_eq!(store.content(COPY), store.content(&key("libstdc++-13-r0")));
 }

@@ -274,14 +274,12 @@ async fn a_bucket_of_the_original_project_is_adopted() {
         upload_like_the_original(&store, stem, &by_us);
     }
     store.upload(&format!("{PREFIX}gone-1-r0.index"), "C:Q1\nP:gone\n\n");
-    let right = store.written()[&format!("{PREFIX}right-1-r0.index")];
 
     let report = reindex(&store, "", true).await.unwrap();
     assert_eq!(listed(&store), ["right-1-r0", "wrong-1-r0"]);
-    assert_eq!(report.unchanged, [key("right-1-r0")]);
-    assert_eq!(report.indexed, [key("wrong-1-r0")]);
+    // Of which version of its package such a fragment tells can't be seen, so each package is read.
+    assert_eq!(report.indexed, [key("right-1-r0"), key("wrong-1-r0")]);
     assert_eq!(report.removed, [key("gone-1-r0")]);
-    assert_eq!(store.written()[&format!("{PREFIX}right-1-r0.index")], right);
 }
 
 #[tokio::test]
