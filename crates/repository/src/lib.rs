@@ -17,26 +17,9 @@
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
 //! | [`port`] | what the steps need of a bucket and of the keys |
 //!
-//! An event is a hint that something changed, never a fact: each step looks at the bucket as it is
-//! now. What keeps concurrent executions apart are preconditions on three kinds of objects:
-//!
-//! - A fragment names the ETag of the package that it describes, and counts only while the package
-//!   has that ETag. It is written and removed only if it is still the one that was looked at.
-//! - The index is replaced only if it is still the one that was there *before* the bucket was listed.
-//! - The snapshot is replaced by whoever aggregates, before its index is signed, and also by whoever
-//!   finds that the index is right, while somebody who listed the bucket before may still be at work. No
-//!   two snapshots are equal, so this stops an execution that listed the bucket earlier, where the index
-//!   alone could not: the same packages give the same bytes, hence the same ETag, and what came and went
-//!   leaves no trace in it.
-//!
-//! Apart from that, the snapshot is a cache: what it says of a fragment with a certain ETag is true
-//! forever.
-//!
-//! One thing can't be kept apart. An execution may be overtaken after it has made sure of its snapshot
-//! and before it writes the index, by one that finds nothing to publish. It then writes an older index,
-//! notices, and aggregates again. In case that it dies just there, the one that overtook it waits until it
-//! can't be running any more, looks again, and mends that. Only if that one dies as well, the older index
-//! stays until the next aggregation, or the next reindex.
+//! An event is a hint that something changed, never a fact: each step looks at the bucket as it is now.
+//! Preconditions on fragments, on the index and on the snapshot keep concurrent executions apart.
+//! `docs/architecture.md` explains the protocol; read it before changing a step.
 
 pub mod bug;
 pub mod failure;
