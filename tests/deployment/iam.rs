@@ -9,35 +9,45 @@ use alpinist_tests::{
 };
 use serde_json::{Value, json};
 
-const PARTITIONS: [(&str, &str); 3] =
+pub(crate) const PARTITIONS: [(&str, &str); 3] =
     [("aws", "eu-central-1"), ("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")];
 
-const ACCOUNT: &str = "123456789012";
+pub(crate) const ACCOUNT: &str = "123456789012";
 
-/// The policies of the template in a partition.
-struct Policies {
+/// The policies of a template in a partition.
+pub(crate) struct Policies {
     partition: &'static str,
     region: &'static str,
     found: Value,
 }
 
 /// A request: who, the action, the resource, and what its conditions can ask for.
-struct Request {
+pub(crate) struct Request {
     role: Option<String>,
     action: String,
     resource: String,
-    context: Value,
+    pub(crate) context: Value,
 }
 
 impl Policies {
-    fn of((partition, region): (&'static str, &'static str), parameters: &[&str]) -> Self {
+    /// The policies of the stack.
+    fn of(partition: (&'static str, &'static str), parameters: &[&str]) -> Self {
+        Self::of_template("template.yaml", partition, parameters)
+    }
+
+    /// The policies of a template. The bucket is called `bucket`.
+    pub(crate) fn of_template(
+        template: &str,
+        (partition, region): (&'static str, &'static str),
+        parameters: &[&str],
+    ) -> Self {
         let mut script = Tools::install().unwrap().script("policies.py");
-        script.arg(workspace::root().join("template.yaml")).args([partition, region, ACCOUNT]);
+        script.arg(workspace::root().join(template)).args([partition, region, ACCOUNT]);
         script.arg("BucketName=bucket").args(parameters);
         Self { partition, region, found: serde_json::from_slice(&run(script)).unwrap() }
     }
 
-    fn arn(&self, service: &str, name: &str) -> String {
+    pub(crate) fn arn(&self, service: &str, name: &str) -> String {
         match service {
             "s3" => format!("arn:{}:s3:::{name}", self.partition),
             service => {
@@ -47,7 +57,7 @@ impl Policies {
     }
 
     /// The requests of `requests` that are allowed, as `<role> <action> <resource>`.
-    fn allowed(&self, requests: &[Request]) -> BTreeSet<String> {
+    pub(crate) fn allowed(&self, requests: &[Request]) -> BTreeSet<String> {
         let asked: Vec<_> = requests.iter().map(|request| self.asked(request)).collect();
         let text = json!({"account": ACCOUNT, "requests": asked}).to_string();
         let answers: Vec<Value> = serde_json::from_slice(&run_with("iam.cjs", &text)).unwrap();
@@ -58,6 +68,17 @@ impl Policies {
             answer == "Allowed"
         });
         allowed.map(|(request, _)| request.line()).collect()
+    }
+
+    /// Checks that parliament finds these faults and no others: how each begins, and what it has.
+    pub(crate) fn assert_faultless_but(&self, accepted: &[(&str, &str)]) {
+        let found = run_with("lint_policies.py", &self.found.to_string());
+        let found = String::from_utf8(found).unwrap();
+        let lines: Vec<_> = found.lines().collect();
+        assert_eq!(lines.len(), accepted.len(), "{found}");
+        for (line, (what, action)) in lines.iter().zip(accepted) {
+            assert!(line.starts_with(*what) && line.contains(*action), "{line}");
+        }
     }
 
     fn asked(&self, request: &Request) -> Value {
@@ -96,7 +117,7 @@ impl Policies {
 }
 
 impl Request {
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let role = self.role.as_deref().unwrap_or("Anyone");
         format!("{role} {} {}", self.action, self.resource)
     }
@@ -124,7 +145,7 @@ fn with_precondition(action: &str) -> Value {
     context
 }
 
-fn by(role: &str, action: &str, resource: String) -> Request {
+pub(crate) fn by(role: &str, action: &str, resource: String) -> Request {
     let context = with_precondition(action);
     Request { role: Some(role.to_owned()), action: action.to_owned(), resource, context }
 }
@@ -316,12 +337,5 @@ const ACCEPTED: [(&str, &str); 3] = [
 
 #[test]
 fn parliament_finds_no_fault_in_the_policies_but_what_it_does_not_know() {
-    let policies = Policies::of(PARTITIONS[0], &["ReindexSchedule=rate(30 days)"]);
-    let found = run_with("lint_policies.py", &policies.found.to_string());
-    let found = String::from_utf8(found).unwrap();
-    let lines: Vec<_> = found.lines().collect();
-    assert_eq!(lines.len(), ACCEPTED.len(), "{found}");
-    for (line, (what, action)) in lines.iter().zip(ACCEPTED) {
-        assert!(line.starts_with(what) && line.contains(action), "{line}");
-    }
+    Policies::of(PARTITIONS[0], &["ReindexSchedule=rate(30 days)"]).assert_faultless_but(&ACCEPTED);
 }

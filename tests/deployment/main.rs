@@ -1,9 +1,10 @@
-//! Template, state machine and functions against each other, against the linters of AWS, and
+//! Templates, state machine and functions against each other, against the linters of AWS, and
 //! against what the machines there can run.
 
 #![cfg(test)]
 
 mod binaries;
+mod ci;
 mod definition;
 mod errors;
 mod expressions;

@@ -1,4 +1,4 @@
-"""Prints the policies of template.yaml in a partition, as CloudFormation would make them: those of each role, by its
+"""Prints the policies of a template in a partition, as CloudFormation would make them: those of each role, by its
 logical ID, and those of resources.
 
 The arguments are the template, the partition, the region and the account; then parameters, each as NAME=VALUE.
@@ -32,9 +32,24 @@ Loader.add_multi_constructor("!", intrinsic)
 with open(path, encoding="utf-8") as file:
     template = yaml.load(file, Loader)
 
-resources = template["Resources"]
 parameters = {name: given.get("Default") for name, given in template["Parameters"].items()}
 parameters |= dict(pair.split("=", 1) for pair in given)
+
+
+def unrolled(members):
+    """The members of a section, with those that Fn::ForEach makes for each value of a parameter."""
+    for name, member in members.items():
+        if not name.startswith("Fn::ForEach::"):
+            yield name, member
+            continue
+        variable, collection, body = member
+        for value in parameters[collection["Ref"]].split(","):
+            text = json.dumps(body).replace(f"${{{variable}}}", value)
+            text = text.replace(f"&{{{variable}}}", re.sub("[^A-Za-z0-9]", "", value))
+            yield from json.loads(text).items()
+
+
+resources = dict(unrolled(template["Resources"]))
 pseudo = {
     "AWS::Partition": partition,
     "AWS::Region": region,
