@@ -29,8 +29,8 @@ use alpinist_repository::{
     memory::MemoryStore,
     message::{Aggregated, Target, Written, WrittenFragment},
     port::{
-        self, Attributes, ETag, KeptKey, KeyMaterial, KeyStore, KeyStoreError, NewObject,
-        ObjectStore, Precondition,
+        self, Attributes, ETag, KeyMaterial, KeyStore, KeyStoreError, NewObject, ObjectStore,
+        Precondition, StoredKey,
     },
     step,
 };
@@ -80,7 +80,7 @@ fn measure(runtime: &Runtime, packages: usize) {
         };
         ours.push(runtime.block_on(cost_of(&store, aggregate)));
         let store = SlowStore::new(repository.store.duplicate());
-        least.push(runtime.block_on(cost_of(&store, the_least(&store, &repository.cuts))));
+        least.push(runtime.block_on(cost_of(&store, the_least(&store, &repository.split_points))));
     }
     let store = SlowStore::new(repository.store.duplicate());
     let original = runtime.block_on(cost_of(&store, the_original(&store)));
@@ -102,10 +102,10 @@ async fn cost_of(store: &SlowStore, work: impl Future<Output = ()>) -> Cost {
 }
 
 /// A listing in parallel, one read and one write of the size of a snapshot.
-async fn the_least(store: &SlowStore, cuts: &[String]) {
+async fn the_least(store: &SlowStore, split_points: &[String]) {
     let prefix: RepositoryPrefix = PREFIX.parse().expect("it is a prefix");
     let snapshot = prefix.snapshot_key();
-    let listed = store.list(PREFIX, cuts).await.expect("it lists");
+    let listed = store.list(PREFIX, split_points).await.expect("it lists");
     black_box(listed);
     let read = port::read(store, &snapshot, u64::MAX).await.expect("it reads");
     let bytes = read.unwrap_or_else(|| panic!("{snapshot} is not there")).body;
@@ -129,7 +129,7 @@ struct Repository {
     store: MemoryStore,
     request: Aggregated,
     /// Where a listing is cut in parts of a thousand objects.
-    cuts: Vec<String>,
+    split_points: Vec<String>,
 }
 
 impl Repository {
@@ -144,7 +144,7 @@ impl Repository {
             target: target("APKINDEX.tar.gz"),
             fragment: None,
             changed: false,
-            refusal: None,
+            rejection: None,
             signed_by: None,
             warnings: Vec::new(),
         });
@@ -155,18 +155,18 @@ impl Repository {
         store.pass(Duration::from_mins(5));
         let keys = store.keys();
         let listed = keys.iter().filter(|key| key.starts_with(PREFIX)).cloned();
-        let cuts = listed.skip(991).step_by(992).collect();
+        let split_points = listed.skip(991).step_by(992).collect();
         let target = target(&format!("{}.apk", last.file_stem()));
         let fragment = Some(upload(&store, last).await);
         let written = Written {
             target,
             fragment,
             changed: true,
-            refusal: None,
+            rejection: None,
             signed_by: None,
             warnings: Vec::new(),
         };
-        Self { store, request: written.into(), cuts }
+        Self { store, request: written.into(), split_points }
     }
 }
 
@@ -195,11 +195,11 @@ async fn put<S: ObjectStore>(store: &S, key: &str, bytes: Vec<u8>, attributes: A
 struct Key(KeyPair);
 
 impl KeyStore for Key {
-    async fn keys(&self) -> Result<Vec<KeptKey>, KeyStoreError> {
+    async fn keys(&self) -> Result<Vec<StoredKey>, KeyStoreError> {
         let pem = self.0.private().to_owned().into();
         let material = KeyMaterial::Pem { parameter: "/apk/rsa".to_owned(), pem };
         let (name_parameter, name) = ("/apk/key".to_owned(), self.0.name().to_owned());
-        Ok(vec![KeptKey { name_parameter, name, material }])
+        Ok(vec![StoredKey { name_parameter, name, material }])
     }
 
     async fn sign(&self, key: &str, _: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {

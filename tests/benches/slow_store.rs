@@ -67,6 +67,10 @@ impl ObjectStore for SlowStore {
         self.store.now()
     }
 
+    async fn wait_a_second(&self) {
+        self.store.wait_a_second().await;
+    }
+
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         self.wait().await;
         self.store.head(key).await
@@ -108,10 +112,10 @@ impl ObjectStore for SlowStore {
         self.store.directory(prefix, sought).await
     }
 
-    async fn list(&self, prefix: &str, cuts: &[String]) -> Result<Vec<Listed>, StoreError> {
-        let listed = self.store.list(prefix, cuts).await?;
+    async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
+        let listed = self.store.list(prefix, split_points).await?;
         let place = |cut: &String| listed.partition_point(|object| object.key <= *cut);
-        let begins: Vec<_> = [0].into_iter().chain(cuts.iter().map(place)).collect();
+        let begins: Vec<_> = [0].into_iter().chain(split_points.iter().map(place)).collect();
         self.wait_for_parts(&begins, listed.len()).await;
         Ok(listed)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use alpinist_repository::failure::FailureKind;
 use alpinist_tests::workspace;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn text(path: &str) -> String {
     fs::read_to_string(workspace::root().join(path)).unwrap()
@@ -113,30 +113,26 @@ fn the_errors_in_the_definition_are_those_of_the_code() {
         .filter(|error| error.starts_with("Alpinist."))
         .collect();
     assert!(handled.is_subset(&known), "{handled:?}");
-    let ends_the_execution =
-        ["InvalidInput", "PackageRefused", "Misconfigured", "AccessDenied", "Incomplete", "Bug"];
+    let ends_the_execution = ["InvalidInput", "Misconfigured", "AccessDenied", "Incomplete", "Bug"];
     let ends_the_execution = ends_the_execution.map(|name| format!("Alpinist.{name}"));
     let unhandled: BTreeSet<_> = known.difference(&handled).cloned().collect();
     assert_eq!(unhandled, BTreeSet::from(ends_the_execution));
 }
 
 #[test]
-fn a_refused_package_takes_the_same_way_to_the_index_and_ends_in_refused() {
+fn a_rejected_package_takes_the_same_way_to_the_index_and_ends_in_rejected() {
     let states = states();
-    let ways = [
-        ("SignAndPublish", "PublishWithoutRefused", "Refused"),
-        ("WaitForNextSecond", "WaitForNextSecondWithoutRefused", "PublishWithoutRefused"),
-    ];
-    for (usual, refused, next) in ways {
-        let [mut usual, mut refused] =
-            [usual, refused].map(|name| states[&format!("alpinist: {name}")].clone());
-        assert_eq!(refused["Next"], next);
-        for differs in ["Comment", "Next", "End"] {
-            usual.as_object_mut().unwrap().remove(differs);
-            refused.as_object_mut().unwrap().remove(differs);
-        }
-        assert_eq!(usual, refused);
-    }
+    assert_eq!(states.keys().filter(|name| name.starts_with("alpinist: ")).count(), 9);
+    let catchers = states["alpinist: SignAndPublish"]["Catch"].as_array().unwrap();
+    let kind = json!([FailureKind::PackageRejected.name()]);
+    let [catcher] = &catchers.iter().filter(|it| it["ErrorEquals"] == kind).collect::<Vec<_>>()[..]
+    else {
+        panic!("{catchers:?}");
+    };
+    assert_eq!(
+        (&catcher["Next"], &catcher["Output"]),
+        (&json!("Rejected"), &json!("{% $states.input %}"))
+    );
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn the_policy_of_the_bucket_keeps_derived_objects_and_lets_anyone_read_the_rest(
             let (mut requests, mut expected) = (Vec::new(), BTreeSet::new());
             for (kind, key) in OBJECTS {
                 let resource = policies.arn("s3", &format!("bucket/{key}"));
-                let is_walled = ["fragment", "index", "snapshot", "claim"].contains(&kind);
+                let is_walled = ["fragment", "index", "snapshot", "lease"].contains(&kind);
                 let is_key = key.ends_with(".rsa.pub");
                 let is_internal = key.starts_with(".alpinist/");
                 let mut ask = |role: Option<&str>, action: &str, more: Value, is_allowed: bool| {
@@ -303,7 +303,7 @@ fn the_policy_of_the_bucket_keeps_derived_objects_and_lets_anyone_read_the_rest(
                 ask(Some("Administrator"), "s3:DeleteObject", json!({}), !is_kept);
             }
             assert_eq!(policies.allowed(&requests), expected, "{partition:?}, {reading}");
-            let refused = OBJECTS.iter().flat_map(|(_, key)| {
+            let rejected = OBJECTS.iter().flat_map(|(_, key)| {
                 let resource = policies.arn("s3", &format!("bucket/{key}"));
                 [
                     json!({"aws:SecureTransport": "false", "s3:if-none-match": "*"}),
@@ -320,8 +320,8 @@ fn the_policy_of_the_bucket_keeps_derived_objects_and_lets_anyone_read_the_rest(
                     context,
                 })
             });
-            let refused = policies.allowed(&refused.collect::<Vec<_>>());
-            assert_eq!(refused, BTreeSet::new(), "{partition:?}, {reading}");
+            let rejected = policies.allowed(&rejected.collect::<Vec<_>>());
+            assert_eq!(rejected, BTreeSet::new(), "{partition:?}, {reading}");
         }
     }
 }

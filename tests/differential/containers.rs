@@ -267,7 +267,7 @@ fn package(signatures: &[Section], mut control: Section, data: &Section) -> Vec<
 }
 
 #[test]
-fn odd_forms_are_read_as_apk_reads_them_or_refused_for_a_documented_reason() {
+fn odd_forms_are_read_as_apk_reads_them_or_rejected_for_a_documented_reason() {
     let comparison = Comparison::new();
     let case = (vec(signatures(), 0..3), control(), data());
     let outcome = runner(2000).run(&case, |(signatures, control, data)| {

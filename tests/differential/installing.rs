@@ -1,4 +1,4 @@
-//! What we accept, the real apk installs; and what it can't install, we refuse.
+//! What we accept, the real apk installs; and what it can't install, we reject.
 
 use std::{cell::Cell, fs};
 
@@ -151,9 +151,9 @@ fn install(apk: &Apk, package: &[u8], entries: &[Entry]) -> Result<(), String> {
 }
 
 #[test]
-fn what_is_accepted_can_be_installed_and_what_cannot_is_refused() {
+fn what_is_accepted_can_be_installed_and_what_cannot_is_rejected() {
     let apk = Tools::install().unwrap().apk();
-    let (accepted, refused) = (Cell::new(0), Cell::new(0));
+    let (accepted, rejected) = (Cell::new(0), Cell::new(0));
     let outcome = runner(600).run(&(lines(), entries()), |(lines, entries)| {
         let package = package(&lines, &entries);
         let ours = ours(&package);
@@ -163,13 +163,13 @@ fn what_is_accepted_can_be_installed_and_what_cannot_is_refused() {
             return Ok(());
         }
         prop_assert_eq!(ours.is_ok(), installed.is_ok(), "{:?}, {:?}", ours, installed);
-        let count = if ours.is_ok() { &accepted } else { &refused };
+        let count = if ours.is_ok() { &accepted } else { &rejected };
         count.set(count.get() + 1);
         Ok(())
     });
     outcome.unwrap();
     assert!(
-        accepted.get() > 100 && refused.get() > 100,
-        "{accepted:?} accepted, {refused:?} refused"
+        accepted.get() > 100 && rejected.get() > 100,
+        "{accepted:?} accepted, {rejected:?} rejected"
     );
 }

@@ -73,7 +73,7 @@ fn token() -> impl Strategy<Value = String> {
         .prop_map(|(conflict, name, constraint)| format!("{conflict}{name}{constraint}"))
 }
 
-/// Tokens that we take one by one, since one that we refuse would cost the package.
+/// Tokens that we take one by one, since one that we reject would cost the package.
 fn tokens(key: &'static str) -> impl Strategy<Value = String> {
     let is_taken = move |token: &String| {
         let info = format!("pkgname = a\npkgver = 1\narch = noarch\n{key} = {token}\n");
@@ -173,7 +173,7 @@ fn a_client_loads_every_index_of_accepted_packages() {
     assert!(accepted.get() > 60 * GROUP / 4, "only {} were accepted", accepted.get());
 }
 
-/// The inputs of a fuzz target that are kept, without the four bytes that say in which pieces they arrive.
+/// The inputs of a fuzz target that are kept, without the four bytes that say in which chunks they arrive.
 fn kept(target: &str) -> Vec<Vec<u8>> {
     let directory = workspace::root().join("tests/fuzz/corpus").join(target);
     let files = fs::read_dir(directory).unwrap();

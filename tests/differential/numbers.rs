@@ -1,4 +1,4 @@
-//! The numbers in the headers of a tar: which of them the real apk reads, and which it refuses.
+//! The numbers in the headers of a tar: which of them the real apk reads, and which it rejects.
 
 use std::fs;
 
@@ -119,7 +119,7 @@ impl Judge {
 fn numbers_are_read_as_apk_reads_them_in_each_field_of_each_section() {
     let judge = Judge::new();
     let sections = [Section::Signatures, Section::Control, Section::Data, Section::DataLater];
-    let (mut taken, mut refused) = (0, 0);
+    let (mut taken, mut rejected) = (0, 0);
     for section in sections {
         // A file or a directory, and the header of an extension, whose numbers apk reads, too.
         let own = if matches!(section, Section::Data | Section::DataLater) { b'5' } else { b'0' };
@@ -134,9 +134,9 @@ fn numbers_are_read_as_apk_reads_them_in_each_field_of_each_section() {
                 let ours = ours(&package);
                 let case = format!("{field} {encoding} in {section:?} ({})", char::from(kind));
                 assert_eq!(ours.is_ok(), verified && indexed, "{case}: {ours:?}");
-                *if ours.is_ok() { &mut taken } else { &mut refused } += 1;
+                *if ours.is_ok() { &mut taken } else { &mut rejected } += 1;
             }
         }
     }
-    assert!(taken > 300 && refused > 300, "{taken} taken, {refused} refused");
+    assert!(taken > 300 && rejected > 300, "{taken} taken, {rejected} rejected");
 }

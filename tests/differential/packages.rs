@@ -178,7 +178,7 @@ pub(crate) fn package(info: &str, level: u32, signatures: usize) -> Vec<u8> {
     [signature.repeat(signatures), control, data].concat()
 }
 
-/// Returns our entry of a package, or why it is refused.
+/// Returns our entry of a package, or why it is rejected.
 pub(crate) fn ours(bytes: &[u8]) -> Result<IndexEntry, String> {
     let mut reader = PackageReader::new();
     let read = reader.push(bytes).and_then(|()| reader.finish());
@@ -238,7 +238,7 @@ impl Comparison {
         Self { apk, documented: documented(), seen: RefCell::default() }
     }
 
-    /// Fails unless both have the same entry, or both refuse, or we do for a documented reason.
+    /// Fails unless both have the same entry, or both reject, or we do for a documented reason.
     pub(crate) fn compare(&self, bytes: &[u8]) -> Result<(), TestCaseError> {
         match (ours(bytes), of_apk(&self.apk, bytes)) {
             (Ok(ours), theirs) => {
@@ -246,7 +246,7 @@ impl Comparison {
                 let theirs = theirs.map(|entry| with_documented_lines(&entry));
                 prop_assert_eq!(Some(ours.to_string()), theirs);
             }
-            (Err(_), None) => self.note("refused by both"),
+            (Err(_), None) => self.note("rejected by both"),
             (Err(error), Some(_)) => {
                 let reason = self.documented.iter().find(|reason| error.contains(*reason));
                 prop_assert!(reason.is_some(), "undocumented: {error}");
@@ -260,16 +260,16 @@ impl Comparison {
         *self.seen.borrow_mut().entry(what.to_owned()).or_default() += 1;
     }
 
-    /// Fails unless enough packages were accepted by both, and enough refused.
+    /// Fails unless enough packages were accepted by both, and enough rejected.
     pub(crate) fn assert_telling(&self) {
         let seen = self.seen.borrow();
         let is_seen = |what: &str| seen.get(what).is_some_and(|count| *count > 20);
-        assert!(is_seen("accepted by both") && is_seen("refused by both"), "{seen:#?}");
+        assert!(is_seen("accepted by both") && is_seen("rejected by both"), "{seen:#?}");
     }
 }
 
 #[test]
-fn packages_are_indexed_as_apk_does_or_refused_for_a_documented_reason() {
+fn packages_are_indexed_as_apk_does_or_rejected_for_a_documented_reason() {
     let comparison = Comparison::new();
     let case = (info(), prop::sample::select(vec![0, 1, 6, 9]), 0..3_usize);
     let outcome = runner(2000).run(&case, |(info, level, signatures)| {

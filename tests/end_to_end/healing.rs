@@ -29,8 +29,8 @@ async fn what_somebody_deletes_or_overwrites_comes_back_and_then_there_is_peace(
     assert_succeeded(&stack.upload(&key, hello.bytes).await.unwrap());
     let index = format!("{PREFIX}/APKINDEX.tar.gz");
     let fragment = key.replace(".apk", ".index");
-    let remembered = stack.list(&format!(".alpinist/published/{PREFIX}/")).await.unwrap();
-    let [snapshot] = remembered.as_slice() else { panic!("{remembered:?}") };
+    let cached = stack.list(&format!(".alpinist/published/{PREFIX}/")).await.unwrap();
+    let [snapshot] = cached.as_slice() else { panic!("{cached:?}") };
     let client = stack.client("team/edge/testing", "x86_64").await.unwrap();
 
     let all = format!("{PREFIX}/");

@@ -57,16 +57,16 @@ impl Story {
         format!("{}/{name}", self.repository.prefix())
     }
 
-    /// Puts objects below the prefix, and returns the causes of their executions, all of which must refuse
+    /// Puts objects below the prefix, and returns the causes of their executions, all of which must reject
     /// them, by key.
-    async fn refused_causes(&self, objects: Vec<(String, Vec<u8>)>) -> BTreeMap<String, String> {
+    async fn rejected_causes(&self, objects: Vec<(String, Vec<u8>)>) -> BTreeMap<String, String> {
         let stack = &self.repository.stack;
         let prefix = self.key("");
         let before = stack.executions(&prefix).await.unwrap().len();
         let count = before + objects.len();
         stack.put_all(objects, AT_ONCE).await.unwrap();
         let executions = stack.wait_for_executions(&prefix, count).await.unwrap();
-        executions.into_iter().skip(before).map(cause_of_refusal).collect()
+        executions.into_iter().skip(before).map(cause_of_rejection).collect()
     }
 }
 
@@ -74,19 +74,19 @@ fn stem(file: &Path) -> String {
     file.file_stem().unwrap().to_str().unwrap().to_owned()
 }
 
-fn cause_of_refusal(execution: Execution) -> (String, String) {
-    assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRefused"), "{execution:#?}");
+fn cause_of_rejection(execution: Execution) -> (String, String) {
+    assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRejected"), "{execution:#?}");
     (execution.key.unwrap(), execution.cause.unwrap())
 }
 
-/// The files that the steps' own test of them has, by name, with the words in which each is refused there.
+/// The files that the steps' own test of them has, by name, with the words in which each is rejected there.
 fn corpus() -> Vec<(String, Vec<u8>, String)> {
     let folder = workspace::root().join("crates/repository/tests/hostile");
     let mut corpus = Vec::new();
     for file in fs::read_dir(folder.join("corpus")).unwrap() {
         let file = file.unwrap().path();
         let name = stem(&file);
-        let snapshot = format!("hostile__refused__{}.snap", name.trim_end_matches("-1.2.3-r0"));
+        let snapshot = format!("hostile__rejected__{}.snap", name.trim_end_matches("-1.2.3-r0"));
         let snapshot = fs::read_to_string(folder.join("snapshots").join(snapshot)).unwrap();
         let (_, words) = snapshot.rsplit_once("\n---\n").unwrap();
         corpus.push((format!("{name}.apk"), fs::read(&file).unwrap(), words.trim_end().to_owned()));
@@ -95,24 +95,24 @@ fn corpus() -> Vec<(String, Vec<u8>, String)> {
 }
 
 #[tokio::test]
-async fn each_file_of_the_hostile_corpus_is_refused_and_harms_no_other() {
+async fn each_file_of_the_hostile_corpus_is_rejected_and_harms_no_other() {
     let mut story = Story::begin("hostile").await;
     let index = story.repository.stack.get(&story.repository.index_key()).await.unwrap();
     let (mut objects, mut expected) = (Vec::new(), BTreeMap::new());
     for (name, bytes, words) in corpus() {
         let key = story.key(&name);
-        expected.insert(key.clone(), format!("{key} was refused: {words}"));
+        expected.insert(key.clone(), format!("{key} was rejected: {words}"));
         objects.push((key, bytes));
     }
     assert!(objects.len() > 90, "{}", objects.len());
-    assert_eq!(story.refused_causes(objects).await, expected);
+    assert_eq!(story.rejected_causes(objects).await, expected);
     assert_eq!(story.repository.stack.get(&story.repository.index_key()).await.unwrap(), index);
     story.check().await;
     story.publish().await;
 }
 
 #[tokio::test]
-async fn a_key_that_no_package_has_is_refused_in_one_line_that_no_terminal_obeys() {
+async fn a_key_that_no_package_has_is_rejected_in_one_line_that_no_terminal_obeys() {
     let mut story = Story::begin("hostile-keys").await;
     let evil = story.repository.build(&PackageSpec::new("evil", "1.0")).bytes;
     let layout = "is not 1 to 64 ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit. Upload";
@@ -131,10 +131,10 @@ async fn a_key_that_no_package_has_is_refused_in_one_line_that_no_terminal_obeys
         ("./evil-1.0-r0.apk", "./evil-1.0-r0.apk", architecture),
     ];
     let objects = named.iter().map(|(name, ..)| (story.key(name), evil.clone())).collect();
-    let causes = story.refused_causes(objects).await;
+    let causes = story.rejected_causes(objects).await;
     for (name, shown, rule) in named {
         let cause = &causes[&story.key(name)];
-        let begin = format!("{} was refused: ", story.key(shown));
+        let begin = format!("{} was rejected: ", story.key(shown));
         assert!(cause.starts_with(&begin) && cause.contains(rule), "{name:?}: {cause:?}");
         assert!(!cause.contains(char::is_control), "{name:?}: {cause:?}");
     }
@@ -179,8 +179,8 @@ async fn a_staged_object_that_somebody_overwrote_is_made_again() {
     let mut story = Story::begin("planted-snapshot").await;
     let stack = &story.repository.stack;
     // They expire after a day, and the first one would be waited for, since there is nothing to count from.
-    for claim in stack.list(&format!(".alpinist/claims/{}", story.key(""))).await.unwrap() {
-        stack.discard(&claim).await.unwrap();
+    for lease in stack.list(&format!(".alpinist/claims/{}", story.key(""))).await.unwrap() {
+        stack.discard(&lease).await.unwrap();
     }
     let snapshot = format!(".alpinist/published/{}snapshot.json.gz", story.key(""));
     stack.overwrite(&snapshot, b"garbage".to_vec()).await.unwrap();

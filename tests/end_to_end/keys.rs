@@ -97,7 +97,7 @@ async fn a_key_in_kms_signs() {
 }
 
 #[tokio::test]
-async fn an_unusable_key_is_refused_before_anything_is_published() {
+async fn an_unusable_key_is_rejected_before_anything_is_published() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let stack = local_stack.deploy_as("unusable", &[]).unwrap();
     let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();

@@ -42,9 +42,9 @@ async fn a_bucket_of_5000_packages_is_adopted_in_one_run() {
     assert_succeeded(&reindex);
     let report = report(&stack, &reindex).await;
     assert_eq!(count(&report, "indexed"), 5000);
-    assert_eq!(report["refused"][0]["key"], format!("{PREFIX}/garbage-1.0-r0.apk"));
-    assert_eq!(report["refused"][0]["error"], "Alpinist.PackageRefused");
-    assert_eq!(count(&report, "refused"), 1);
+    assert_eq!(report["rejected"][0]["key"], format!("{PREFIX}/garbage-1.0-r0.apk"));
+    assert_eq!(report["rejected"][0]["error"], "Alpinist.PackageRejected");
+    assert_eq!(count(&report, "rejected"), 1);
     for nothing in ["unchanged", "removed", "changed", "failed", "unpublished"] {
         assert_eq!(count(&report, nothing), 0, "{nothing}");
     }

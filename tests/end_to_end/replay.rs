@@ -208,23 +208,23 @@ async fn a_package_whose_connection_breaks_is_read_on() {
 }
 
 #[tokio::test]
-async fn a_refused_package_is_refused_again_until_it_is_a_better_one() {
+async fn a_rejected_package_is_rejected_again_until_it_is_a_better_one() {
     let stack = LocalStack::shared().await.unwrap();
     let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
-    let key = package.key("replayed-refusal/main/x86_64");
-    let refused = stack.upload(&key, b"no package".to_vec()).await.unwrap();
-    let again = stack.execute(&refused.input).await.unwrap();
-    assert_eq!(again.error.as_deref(), Some("Alpinist.PackageRefused"));
-    assert_eq!(again.cause, refused.cause);
+    let key = package.key("replayed-rejection/main/x86_64");
+    let rejected = stack.upload(&key, b"no package".to_vec()).await.unwrap();
+    let again = stack.execute(&rejected.input).await.unwrap();
+    assert_eq!(again.error.as_deref(), Some("Alpinist.PackageRejected"));
+    assert_eq!(again.cause, rejected.cause);
     stack.upload(&key, package.bytes).await.unwrap();
-    assert_succeeded(&stack.execute(&refused.input).await.unwrap());
-    assert_listed(&stack, "replayed-refusal").await;
+    assert_succeeded(&stack.execute(&rejected.input).await.unwrap());
+    assert_listed(&stack, "replayed-rejection").await;
 }
 
 #[tokio::test]
-async fn a_refused_package_that_could_not_be_taken_off_the_index_can_be_redriven() {
+async fn a_rejected_package_that_could_not_be_taken_off_the_index_can_be_redriven() {
     let local_stack = LocalStack::start(short_waits()).unwrap();
-    let stack = deploy(&local_stack, "refused").await;
+    let stack = deploy(&local_stack, "rejected").await;
     let package = PackageSpec::new("hello", "1.0").build(&Tools::install().unwrap()).unwrap();
     let key = package.key("3.22/main/x86_64");
     assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
@@ -233,12 +233,12 @@ async fn a_refused_package_that_could_not_be_taken_off_the_index_can_be_redriven
     local_stack.emulator().inject(&[throttled]).unwrap();
     let failed = stack.upload(&key, b"no package".to_vec()).await.unwrap();
     assert_eq!(failed.error.as_deref(), Some("Alpinist.Unavailable"), "{failed:#?}");
-    assert_eq!(failed.state_names().last(), Some(&"PublishWithoutRefused"));
+    assert_eq!(failed.state_names().last(), Some(&"SignAndPublish"));
 
     local_stack.emulator().inject(&[]).unwrap();
-    let refused = stack.redrive(&failed.arn).await.unwrap();
-    assert_eq!(refused.error.as_deref(), Some("Alpinist.PackageRefused"), "{refused:#?}");
-    assert_eq!(refused.state_names().last(), Some(&"Refused"));
+    let rejected = stack.redrive(&failed.arn).await.unwrap();
+    assert_eq!(rejected.error.as_deref(), Some("Alpinist.PackageRejected"), "{rejected:#?}");
+    assert_eq!(rejected.state_names().last(), Some(&"Rejected"));
     let index = stack.get("3.22/main/x86_64/APKINDEX.tar.gz").await.unwrap().unwrap();
     assert!(IndexArchive::read(&index).unwrap().index.entries().is_empty());
 }

@@ -325,7 +325,7 @@ async fn nobody_overwrites_or_deletes_unawares_what_alpinist_wrote() {
     let root = Somebody::new(local_stack.emulator(), &root);
     stack.put("source", Vec::new()).await.unwrap();
     for (kind, key) in OBJECTS {
-        let may_put = !["fragment", "index", "snapshot", "claim"].contains(&kind);
+        let may_put = !["fragment", "index", "snapshot", "lease"].contains(&kind);
         let may_delete = may_put && !["public key", "trusted key"].contains(&kind);
         for (action, may) in [("s3:PutObject", may_put), ("s3:DeleteObject", may_delete)] {
             stack.plant(key, Vec::new()).await.unwrap();

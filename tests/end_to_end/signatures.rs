@@ -23,8 +23,8 @@ async fn upload(stack: &Stack, package: Package) -> Execution {
     stack.upload(&package.key(PREFIX), package.bytes).await.unwrap()
 }
 
-fn assert_refused(execution: &Execution, rule: &str) {
-    assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRefused"), "{execution:#?}");
+fn assert_rejected(execution: &Execution, rule: &str) {
+    assert_eq!(execution.error.as_deref(), Some("Alpinist.PackageRejected"), "{execution:#?}");
     let cause = execution.cause.as_ref().unwrap();
     assert!(cause.contains(rule), "{cause}");
 }
@@ -64,7 +64,7 @@ async fn what_is_asked_of_the_signatures_of_packages_is_a_setting() {
 
     for stack in [verify, require] {
         let wrong = upload(stack, package("forged", Some(&forger))).await;
-        assert_refused(&wrong, &format!("its signature by {} is wrong", builder.name()));
+        assert_rejected(&wrong, &format!("its signature by {} is wrong", builder.name()));
         // Published with the first index.
         let own_name = own.name();
         let own = upload(stack, package("own", Some(&own))).await;
@@ -76,9 +76,9 @@ async fn what_is_asked_of_the_signatures_of_packages_is_a_setting() {
     assert_eq!(unknown.output.unwrap()["signed_by"], json!({"unknown": [stranger.name()]}));
     let unsigned = upload(verify, package("unsigned", None)).await;
     assert_eq!(unsigned.output.unwrap()["signed_by"], json!("nobody"));
-    let refused = upload(require, package("unknown", Some(&stranger))).await;
-    assert_refused(&refused, &format!("by a trusted key, but by {}", stranger.name()));
-    assert_refused(&upload(require, package("unsigned", None)).await, "but by nobody");
+    let rejected = upload(require, package("unknown", Some(&stranger))).await;
+    assert_rejected(&rejected, &format!("by a trusted key, but by {}", stranger.name()));
+    assert_rejected(&upload(require, package("unsigned", None)).await, "but by nobody");
 
     assert_listed(ignore, &["forged-1.0-r0", "signed-1.0-r0"]).await;
     let all = ["own-1.0-r0", "signed-1.0-r0", "unknown-1.0-r0", "unsigned-1.0-r0"];

@@ -103,16 +103,16 @@ async fn a_failure_is_told_to_the_topic_with_the_package_the_rule_the_remedy_and
     let hearer = Hearer::subscribe(&local_stack, &stack);
 
     let key = "3.22/main/x86_64/bad-1.0-r0.apk";
-    let refused = stack.upload(key, b"no package".to_vec()).await.unwrap();
+    let rejected = stack.upload(key, b"no package".to_vec()).await.unwrap();
     let (subject, message) = hearer.hear();
-    assert_eq!(subject, "Alpinist: bad-1.0-r0.apk was refused");
+    assert_eq!(subject, "Alpinist: bad-1.0-r0.apk was rejected");
     let expected = [
         format!("Package: {key}"),
         "Stack: told".to_owned(),
         "Status: FAILED".to_owned(),
-        "Error: Alpinist.PackageRefused".to_owned(),
+        "Error: Alpinist.PackageRejected".to_owned(),
         format!(
-            "Cause: {key} was refused: the file does not begin as a gzip stream, as a package does. \
+            "Cause: {key} was rejected: the file does not begin as a gzip stream, as a package does. \
              Upload an .apk that was built by abuild, melange or nfpm."
         ),
         String::new(),
@@ -120,7 +120,7 @@ async fn a_failure_is_told_to_the_topic_with_the_package_the_rule_the_remedy_and
         format!(
             "Look at it: https://eu-central-1.console.aws.amazon.com/states/home?region=eu-central-1\
              #/v2/executions/details/{}",
-            refused.arn
+            rejected.arn
         ),
     ];
     assert_eq!(message.lines().collect::<Vec<_>>(), expected);
@@ -194,7 +194,7 @@ async fn the_dashboard_and_the_alarms_show_metrics_that_there_are() {
         let mut namespace = "";
         for metric in metrics {
             if let Some(expression) = metric[0]["expression"].as_str() {
-                assert!(expression.contains(r#"MetricName="PackagesRefused" Stack="shown""#));
+                assert!(expression.contains(r#"MetricName="PackagesRejected" Stack="shown""#));
             }
             let is_said = metric[0].as_str().filter(|first| ![".", "..."].contains(first));
             namespace = is_said.unwrap_or(namespace);
@@ -224,7 +224,7 @@ async fn each_step_says_in_one_line_what_it_did_and_counts_it() {
     let key = package.key("3.22/main/x86_64");
     assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
     let bad = "3.22/main/x86_64/bad-1.0-r0.apk";
-    let refused = stack.upload(bad, b"no package".to_vec()).await.unwrap();
+    let rejected = stack.upload(bad, b"no package".to_vec()).await.unwrap();
     assert_succeeded(&stack.remove(&key).await.unwrap());
 
     let line = |level: &str, text: &str| (level.to_owned(), text.to_owned());
@@ -242,12 +242,12 @@ async fn each_step_says_in_one_line_what_it_did_and_counts_it() {
     let of_bad = [
         line("INFO", "published index was right"),
         line("INFO", "there was no fragment to remove"),
-        line("WARN", &refused.cause.unwrap()),
+        line("WARN", &rejected.cause.unwrap()),
     ];
     let requests: usize = stack.requests().s3_operations_since(0).unwrap().values().sum();
     let counted = BTreeMap::from([
         ("PackagesPublished".to_owned(), 1),
-        ("PackagesRefused Package".to_owned(), 1),
+        ("PackagesRejected Package".to_owned(), 1),
         ("PackagesRemoved".to_owned(), 1),
         ("PublishLatency".to_owned(), 2),
         ("Requests".to_owned(), u64::try_from(requests).unwrap()),

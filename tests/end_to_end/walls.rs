@@ -51,7 +51,7 @@ async fn deploy(local_stack: &LocalStack, name: &str) -> Stack {
     stack
 }
 
-/// What Alpinist wrote, except claims, which come and go.
+/// What Alpinist wrote, except leases, which come and go.
 async fn derived(stack: &Stack) -> BTreeMap<String, Vec<u8>> {
     let mut objects = BTreeMap::new();
     for key in stack.list("").await.unwrap() {

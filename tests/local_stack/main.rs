@@ -25,8 +25,8 @@ fn emulators_run_side_by_side_and_end_when_dropped() {
     let address = address(&first);
     assert!(TcpStream::connect(&address).is_ok());
     drop(first);
-    let refused = TcpStream::connect(&address).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    let rejected = TcpStream::connect(&address).unwrap_err();
+    assert_eq!(rejected.kind(), io::ErrorKind::ConnectionRefused);
 }
 
 #[test]

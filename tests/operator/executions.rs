@@ -71,9 +71,9 @@ async fn a_failure_is_found_explained_and_replayed() {
     assert!(lines.contains(r"bad\u{1b}[2J-1-r0.apk") && !lines.contains('\u{1b}'), "{lines}");
     let failed = desk.json(0, "runs --failed");
     let failed = failed.as_array().unwrap();
-    let refused = failed.iter().find(|run| run["error"] == "Alpinist.PackageRefused").unwrap();
-    let refused = desk.json(1, &format!("replay {}", refused["id"].as_str().unwrap()));
-    assert_eq!(refused[0]["outcome"], "refused");
+    let rejected = failed.iter().find(|run| run["error"] == "Alpinist.PackageRejected").unwrap();
+    let rejected = desk.json(1, &format!("replay {}", rejected["id"].as_str().unwrap()));
+    assert_eq!(rejected[0]["outcome"], "rejected");
     // A redrive would say it again without a look at the package.
-    assert_eq!(refused[0]["how"], "started_again");
+    assert_eq!(rejected[0]["how"], "started_again");
 }

@@ -140,21 +140,21 @@ async fn what_is_published_is_not_replaced_by_accident() {
 }
 
 #[tokio::test]
-async fn what_would_be_refused_is_not_uploaded() {
+async fn what_would_be_rejected_is_not_uploaded() {
     let stack = LocalStack::shared().await.unwrap();
     let desk = Desk::of(&stack);
     desk.build(&PackageSpec::new("good", "1.0"), "");
     std::fs::write(desk.path().join("bad.apk"), "no package").unwrap();
-    let said = desk.run("push good-1.0-r0.apk bad.apk --to refused/main");
+    let said = desk.run("push good-1.0-r0.apk bad.apk --to rejected/main");
     assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
-    let expected = "refused bad.apk: the file does not begin as a gzip stream, as a package does. \
+    let expected = "rejected bad.apk: the file does not begin as a gzip stream, as a package does. \
                     Upload an .apk that was built by abuild, melange or nfpm.\nNothing was uploaded.\n";
     assert_eq!(said.out, expected);
-    assert_eq!(stack.list("refused/").await.unwrap(), Vec::<String>::new());
+    assert_eq!(stack.list("rejected/").await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn what_only_the_repository_can_refuse_is_told_with_its_reason() {
+async fn what_only_the_repository_can_reject_is_told_with_its_reason() {
     let stack = LocalStack::shared().await.unwrap();
     let desk = Desk::of(&stack);
     let trusted = KeyPair::generate("builder@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
@@ -164,7 +164,7 @@ async fn what_only_the_repository_can_refuse_is_told_with_its_reason() {
     stack.put(&key, trusted.public().unwrap().into_bytes()).await.unwrap();
     desk.build(&PackageSpec::new("fake", "1.0").signed_by(&impostor), "");
     let ends = desk.json(1, "push fake-1.0-r0.apk --to impostor/main --wait");
-    assert_eq!(ends[0]["outcome"], "refused");
+    assert_eq!(ends[0]["outcome"], "rejected");
     let cause = ends[0]["cause"].as_str().unwrap();
     assert!(cause.contains(&format!("its signature by {} is wrong", trusted.name())), "{cause}");
 }

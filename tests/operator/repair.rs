@@ -53,7 +53,7 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     assert_eq!(found[3], ("plus++-1.0-r0.apk", "the index does not list it", stale));
     assert_eq!(found.len(), 4);
     let said = mend(stale);
-    assert_eq!(said.status, Some(1), "one is refused: {said}");
+    assert_eq!(said.status, Some(1), "one is rejected: {said}");
     assert!(said.out.contains("2 packages indexed, 0 unchanged\n"), "{said}");
     let copy = format!("{PREFIX}/plus  -1.0-r0.apk");
     stack.delete(&copy).await.unwrap();
@@ -79,7 +79,7 @@ async fn each_fault_is_mended_by_the_command_that_verify_tells() {
     let found = faults(&verified);
     let sign = "alpinist reindex 3.22/main/x86_64 --sign";
     assert_eq!((found[0].0, found[0].2), ("APKINDEX.tar.gz", sign));
-    assert!(found[0].1.starts_with("a client refuses the index: "), "{found:?}");
+    assert!(found[0].1.starts_with("a client rejects the index: "), "{found:?}");
     assert_eq!(found[1], ("gone-1-r0.index", "it is a fragment without a package", stale));
     assert_eq!(mend(sign).status, Some(0));
     assert_eq!(mend(stale).status, Some(0));

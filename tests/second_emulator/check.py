@@ -74,18 +74,18 @@ def upload_at_once(stack):
         raise AssertionError("no execution entered WaitForOther")
 
 
-def refuse(stack):
+def reject(stack):
     """a broken package fails its execution, and is not listed"""
     content = package("broken", "Broken")
     stack.put("broken", content[: len(content) // 2])
-    expect_refusal(stack.finished_executions())
+    expect_rejection(stack.finished_executions())
     expect("broken" in stack.listed(), False)
 
 
-def refuse_replacement(stack):
+def reject_replacement(stack):
     """a broken package in place of a listed one fails its execution, and the listed one is removed"""
     stack.put("hello", b"This is no package.")
-    expect_refusal(stack.finished_executions())
+    expect_rejection(stack.finished_executions())
     expect("hello" in stack.listed(), False)
 
 
@@ -124,8 +124,8 @@ CHECKS = [
     sign,
     replace,
     upload_at_once,
-    refuse,
-    refuse_replacement,
+    reject,
+    reject_replacement,
     delete,
     overwrite_version,
     delete_version,
@@ -143,9 +143,9 @@ def expect_success(executions, count=1):
     expect(found, [("SUCCEEDED", None)] * count)
 
 
-def expect_refusal(executions):
+def expect_rejection(executions):
     found = [(execution["status"], execution.get("error")) for execution in executions]
-    expect(found, [("FAILED", "Alpinist.PackageRefused")])
+    expect(found, [("FAILED", "Alpinist.PackageRejected")])
 
 
 main()

@@ -481,7 +481,7 @@ def empty(bucket):
 
 PACKAGE = "3.22/main/x86_64/hello-1.0-r0.apk"
 INDEX = "3.22/main/x86_64/APKINDEX.tar.gz"
-REFUSAL = {"error": "Alpinist.PackageRefused", "cause": f"{PACKAGE} was refused: \"it\" is <broken> {{% 1 %}}.", "rule": "Package"}
+REJECTION = {"error": "Alpinist.PackageRejected", "cause": f"{PACKAGE} was rejected: \"it\" is <broken> {{% 1 %}}.", "rule": "Package"}
 RUN = {"run": "one", "only_stale": False, "sign": False}
 
 
@@ -534,16 +534,13 @@ def uploads():
     yield from task(m, "WriteIndex", extracted, written, written, "AggregateApkindex", superseded)
     staged = {**written, "staged": {"snapshot": "s", "replaces": None, "is_too_soon": False}}
     yield from task(m, "AggregateApkindex", written, staged, staged, "PublishOrFinish", superseded)
-    soon = {"staged": {"snapshot": "s", "is_too_soon": True}}
-    refused = {**target, "refusal": REFUSAL}
+    rejected = {**target, "rejection": REJECTION}
     for given, then in [
         ({**written, "waiting": {"since": {}, "times": 0, "overtook": True}}, "WaitForOvertaken"),
-        ({**refused, "waiting": {"since": {}, "times": 3, "overtook": False}}, "WaitForOther"),
-        ({**written, **soon}, "WaitForNextSecond"),
+        ({**rejected, "waiting": {"since": {}, "times": 3, "overtook": False}}, "WaitForOther"),
         (staged, "SignAndPublish"),
-        ({**refused, **soon}, "WaitForNextSecondWithoutRefused"),
-        ({**refused, "staged": staged["staged"]}, "PublishWithoutRefused"),
-        (refused, "Refused"),
+        ({**rejected, "staged": staged["staged"]}, "SignAndPublish"),
+        (rejected, "Rejected"),
         (written, "Published"),
     ]:
         yield case(m, "PublishOrFinish", f"leads to {then}", given, output=given, next=then)
@@ -551,16 +548,15 @@ def uploads():
         given = {**written, "waiting": {"since": {}, "times": times}}
         yield case(m, "WaitForOther", f"takes its seconds for wait number {times}", given, output=given, next="AggregateApkindex")
     yield case(m, "WaitForOvertaken", "waits", written, output=written, next="AggregateApkindex")
-    yield case(m, "WaitForNextSecond", "waits", staged, output=staged, next="SignAndPublish")
-    yield case(m, "WaitForNextSecondWithoutRefused", "waits", refused, output=refused, next="PublishWithoutRefused")
     published = {**written, "index": {"key": INDEX, "etag": "i", "packages": 1}}
     conflict = ("Alpinist.Conflict", "AggregateApkindex")
     yield from task(m, "SignAndPublish", staged, published, published, None, conflict)
-    without = {**refused, "index": published["index"]}
-    yield from task(m, "PublishWithoutRefused", {**refused, **soon}, without, without, "Refused", conflict)
+    without = {**rejected, "staged": staged["staged"]}
+    yield case(m, "SignAndPublish", "Alpinist.PackageRejected leads to Rejected", without,
+               fails("Alpinist.PackageRejected"), "CAUGHT_ERROR", output=without, next="Rejected")
     yield case(m, "Published", "succeeds", published, output=published, next=None)
-    yield case(m, "Refused", "fails with the error and the cause of its input", refused, status="FAILED",
-               error=REFUSAL["error"], cause=REFUSAL["cause"])
+    yield case(m, "Rejected", "fails with the error and the cause of its input", rejected, status="FAILED",
+               error=REJECTION["error"], cause=REJECTION["cause"])
 
 
 def failures():
@@ -568,14 +564,14 @@ def failures():
     arn = f"arn:{PARTITION}:states:{REGION}:{ACCOUNT}:execution:machine:one"
 
     def event(**detail):
-        told = {"executionArn": arn, "name": "one", "status": "FAILED", "error": REFUSAL["error"], "cause": REFUSAL["cause"]}
+        told = {"executionArn": arn, "name": "one", "status": "FAILED", "error": REJECTION["error"], "cause": REJECTION["cause"]}
         return {"source": "aws.states", "detail": {**told, **detail}}
 
     upload = json.dumps({"detail": {"bucket": {"name": "packages"}, "object": {"key": PACKAGE}}})
     by_hand = json.dumps({"bucket": "packages", "key": INDEX})
     link = f"/v2/executions/details/{arn}"
-    yield case(m, "Tell", "tells of a refused package", event(input=upload), sent, next=None, says=[
-        "Alpinist: hello-1.0-r0.apk was refused", f"Package: {PACKAGE}", f"Cause: {REFUSAL['cause']}", link])
+    yield case(m, "Tell", "tells of a rejected package", event(input=upload), sent, next=None, says=[
+        "Alpinist: hello-1.0-r0.apk was rejected", f"Package: {PACKAGE}", f"Cause: {REJECTION['cause']}", link])
     bug = json.dumps({"errorType": "Alpinist.Bug", "errorMessage": "a \"quoted\" \\ thing"})
     yield case(m, "Tell", "takes the message out of Lambda's error", event(input=by_hand, error="Alpinist.Bug", cause=bug),
                sent, next=None, says=["was not published", "Cause: a \"quoted\" \\ thing", "alpinist replay one"])
@@ -627,7 +623,7 @@ def reindexes():
         yield case(m, "IsPackage", f"leads to {then}", given, output=given, next=then)
     accepted = {**item, "found": {"accepted": {"package": "e"}}}
     yield from task(m, "ExtractMetadata", item, accepted, accepted, "IsIndexed")
-    for found_, then in ("indexed", "Done"), ({"refused": REFUSAL}, "WriteIndex"), ("nothing", "WriteIndex"):
+    for found_, then in ("indexed", "Done"), ({"rejected": REJECTION}, "WriteIndex"), ("nothing", "WriteIndex"):
         given = {**item, "found": found_}
         yield case(m, "IsIndexed", f"leads to {then}", given, output=given, next=then)
     yield from task(m, "WriteIndex", accepted, {"any": "thing"}, {}, None, ("Alpinist.Superseded", "ExtractMetadata"))
@@ -1270,8 +1266,8 @@ failure_message() {
     printf 'this is no package' >"$scratch/broken-1.0-r0.apk"
     upload broken-1.0-r0.apk "$directory"
     text=$(helper message "$(value queue)" "$key" 120)
-    for expected in "Alpinist: broken-1.0-r0.apk was refused" "Package: $key" "Stack: $stack" \
-        "Error: Alpinist.PackageRefused" "Cause: $key was refused: the file does not begin as a gzip stream" \
+    for expected in "Alpinist: broken-1.0-r0.apk was rejected" "Package: $key" "Stack: $stack" \
+        "Error: Alpinist.PackageRejected" "Cause: $key was rejected: the file does not begin as a gzip stream" \
         "/v2/executions/details/arn:$partition:states:$region:$account:execution:"; do
         grep -qF -- "$expected" <<<"$text" || wrong "the message lacks \"$expected\": $(tr '\n' '|' <<<"$text")"
     done
@@ -1299,7 +1295,7 @@ reported() {
 for it in json.load(open(sys.argv[1]))[sys.argv[2]]: print(it if isinstance(it, str) else it["key"])' "$scratch/report" "$1"
 }
 
-# A package that the functions may not read makes an execution of the map fail, which no refused package does.
+# A package that the functions may not read makes an execution of the map fail, which no rejected package does.
 reindex_of_everything_with_a_failure() {
     local key=smoke/locked/x86_64/locked-1.0-r0.apk policy status
     make_package locked 1.0-r0
@@ -1316,9 +1312,9 @@ reindex_of_everything_with_a_failure() {
     status=$(cat "$scratch/status")
     [[ $status == *Alpinist.Incomplete* ]] || wrong "it did not fail with Alpinist.Incomplete: $status"
     has "$key" "$(reported failed)" || wrong "the report does not name $key as failed: $(head -c 500 "$scratch/report")"
-    has "$directory/broken-1.0-r0.apk" "$(reported refused)" || wrong "the report does not name the refused package"
+    has "$directory/broken-1.0-r0.apk" "$(reported rejected)" || wrong "the report does not name the rejected package"
     has "$directory/hello-1.0-r0.apk" "$(reported unchanged)" || wrong "the report does not name the other packages"
-    ok "with an empty prefix; the report names one failed and one refused package, and $(reported unchanged | wc -l | tr -d ' ') others"
+    ok "with an empty prefix; the report names one failed and one rejected package, and $(reported unchanged | wc -l | tr -d ' ') others"
 }
 
 reindex_of_everything() {
@@ -1329,8 +1325,8 @@ reindex_of_everything() {
     status=$(cat "$scratch/status")
     [[ $status == SUCCEEDED* ]] || wrong "it ended as $status"
     [[ $(reported failed)$(reported unpublished) == "" ]] || wrong "the report names failures: $(head -c 500 "$scratch/report")"
-    has "$directory/broken-1.0-r0.apk" "$(reported refused)" || wrong "the report does not name the refused package"
-    ok "it succeeded, and the report names the refused package"
+    has "$directory/broken-1.0-r0.apk" "$(reported rejected)" || wrong "the report does not name the rejected package"
+    ok "it succeeded, and the report names the rejected package"
 }
 
 protection_of_the_index() {
@@ -1378,8 +1374,8 @@ search_of_the_dashboard() {
     say "  CloudWatch may take 15 minutes to find a new metric"
     while ((SECONDS < until)); do
         found=$(helper found "$expression")
-        ((found == 0)) || ok "it finds the refused package: $expression"
-        [[ $(aws cloudwatch list-metrics --namespace Alpinist --metric-name PackagesRefused --output text \
+        ((found == 0)) || ok "it finds the rejected package: $expression"
+        [[ $(aws cloudwatch list-metrics --namespace Alpinist --metric-name PackagesRejected --output text \
             --dimensions "Name=Stack,Value=$stack" --query 'length(Metrics)') == 0 ]] || is_known=true
         sleep 20
     done

@@ -108,7 +108,7 @@ impl<'a> IndexArchive<'a> {
     ///
     /// # Errors
     ///
-    /// [`ArchiveError`], for whatever a client would refuse, signatures aside.
+    /// [`ArchiveError`], for whatever a client would reject, signatures aside.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
         let Content { signatures, unsigned, description, text } = Content::read(bytes)?;
         Ok(Self { signatures, unsigned, description, index: text.parse()? })
@@ -126,8 +126,8 @@ impl<'a> IndexArchive<'a> {
 ///
 /// # Errors
 ///
-/// [`ArchiveError`], for whatever a client would refuse, signatures aside.
-pub fn is_as_written<'k>(
+/// [`ArchiveError`], for whatever a client would reject, signatures aside.
+pub fn verify_round_trip<'k>(
     archive: &[u8],
     index: &Index,
     keys: impl IntoIterator<Item = (&'k KeyName, &'k VerifyingKey)>,

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_of_another_length_is_refused() {
+    fn a_digest_of_another_length_is_rejected() {
         assert!("Q1AAAA".parse::<PullChecksum>().is_err());
         assert!("X10000000000000000000000000000000000000000".parse::<PullChecksum>().is_err());
         assert!("00ff".parse::<DataHash>().is_err());

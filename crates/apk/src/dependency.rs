@@ -137,7 +137,7 @@ impl<'a> Dependency<'a> {
     ///
     /// # Errors
     ///
-    /// [`DependencyError`], if apk would refuse or garble it.
+    /// [`DependencyError`], if apk would reject or garble it.
     pub fn parse(token: &'a str) -> Result<Self, DependencyError> {
         Self::parse_with(token, |operator, version| match operator {
             Operator::Checksum => version.parse::<PullChecksum>().is_ok(),
@@ -165,7 +165,7 @@ impl<'a> Dependency<'a> {
 
     /// Parses a token of an index, whose version may also be any that a package may have.
     ///
-    /// Alpine 3.16 lists `opensmtpd=6.8.0p2-r4`, which apk 3 would refuse in a package.
+    /// Alpine 3.16 lists `opensmtpd=6.8.0p2-r4`, which apk 3 would reject in a package.
     ///
     /// # Errors
     ///
@@ -312,7 +312,7 @@ impl Dependencies {
     ///
     /// # Errors
     ///
-    /// Those of `parse`, for the first token that it refuses.
+    /// Those of `parse`, for the first token that it rejects.
     pub(crate) fn extend_from_line<'a>(
         &mut self,
         line: &'a str,
@@ -434,7 +434,7 @@ mod tests {
     #[case("a\u{2028}b")]
     #[case("a\u{a0}b")]
     #[case("a\u{9b}b")]
-    fn a_token_that_apk_would_garble_is_refused(#[case] token: &str) {
+    fn a_token_that_apk_would_garble_is_rejected(#[case] token: &str) {
         assert!(Dependency::parse(token).is_err());
     }
 

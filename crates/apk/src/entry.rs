@@ -382,14 +382,14 @@ mod tests {
     #[case::signed_number("S:499", "S:+499")]
     #[case::carriage_return("T:A = b\n", "T:A = b\r\n")]
     #[case::empty_line("i:e f\n\n", "i:e f\n\n\n")]
-    fn an_entry_that_could_harm_an_index_is_refused(#[case] good: &str, #[case] bad: &str) {
+    fn an_entry_that_could_harm_an_index_is_rejected(#[case] good: &str, #[case] bad: &str) {
         let text = ENTRY.replacen(good, bad, 1);
         assert_ne!(text, ENTRY);
         assert!(text.parse::<IndexEntry>().is_err(), "{text}");
     }
 
     #[test]
-    fn texts_that_would_overrun_the_buffer_of_apk_index_are_refused() {
+    fn texts_that_would_overrun_the_buffer_of_apk_index_are_rejected() {
         let text = ENTRY.replacen("T:A = b", &format!("T:{}", "x".repeat(2000)), 1);
         assert!(matches!(text.parse::<IndexEntry>(), Err(EntryError::HeadLength { .. })));
     }
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_would_overrun_a_state_are_refused() {
+    fn lists_that_would_overrun_a_state_are_rejected() {
         let list = "abcdefgh ".repeat(11_000);
         let text = ENTRY.replacen("D:a", &format!("D:{list}a"), 1);
         assert!(matches!(text.parse::<IndexEntry>(), Err(EntryError::Length { .. })));

@@ -5,7 +5,7 @@ use crate::{
     value::Excerpt,
 };
 
-/// Says what is wrong with a line of dependencies, one of which was refused: with the whole of it and how apk has
+/// Says what is wrong with a line of dependencies, one of which was rejected: with the whole of it and how apk has
 /// it, if it is one of deb or rpm.
 pub(crate) fn explain(line: &str, error: DependencyError) -> DependencyError {
     let line = line.trim();
@@ -76,7 +76,7 @@ mod tests {
     #[case("a (= xyz)", "dependency `(=` has an invalid name")]
     #[case("a (>= )", "dependency `(>=` has an invalid name")]
     fn a_dependency_of_deb_or_rpm_is_told_as_apk_has_it(#[case] line: &str, #[case] message: &str) {
-        let refused = Dependencies::default().extend_from_line(line, Dependency::parse);
-        assert_eq!(refused.unwrap_err().to_string(), message);
+        let rejected = Dependencies::default().extend_from_line(line, Dependency::parse);
+        assert_eq!(rejected.unwrap_err().to_string(), message);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor};
 
-/// Inflates one gzip stream of which the bytes arrive piece by piece, in constant memory.
+/// Inflates one gzip stream of which the bytes arrive chunk by chunk, in constant memory.
 pub(crate) struct GzipStream {
     inflate: Decompress,
     buffer: Box<[u8]>,

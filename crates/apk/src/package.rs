@@ -121,7 +121,7 @@ pub enum PackageError {
         /// The section.
         section: Section,
     },
-    /// The control section has something that apk refuses there.
+    /// The control section has something that apk rejects there.
     #[error("the control section has an entry `{path}` that apk does not accept")]
     ControlEntry {
         /// The entry.
@@ -141,7 +141,7 @@ pub enum PackageError {
         /// How many it has.
         count: usize,
     },
-    /// The `.PKGINFO` is refused.
+    /// The `.PKGINFO` is rejected.
     #[error(transparent)]
     PackageInfo(#[from] PackageInfoError),
     /// Something follows the data section: garbage, padding or another gzip stream.
@@ -182,7 +182,7 @@ impl std::fmt::Display for Section {
     }
 }
 
-/// Reads a package whose bytes arrive piece by piece, in whatever sizes.
+/// Reads a package whose bytes arrive chunk by chunk, in whatever sizes.
 ///
 /// Everything that is wrong shows as early as it can: a caller may stop at the first error.
 /// Memory is bounded by [`MAX_CONTROL_LENGTH`], whatever the size of the package.
@@ -439,7 +439,7 @@ fn belongs_to_index(entry: &Entry) -> bool {
     [b"APKINDEX".as_slice(), b"DESCRIPTION"].contains(&&*entry.header.path)
 }
 
-/// apk refuses `.INSTALL` and whatever is not a dot file there; a `.PKGINFO` that is no regular
+/// apk rejects `.INSTALL` and whatever is not a dot file there; a `.PKGINFO` that is no regular
 /// file could be read in two ways.
 fn belongs_to_control(entry: &Entry) -> bool {
     let path = &entry.header.path;
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_s3_would_not_take_at_once_is_refused() {
+    fn a_file_that_s3_would_not_take_at_once_is_rejected() {
         let mut reader = PackageReader::new();
         let leading = leading();
         reader.push(&leading).unwrap();
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_section_that_inflates_beyond_all_measure_is_refused() {
+    fn a_data_section_that_inflates_beyond_all_measure_is_rejected() {
         let mut reader = PackageReader::new();
         reader.push(&leading()).unwrap();
         reader.inflated = MAX_DATA_LENGTH - 2047;

@@ -32,7 +32,7 @@ const MAX_REPLACES: usize = 4000;
 /// The most bytes of a `triggers` line's value: a client writes more, and can't read its database again (measured).
 const MAX_TRIGGERS: usize = 131_040;
 
-/// The most bytes of a line of `.PKGINFO` with its newline: apk refuses longer ones (measured).
+/// The most bytes of a line of `.PKGINFO` with its newline: apk rejects longer ones (measured).
 const MAX_LINE: usize = 128 * 1024;
 
 /// What `.PKGINFO` says, as far as an index or a check of the package needs it.
@@ -47,7 +47,7 @@ pub struct PackageInfo {
     pub data_hash: DataHash,
 }
 
-/// Why a `.PKGINFO` is refused.
+/// Why a `.PKGINFO` is rejected.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackageInfoError {
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_conflicts_with_itself_is_refused() {
+    fn a_package_that_conflicts_with_itself_is_rejected() {
         for provided in ["a", "a=1-r0", "a=2", "b a"] {
             let error = parse(&format!("provides = {provided}\n")).unwrap_err();
             assert!(
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_asks_for_another_version_of_itself_is_refused() {
+    fn a_package_that_asks_for_another_version_of_itself_is_rejected() {
         for lines in [
             "depend = a=2",
             "depend = a>9",
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn triggers_that_a_client_could_not_read_again_are_refused() {
+    fn triggers_that_a_client_could_not_read_again_are_rejected() {
         let triggers = |length: usize| parse(&format!("triggers = {}\n", "x".repeat(length)));
         assert!(triggers(MAX_TRIGGERS).is_ok());
         assert_eq!(
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn replaces_beyond_the_buffer_of_a_client_are_refused() {
+    fn replaces_beyond_the_buffer_of_a_client_are_rejected() {
         let replaces = |count: usize| format!("replaces = {}\n", "abcdefghi ".repeat(count));
         assert!(parse(&replaces(400)).is_ok());
         let error = parse(&format!("{}{}", replaces(200), replaces(201))).unwrap_err();
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_priority_that_apk_would_cut_to_16_bits_is_refused() {
+    fn a_priority_that_apk_would_cut_to_16_bits_is_rejected() {
         assert_eq!(parse("provider_priority = 65535\n").unwrap().metadata.provider_priority, 65535);
         let error = parse("provider_priority = 70000\n").unwrap_err();
         assert!(matches!(error, PackageInfoError::Number { max: 65535, .. }), "{error}");

@@ -1,4 +1,4 @@
-//! Tar as apk reads it: a scanner for bytes that arrive piece by piece, and a writer.
+//! Tar as apk reads it: a scanner for bytes that arrive chunk by chunk, and a writer.
 //!
 //! The rules are those of `apk_tar_parse` in apk-tools 3.0 (`src/tar.c`), measured on 3.0.8.
 
@@ -164,7 +164,7 @@ pub(crate) enum Bodies {
     Skip,
 }
 
-/// Reads a tar piece by piece. Follows apk where real packages need it (pax and GNU names, a stray
+/// Reads a tar chunk by chunk. Follows apk where real packages need it (pax and GNU names, a stray
 /// zero block), and is stricter where they do not: it verifies header checksums and paths.
 #[derive(Debug)]
 pub(crate) struct Scanner {
@@ -535,7 +535,7 @@ fn is_sha1(value: &[u8]) -> bool {
     value.get(..40).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Tells whether apk 3 refuses to extract or even to fetch a package with this path (measured): it
+/// Tells whether apk 3 rejects to extract or even to fetch a package with this path (measured): it
 /// would leave the directory, or has a part that names no file.
 fn is_unusable(path: &[u8]) -> bool {
     let path = path.strip_suffix(b"/").unwrap_or(path);
@@ -575,7 +575,7 @@ impl Writer {
         header.set_username("root")?;
         header.set_groupname("root")?;
         header.set_size(length as u64);
-        // Grown piece by piece, it would take three times as much memory on the way.
+        // Grown chunk by chunk, it would take three times as much memory on the way.
         self.0.get_mut().reserve_exact(BLOCK + length.next_multiple_of(BLOCK) + 2 * BLOCK);
         self.0.append_data(&mut header, name, content)
     }

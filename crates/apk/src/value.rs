@@ -22,7 +22,7 @@ impl InvalidValue {
     }
 }
 
-/// A piece of foreign text that is safe to show: escaped, and at most [`Excerpt::MAX`] characters.
+/// A chunk of foreign text that is safe to show: escaped, and at most [`Excerpt::MAX`] characters.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Excerpt(String);
 

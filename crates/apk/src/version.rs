@@ -10,7 +10,7 @@ use crate::value::InvalidValue;
 ///
 /// Starts with a digit and goes on with ASCII letters, digits, `.`, `_`, `~`, `+` and `-`; at most
 /// 64 bytes. That is wider than the grammar of `apk version --check` (see [`Version::is_canonical`])
-/// because Alpine itself ships versions such as `6.8.0p2-r4` which that refuses.
+/// because Alpine itself ships versions such as `6.8.0p2-r4` which that rejects.
 ///
 /// It has no `Ord`: apk can't tell all versions apart, see [`Version::order`].
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alpinist_repository::{
     failure::chain,
-    port::{KeptKey, KeyMaterial, KeyStore, KeyStoreError},
+    port::{KeyMaterial, KeyStore, KeyStoreError, StoredKey},
 };
 use aws_sdk_kms::{
     config::http::HttpResponse,
@@ -93,7 +93,7 @@ pub async fn public_key(kms: &aws_sdk_kms::Client, key: &str) -> Result<Vec<u8>,
 }
 
 impl KeyStore for AwsKeyStore {
-    async fn keys(&self) -> Result<Vec<KeptKey>, KeyStoreError> {
+    async fn keys(&self) -> Result<Vec<StoredKey>, KeyStoreError> {
         let SigningKeys { first, second, kms } = &self.keys;
         let mut parameters = self.parameters().await?;
         let mut kept = Vec::new();
@@ -108,7 +108,7 @@ impl KeyStore for AwsKeyStore {
                 },
             };
             let name_parameter = place.key_name.clone();
-            kept.push(KeptKey { name_parameter, name: name.to_string(), material });
+            kept.push(StoredKey { name_parameter, name: name.to_string(), material });
         }
         if kept.is_empty() {
             return Err(missing(&first.key_name, first, kms.as_deref()));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use alpinist_repository::{bug, failure::Failure, outcome::Response};
+use alpinist_repository::{failure::Failure, outcome::Response, panic};
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use mimalloc::MiMalloc;
@@ -58,7 +58,7 @@ async fn guarded<T>(
     subject: &str,
     step: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let outcome = bug::caught(step).await;
+    let outcome = panic::catch(step).await;
     outcome.unwrap_or_else(|source| Err(Failure::Bug { subject: subject.to_owned(), source }))
 }
 
@@ -84,7 +84,7 @@ mod tests {
             format!(
                 "the step for k came to no end: Alpinist {version} panicked: attempt to divide by zero. \
                  {}",
-                bug::REMEDY
+                panic::REMEDY
             )
         );
     }

@@ -218,6 +218,10 @@ impl ObjectStore for S3Store {
         Timestamp::now().as_second()
     }
 
+    async fn wait_a_second(&self) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         let request = self.client.head_object().bucket(&self.bucket).key(key);
         let clock = StoreClock::default();
@@ -330,9 +334,9 @@ impl ObjectStore for S3Store {
         Ok(directory)
     }
 
-    async fn list(&self, prefix: &str, cuts: &[String]) -> Result<Vec<Listed>, StoreError> {
-        let begins = iter::once(None).chain(cuts.iter().cloned().map(Some));
-        let ends = cuts.iter().cloned().map(Some).chain([None]);
+    async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
+        let begins = iter::once(None).chain(split_points.iter().cloned().map(Some));
+        let ends = split_points.iter().cloned().map(Some).chain([None]);
         let ranges =
             begins.zip(ends).map(|(begin, end)| self.list_range(prefix, begin, end).boxed());
         let ranges = stream::iter(ranges).buffer_unordered(PARALLEL_LISTINGS);

@@ -19,7 +19,7 @@ use crate::error::{is_conflict, store_error};
 const MAX_BREAKS: u32 = 5;
 
 /// The content of an object in S3. Where a connection breaks, the next one goes on from there, provided that
-/// the object is still the same: a package of gigabytes need not arrive in one piece.
+/// the object is still the same: a package of gigabytes need not arrive in one chunk.
 #[derive(Debug)]
 pub struct S3Body {
     source: Source,
@@ -71,12 +71,12 @@ impl ObjectBody for S3Body {
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         loop {
             match self.stream.next().await {
-                Some(Ok(piece)) => {
-                    if !piece.is_empty() {
-                        self.read += piece.len() as u64;
+                Some(Ok(chunk)) => {
+                    if !chunk.is_empty() {
+                        self.read += chunk.len() as u64;
                         self.breaks = 0;
                     }
-                    return Ok(Some(piece));
+                    return Ok(Some(chunk));
                 }
                 Some(Err(error)) => self.resume(error).await?,
                 None => return Ok(None),

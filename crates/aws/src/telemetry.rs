@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `PackagesPublished` | count | changes of packages that the published index has |
 //! | `PackagesRemoved` | count | packages that the published index has no more |
-//! | `PackagesRefused` | count, by `Rule` | packages that break a rule |
+//! | `PackagesRejected` | count, by `Rule` | packages that break a rule |
 //! | `PackagesWarned` | count | accepted packages with a version that clients can't order, or the like |
 //! | `PublishLatency` | milliseconds | from the upload or deletion until the published index has it |
 //! | `UnpublishedAge` | seconds | how long ago an upload was that no published index has yet |
@@ -127,8 +127,8 @@ impl Invocation {
                 counter!("PackagesRemoved").increment(1);
                 record("PublishLatency", age.map(|age| age.as_millis_f64()));
             }
-            Change::Refused { rule } => {
-                counter!("PackagesRefused", "Rule" => rule.to_owned()).increment(1);
+            Change::Rejected { rule } => {
+                counter!("PackagesRejected", "Rule" => rule.to_owned()).increment(1);
             }
             Change::None => {}
         }
@@ -137,7 +137,7 @@ impl Invocation {
     fn tell_response<'a>(&self, response: &'a impl Response) -> Change<'a> {
         let outcome = response.outcome();
         let subject = &self.subject;
-        if let Change::Refused { rule } = outcome.change {
+        if let Change::Rejected { rule } = outcome.change {
             warn!(subject, rule, "{}", outcome.text);
         } else if !outcome.warnings.is_empty() {
             counter!("PackagesWarned").increment(1);
@@ -153,6 +153,10 @@ impl Invocation {
         if matches!(failure.kind(), FailureKind::Conflict | FailureKind::Superseded) {
             counter!("Conflicts").increment(1);
             info!(subject, error_type, "{}", failure.report());
+        } else if let Failure::PackageRejected { index, .. } = failure {
+            // Why it was rejected is in the line of `ExtractMetadata`.
+            info!(subject, "{index}");
+            return Change::None;
         } else {
             error!(subject, error_type, "{}", failure.report());
         }

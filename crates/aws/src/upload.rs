@@ -44,7 +44,7 @@ pub enum UploadError {
 impl S3Store {
     /// Uploads the `size` bytes of a file if `precondition` holds: at once, or in parts if it is large. S3
     /// checks the CRC-32 of what arrives, and the precondition when the last byte has arrived. Calls `sent`
-    /// with the number of bytes after each piece.
+    /// with the number of bytes after each chunk.
     ///
     /// # Errors
     ///

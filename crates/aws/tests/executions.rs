@@ -69,7 +69,7 @@ async fn a_cause_is_what_the_function_said() {
             r#"{"errorType": "Alpinist.Misconfigured", "errorMessage": "no key. Put it."}"#,
             "no key. Put it.",
         ),
-        ("a was refused.", "a was refused."),
+        ("a was rejected.", "a was rejected."),
         (r#"{"other": 1}"#, r#"{"other": 1}"#),
     ] {
         let found = mock!(Client::describe_execution).then_output(move || {

@@ -99,7 +99,7 @@ pub(crate) enum Error {
         prefix: String,
     },
     /// A published index is not one that a client accepts.
-    #[error("a client refuses the index {key}")]
+    #[error("a client rejects the index {key}")]
     PublishedIndex {
         /// Its key.
         key: String,

@@ -94,7 +94,7 @@ pub(crate) enum End {
     /// The published index has it.
     Published,
     /// The package may not be listed.
-    Refused {
+    Rejected {
         /// Why, and what to do.
         cause: String,
     },
@@ -121,8 +121,8 @@ impl End {
         match status {
             Status::Running => None,
             Status::Succeeded => Some(Self::Published),
-            _ if error.as_deref() == Some(FailureKind::PackageRefused.name()) => {
-                Some(Self::Refused { cause: text(cause) })
+            _ if error.as_deref() == Some(FailureKind::PackageRejected.name()) => {
+                Some(Self::Rejected { cause: text(cause) })
             }
             status => Some(Self::Failed {
                 execution: arn.clone(),

@@ -196,8 +196,8 @@ async fn sha256_of_object(
 ) -> Result<Option<(ETag, [u8; 32])>, StoreError> {
     let Some(mut object) = store.get(key).await? else { return Ok(None) };
     let mut sha256 = Sha256::new();
-    while let Some(piece) = object.body.next().await? {
-        sha256.update(&piece);
+    while let Some(chunk) = object.body.next().await? {
+        sha256.update(&chunk);
     }
     Ok(Some((object.info.etag, sha256.finalize().into())))
 }

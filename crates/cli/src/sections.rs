@@ -1,4 +1,4 @@
-//! A lenient look at the sections of a package, also of one that the strict reader refuses.
+//! A lenient look at the sections of a package, also of one that the strict reader rejects.
 
 use std::{
     fs::File,

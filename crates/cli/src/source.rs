@@ -63,7 +63,7 @@ fn file_name(url: &Url) -> String {
     percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
-/// A file that is written piece by piece.
+/// A file that is written chunk by chunk.
 struct Download {
     name: String,
     file: NamedTempFile,
@@ -76,12 +76,12 @@ impl Download {
         Ok(Self { name: name.to_owned(), file, length: 0 })
     }
 
-    fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
-        self.length += piece.len() as u64;
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        self.length += chunk.len() as u64;
         if self.length > MAX_SIZE {
             return Err(Error::TooLarge { name: self.name.clone(), max: MAX_SIZE });
         }
-        self.file.write_all(piece).map_err(Error::file("write", "a temporary file"))
+        self.file.write_all(chunk).map_err(Error::file("write", "a temporary file"))
     }
 
     fn finish(mut self) -> Result<NamedTempFile, Error> {
@@ -96,8 +96,8 @@ async fn download_object(object: &str, access: Access) -> Result<NamedTempFile, 
     let store = access.open().await.bucket(bucket);
     let mut found = store.get(key).await?.ok_or_else(missing)?;
     let mut copy = Download::begin(object)?;
-    while let Some(piece) = found.body.next().await? {
-        copy.push(&piece)?;
+    while let Some(chunk) = found.body.next().await? {
+        copy.push(&chunk)?;
     }
     copy.finish()
 }
@@ -112,8 +112,8 @@ async fn download(url: Url) -> Result<NamedTempFile, Error> {
     }
     answer = answer.error_for_status().map_err(failed)?;
     let mut copy = Download::begin(url.as_str())?;
-    while let Some(piece) = answer.chunk().await.map_err(failed)? {
-        copy.push(&piece)?;
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        copy.push(&chunk)?;
     }
     copy.finish()
 }

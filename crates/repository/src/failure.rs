@@ -9,7 +9,8 @@ use alpinist_apk::{
 };
 
 use crate::{
-    bug::{self, Bug},
+    message::PublishedIndex,
+    panic::{self, Panic},
     port::{KeyStoreError, StoreError},
     snapshot::SnapshotError,
 };
@@ -20,9 +21,9 @@ use crate::{
 pub enum FailureKind {
     /// The input of the execution is not understood.
     InvalidInput,
-    /// The package may not be listed. Trying again can't help; another upload can. No function fails
-    /// with it, but the execution does, once the index is right.
-    PackageRefused,
+    /// The package may not be listed. Trying again can't help; another upload can. The execution fails with
+    /// it once the index is right.
+    PackageRejected,
     /// The package was replaced or deleted meanwhile: look at it again.
     Superseded,
     /// Somebody else published first, or the staged index is gone: aggregate again.
@@ -43,7 +44,7 @@ impl FailureKind {
     /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::InvalidInput,
-        Self::PackageRefused,
+        Self::PackageRejected,
         Self::Superseded,
         Self::Conflict,
         Self::Misconfigured,
@@ -57,7 +58,7 @@ impl FailureKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidInput => "Alpinist.InvalidInput",
-            Self::PackageRefused => "Alpinist.PackageRefused",
+            Self::PackageRejected => "Alpinist.PackageRejected",
             Self::Superseded => "Alpinist.Superseded",
             Self::Conflict => "Alpinist.Conflict",
             Self::Misconfigured => "Alpinist.Misconfigured",
@@ -76,6 +77,14 @@ pub enum Failure {
     /// The input of the execution is not understood.
     #[error("the input is neither an S3 event from EventBridge nor {{\"bucket\": …, \"key\": …}}")]
     InvalidInput,
+    /// The index was published without the package, which may not be listed.
+    #[error("{cause}")]
+    PackageRejected {
+        /// The rule that it breaks, and what to do.
+        cause: String,
+        /// The index.
+        index: PublishedIndex,
+    },
     /// The package is not the one any more with which the execution began.
     #[error("{key} was replaced or deleted while its execution ran")]
     Superseded {
@@ -175,7 +184,7 @@ pub enum Failure {
     },
     /// What a reindex found can't be noted or read.
     #[error("what the reindex found, {key}, is not the JSON that we write")]
-    Finding {
+    Journal {
         /// The object.
         key: String,
         /// How.
@@ -197,7 +206,7 @@ pub enum Failure {
         /// The limit.
         max: usize,
     },
-    /// Nothing is remembered of a repository prefix, and nobody has looked at packages that are there, so an index
+    /// Nothing is cached of a repository prefix, and nobody has looked at packages that are there, so an index
     /// without them can't take the place of the one that is there.
     #[error("nobody has looked yet at {unknown} packages of {prefix}, so its index stays as it is")]
     Unadopted {
@@ -213,7 +222,7 @@ pub enum Failure {
     Incomplete {
         /// The key of the report.
         report: String,
-        /// How many packages are neither listed nor refused.
+        /// How many packages are neither listed nor rejected.
         failed: usize,
         /// How many indexes are not published.
         unpublished: usize,
@@ -224,7 +233,7 @@ pub enum Failure {
         /// The object or the prefix that it was at.
         subject: String,
         /// How.
-        source: Bug,
+        source: Panic,
     },
     /// The store did not do what it was asked.
     #[error(transparent)]
@@ -241,6 +250,7 @@ impl Failure {
             | Self::TooManyIndexes { .. } => FailureKind::InvalidInput,
             Self::Incomplete { .. } | Self::Unadopted { .. } => FailureKind::Incomplete,
             Self::Bug { .. } => FailureKind::Bug,
+            Self::PackageRejected { .. } => FailureKind::PackageRejected,
             Self::Superseded { .. } => FailureKind::Superseded,
             Self::Contended { .. } => FailureKind::Unavailable,
             // Making it again would make the same.
@@ -259,13 +269,16 @@ impl Failure {
             | Self::KeyName { .. }
             | Self::SelfCheck { .. }
             | Self::Archive { .. }
-            | Self::Finding { .. } => FailureKind::Misconfigured,
+            | Self::Journal { .. } => FailureKind::Misconfigured,
         }
     }
 
     /// Returns the message with the whole chain of causes, and what to do about it, in one line.
     pub fn report(&self) -> String {
-        printable(&format!("{}. {}", chain(self), self.remedy()))
+        match self {
+            Self::PackageRejected { cause, .. } => cause.clone(),
+            _ => printable(&format!("{}. {}", chain(self), self.remedy())),
+        }
     }
 
     /// Says what to do: whole sentences.
@@ -281,6 +294,8 @@ impl Failure {
                     .to_owned()
             }
             Self::Superseded { .. } | Self::StagedDamaged { .. } => GOES_ON.to_owned(),
+            // The cause says it.
+            Self::PackageRejected { .. } => String::new(),
             Self::Key(KeyStoreError::Missing { private_key: Some(private_key), key_name, .. }) => {
                 format!(
                     "Put {private_key} (SecureString: the RSA private key in PEM form) and \
@@ -317,9 +332,9 @@ impl Failure {
             Self::PublicKey { .. } | Self::SelfCheck { .. } | Self::Archive { .. } => {
                 "The old index stays. This is a fault of Alpinist: please report it.".to_owned()
             }
-            Self::Bug { .. } => bug::REMEDY.to_owned(),
+            Self::Bug { .. } => panic::REMEDY.to_owned(),
             Self::Contended { .. } => REDRIVE.to_owned(),
-            Self::Finding { key, .. } => format!("Delete {key}, then start the reindex again."),
+            Self::Journal { key, .. } => format!("Delete {key}, then start the reindex again."),
             Self::TooManyDirectories { .. } | Self::TooManyIndexes { .. } => {
                 "Say where to look, with a prefix such as 3.22/.".to_owned()
             }

@@ -6,14 +6,14 @@
 //! | [`message`] | what travels between them through the state machine |
 //! | [`outcome`] | what they tell the log and the metrics |
 //! | [`failure`] | what they tell the state machine when they can't go on |
-//! | [`bug`] | panics, which are failures or refusals like any |
-//! | [`refusal`] | why a package may not be listed, and what to do about it |
+//! | [`bug`] | panics, which are failures or rejections like any |
+//! | [`rejection`] | why a package may not be listed, and what to do about it |
 //! | [`policy`], [`trust`] | what is asked of packages, and whose are listed |
 //! | [`finding`] | what a reindex finds |
 //! | [`survey`], [`verify`] | what repositories there are, and whether what is published is what is there |
 //! | [`prune`] | which packages are superseded, and what depends on them |
 //! | [`location`] | the layout of the bucket |
-//! | [`snapshot`] | an index with the objects it was made from: what is staged and remembered |
+//! | [`snapshot`] | an index with the objects it was made from: what is staged and cached |
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
 //! | [`port`] | what the steps need of a bucket and of the keys |
 //!
@@ -21,28 +21,28 @@
 //! Preconditions on fragments, on the index and on the snapshot keep concurrent executions apart.
 //! `docs/architecture.md` explains the protocol; read it before changing a step.
 
-pub mod bug;
 pub mod failure;
-pub mod finding;
+pub mod journal;
 pub mod location;
 #[cfg(feature = "testing")]
 pub mod memory;
 pub mod message;
 pub mod outcome;
+pub mod panic;
 pub mod plus_copy;
 pub mod policy;
 pub mod port;
 pub mod prune;
-pub mod refusal;
+pub mod rejection;
 pub mod snapshot;
 pub mod step;
 pub mod survey;
 pub mod trust;
 pub mod verify;
 
-mod claim;
+mod cached_snapshot;
 mod fragment;
+mod lease;
 mod listing;
-mod rejection;
-mod remembered;
+mod rejection_note;
 mod signer;

@@ -8,7 +8,7 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// How many remembered packages one request is to list, with their fragments: at most the 500 that it can, and some
+/// How many cached packages one request is to list, with their fragments: at most the 500 that it can, and some
 /// fewer to leave room for new ones.
 const PACKAGES_PER_REQUEST: usize = 496;
 
@@ -24,14 +24,14 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Lists the bucket. What is remembered tells where to cut, so that all parts can be listed at once.
+    /// Lists the bucket. What is cached tells where to cut, so that all parts can be listed at once.
     pub(crate) async fn read<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
-        remembered: &Snapshot,
+        cached: &Snapshot,
     ) -> Result<Self, StoreError> {
-        let cuts = cuts(prefix, remembered);
-        Ok(Self::of(store.list(&prefix.to_string(), &cuts).await?))
+        let split_points = split_points(prefix, cached);
+        Ok(Self::of(store.list(&prefix.to_string(), &split_points).await?))
     }
 
     fn of(objects: Vec<Listed>) -> Self {
@@ -58,12 +58,12 @@ impl Listing {
 }
 
 /// Returns where to cut a listing, so that each part is one request.
-fn cuts(prefix: &RepositoryPrefix, remembered: &Snapshot) -> Vec<String> {
-    let mut stems: Vec<_> = remembered.stems().collect();
+fn split_points(prefix: &RepositoryPrefix, cached: &Snapshot) -> Vec<String> {
+    let mut stems: Vec<_> = cached.stems().collect();
     stems.sort_unstable();
     let last = stems.into_iter().skip(PACKAGES_PER_REQUEST - 1).step_by(PACKAGES_PER_REQUEST);
-    let mut cuts: Vec<_> = last.map(|stem| prefix.fragment_key(stem)).collect();
+    let mut split_points: Vec<_> = last.map(|stem| prefix.fragment_key(stem)).collect();
     // A file name and its stem do not always come in the same order.
-    cuts.sort_unstable();
-    cuts
+    split_points.sort_unstable();
+    split_points
 }

@@ -83,8 +83,8 @@ impl RepositoryPrefix {
         format!("{ADOPTION}{self}wanted")
     }
 
-    /// Returns the key of the claim to make the snapshot that comes after the one of `generation`.
-    pub fn claim_key(&self, generation: Generation) -> String {
+    /// Returns the key of the lease to make the snapshot that comes after the one of `generation`.
+    pub fn lease_key(&self, generation: Generation) -> String {
         format!(".alpinist/claims/{self}{generation}")
     }
 
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_longer_than_any_key_of_ours_may_be_is_refused() {
+    fn a_path_longer_than_any_key_of_ours_may_be_is_rejected() {
         let parts = |count: usize| vec!["part-of-15-bytes"; count].join("/");
         let key = |count| format!("{}/x86_64/a-1.apk", parts(count)).parse::<PackageKey>();
         assert!(key(30).is_ok());
@@ -448,7 +448,7 @@ mod tests {
     #[case("3.22/main/x86_64/libstdc  -13-r0.apk")]
     #[case("3.22/main/x86_64/a\n-1.apk")]
     #[case("3.22/main/x86_64/\u{9b}2Ja-1.apk")]
-    fn another_key_is_refused(#[case] key: &str) {
+    fn another_key_is_rejected(#[case] key: &str) {
         assert!(key.parse::<PackageKey>().is_err());
     }
 }

@@ -167,7 +167,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The content of an object, in one piece.
+/// The content of an object, in one chunk.
 #[derive(Debug)]
 pub struct MemoryBody(Option<Bytes>);
 
@@ -182,6 +182,10 @@ impl ObjectStore for MemoryStore {
 
     fn now(&self) -> i64 {
         lock(&self.state).clock.as_secs().cast_signed()
+    }
+
+    async fn wait_a_second(&self) {
+        self.pass(Duration::from_secs(1));
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
@@ -260,7 +264,11 @@ impl ObjectStore for MemoryStore {
         Ok(Directory { below, holds_what_was_sought })
     }
 
-    async fn list(&self, prefix: &str, _cuts: &[String]) -> Result<Vec<Listed>, StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        _split_points: &[String],
+    ) -> Result<Vec<Listed>, StoreError> {
         self.begin(Request::List(prefix))?;
         let state = lock(&self.state);
         let listed = state

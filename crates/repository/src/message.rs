@@ -3,6 +3,8 @@
 //!
 //! The response of a step is the request of the next one; no state reshapes it.
 
+use std::fmt;
+
 use alpinist_apk::{
     entry::IndexEntry,
     value::printable,
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     failure::{FailureKind, chain},
     port::ETag,
-    refusal::Refusal,
+    rejection::Rejection,
     snapshot::Generation,
     trust::SignedBy,
 };
@@ -134,14 +136,14 @@ pub fn warnings(entry: &IndexEntry) -> Vec<String> {
 
 /// Why a package may not be listed, which fails the execution once the index is right.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct RefusalReport {
+pub struct RejectionReport {
     /// The version of the object that was read.
     pub package: ETag,
     /// The name of the failure kind.
     pub error: String,
     /// The whole message, and what to do.
     pub cause: String,
-    /// The [name](Refusal::rule) of the rule that the package breaks.
+    /// The [name](Rejection::rule) of the rule that the package breaks.
     #[serde(default)]
     pub rule: String,
     /// The version of the fragment that described the package before it was judged: it had been accepted then.
@@ -149,12 +151,12 @@ pub struct RefusalReport {
     pub fragment: Option<ETag>,
 }
 
-impl RefusalReport {
-    /// Reports why the version `package` of the object at `key` was refused.
-    pub fn new(key: &str, package: ETag, refusal: &Refusal) -> Self {
-        let error = FailureKind::PackageRefused.name().to_owned();
-        let cause = format!("{key} was refused: {}. {}", chain(refusal), refusal.remedy());
-        let (cause, rule) = (printable(&cause), refusal.rule().to_owned());
+impl RejectionReport {
+    /// Reports why the version `package` of the object at `key` was rejected.
+    pub fn new(key: &str, package: ETag, rejection: &Rejection) -> Self {
+        let error = FailureKind::PackageRejected.name().to_owned();
+        let cause = format!("{key} was rejected: {}. {}", chain(rejection), rejection.remedy());
+        let (cause, rule) = (printable(&cause), rejection.rule().to_owned());
         Self { package, error, cause, rule, fragment: None }
     }
 }
@@ -180,7 +182,7 @@ pub enum Found {
     /// A package that may be listed.
     Accepted(Box<Accepted>),
     /// A package that may not be listed.
-    Refused(RefusalReport),
+    Rejected(RejectionReport),
 }
 
 /// What is true of the package's fragment after it was written.
@@ -194,9 +196,9 @@ pub struct Written {
     pub fragment: Option<WrittenFragment>,
     /// Whether this execution wrote the fragment or removed one, rather than finding it so.
     pub changed: bool,
-    /// Why the package was refused.
+    /// Why the package was rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<RefusalReport>,
+    pub rejection: Option<RejectionReport>,
     /// Who signed the package, if that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<SignedBy>,
@@ -244,9 +246,9 @@ pub struct Staged {
     pub snapshot: ETag,
     /// The published index before the bucket was listed, which this one may replace.
     pub replaces: Option<ETag>,
-    /// Whether that was published in this very second. `Last-Modified` tells whole seconds, and a client
-    /// that asks for what was modified since would never see an index of the same second; so this one
-    /// has to wait for the next.
+    /// Whether that was published in this very second. `Last-Modified` has whole seconds, and a client
+    /// that asks for what was modified since then would never see another index of the same second; so
+    /// this one must wait for the next.
     pub is_too_soon: bool,
 }
 
@@ -261,7 +263,7 @@ pub struct Waiting {
     /// more: longer than that function may run.
     #[serde(default)]
     pub overtook: bool,
-    /// How many packages of the repository prefix nobody has looked at, while nothing is remembered of it: until a
+    /// How many packages of the repository prefix nobody has looked at, while nothing is cached of it: until a
     /// reindex has, the index that is there stays.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown: usize,
@@ -293,6 +295,14 @@ pub struct PublishedIndex {
     pub packages: usize,
 }
 
+impl fmt::Display for PublishedIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, packages, .. } = self;
+        let noun = if *packages == 1 { "package" } else { "packages" };
+        write!(f, "{key} was published, and lists {packages} {noun}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,9 +328,9 @@ mod tests {
     fn what_was_extracted_is_a_request_to_write_and_to_extract_again() {
         let time = "2026-11-25T23:37:11Z".parse().ok();
         let target = Target { bucket: "packages".into(), key: "k".into(), time, reindex: None };
-        let refusal = Refusal::Size { size: 2, max: 1 };
-        let refusal = RefusalReport::new("k", ETag("p".to_owned()), &refusal);
-        for found in [Found::Nothing, Found::Indexed, Found::Refused(refusal)] {
+        let rejection = Rejection::Size { size: 2, max: 1 };
+        let rejection = RejectionReport::new("k", ETag("p".to_owned()), &rejection);
+        for found in [Found::Nothing, Found::Indexed, Found::Rejected(rejection)] {
             let extracted = Extracted { target: target.clone(), found };
             let json = serde_json::to_string(&extracted).unwrap();
             assert_eq!(serde_json::from_str::<Extracted>(&json).unwrap(), extracted);
@@ -336,7 +346,7 @@ mod tests {
             target,
             fragment: None,
             changed: true,
-            refusal: None,
+            rejection: None,
             signed_by: None,
             warnings: vec!["w".to_owned()],
         };

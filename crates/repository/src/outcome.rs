@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     location::Subject,
-    message::{Aggregated, Extracted, Found, Published, PublishedIndex, Written},
+    message::{Aggregated, Extracted, Found, Published, Written},
     step::{Healed, ReindexResponse},
 };
 
@@ -22,7 +22,7 @@ pub trait Response: Serialize {
 /// What a step did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outcome<'a> {
-    /// For people: a clause in the past tense, or the cause of a refusal.
+    /// For people: a clause in the past tense, or the cause of a rejection.
     pub text: Cow<'a, str>,
     /// How far the change of a package has come, of which the execution took notice.
     pub change: Change<'a>,
@@ -40,8 +40,8 @@ pub enum Change<'a> {
     /// The published index does not list the package any more.
     Removed,
     /// The package breaks a rule.
-    Refused {
-        /// The [name](crate::refusal::Refusal::rule) of the rule.
+    Rejected {
+        /// The [name](crate::rejection::Rejection::rule) of the rule.
         rule: &'a str,
     },
     /// There is none, or nothing more is to be told of it.
@@ -63,9 +63,9 @@ impl Response for Extracted {
                 warnings: &accepted.warnings,
                 ..Outcome::new("package was accepted", Change::Pending)
             },
-            Found::Refused(report) => Outcome {
+            Found::Rejected(report) => Outcome {
                 text: Cow::Borrowed(&report.cause),
-                change: Change::Refused { rule: &report.rule },
+                change: Change::Rejected { rule: &report.rule },
                 warnings: &[],
             },
         }
@@ -96,10 +96,8 @@ impl Response for Aggregated {
 
 impl Response for Published {
     fn outcome(&self) -> Outcome<'_> {
-        let PublishedIndex { key, packages, .. } = &self.index;
-        let noun = if *packages == 1 { "package" } else { "packages" };
-        let text = format!("{key} was published, and lists {packages} {noun}");
-        Outcome { text: text.into(), change: end(&self.written), warnings: &[] }
+        let text = self.index.to_string().into();
+        Outcome { text, change: end(&self.written), warnings: &[] }
     }
 }
 
@@ -134,7 +132,7 @@ impl Response for Healed {
 /// What has become of a change, now that the published index is right.
 fn end(written: &Written) -> Change<'_> {
     let is_package = matches!(written.target.key.parse(), Ok(Subject::Package(_)));
-    match (&written.fragment, &written.refusal) {
+    match (&written.fragment, &written.rejection) {
         (Some(_), None) => Change::Published,
         (None, None) if is_package && written.changed => Change::Removed,
         _ => Change::None,
@@ -147,9 +145,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        message::{RefusalReport, Staged, Target, Waiting, WrittenFragment},
+        message::{RejectionReport, Staged, Target, Waiting, WrittenFragment},
         port::ETag,
-        refusal::Refusal,
+        rejection::Rejection,
     };
 
     fn written(key: &str, is_there: bool, changed: bool) -> Written {
@@ -162,7 +160,7 @@ mod tests {
         let target =
             Target { bucket: "packages".into(), key: key.into(), time: None, reindex: None };
         let warnings = Vec::new();
-        Written { target, fragment, changed, refusal: None, signed_by: None, warnings }
+        Written { target, fragment, changed, rejection: None, signed_by: None, warnings }
     }
 
     const PACKAGE: &str = "3.22/main/x86_64/a-1.apk";
@@ -179,7 +177,7 @@ mod tests {
             let aggregated = Aggregated { written, staged, waiting };
             let change = aggregated.outcome().change;
             match change {
-                Change::Refused { .. } => unreachable!("{change:?}"),
+                Change::Rejected { .. } => unreachable!("{change:?}"),
                 Change::Pending => "pending",
                 Change::Published => "published",
                 Change::Removed => "removed",
@@ -193,20 +191,20 @@ mod tests {
         assert_eq!(change(written(PACKAGE, false, false), false, false), "none");
         let index = "3.22/main/x86_64/APKINDEX.tar.gz";
         assert_eq!(change(written(index, false, false), false, false), "none");
-        let refusal = Refusal::Size { size: 2, max: 1 };
-        let refusal = RefusalReport::new(PACKAGE, ETag("e".into()), &refusal);
-        let refused = Written { refusal: Some(refusal), ..written(PACKAGE, false, true) };
-        assert_eq!(change(refused, false, false), "none");
+        let rejection = Rejection::Size { size: 2, max: 1 };
+        let rejection = RejectionReport::new(PACKAGE, ETag("e".into()), &rejection);
+        let rejected = Written { rejection: Some(rejection), ..written(PACKAGE, false, true) };
+        assert_eq!(change(rejected, false, false), "none");
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_rule_and_its_cause() {
-        let refusal = Refusal::Size { size: 2, max: 1 };
-        let report = RefusalReport::new(PACKAGE, ETag("e".into()), &refusal);
+    fn a_rejection_is_told_by_its_rule_and_its_cause() {
+        let rejection = Rejection::Size { size: 2, max: 1 };
+        let report = RejectionReport::new(PACKAGE, ETag("e".into()), &rejection);
         let cause = report.cause.clone();
         let target = written(PACKAGE, false, false).target;
-        let extracted = Extracted { target, found: Found::Refused(report) };
-        let change = Change::Refused { rule: "Size" };
+        let extracted = Extracted { target, found: Found::Rejected(report) };
+        let change = Change::Rejected { rule: "Size" };
         assert_eq!(extracted.outcome(), Outcome { text: cause.into(), change, warnings: &[] });
     }
 }

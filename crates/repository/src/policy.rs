@@ -9,7 +9,7 @@ use crate::trust::PackageSignatures;
 pub struct Policy {
     /// What is asked of their signatures.
     pub signatures: PackageSignatures,
-    /// The most bytes of a package. A larger one is refused unread.
+    /// The most bytes of a package. A larger one is rejected unread.
     pub max_size: u64,
 }
 

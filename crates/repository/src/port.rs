@@ -155,9 +155,9 @@ pub enum StoreError {
     },
 }
 
-/// The content of an object, piece by piece.
+/// The content of an object, chunk by chunk.
 pub trait ObjectBody: Send {
-    /// Returns the next piece, or `None` at the end.
+    /// Returns the next chunk, or `None` at the end.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
 }
 
@@ -177,6 +177,9 @@ pub trait ObjectStore: Send + Sync {
 
     /// Returns the time in seconds since 1970, by the store's clock or one that differs by a few seconds.
     fn now(&self) -> i64;
+
+    /// Waits until the store's clock shows another second.
+    fn wait_a_second(&self) -> impl Future<Output = ()> + Send;
 
     /// Returns what is known of the object at `key`, or `None` where there is none.
     fn head(
@@ -221,12 +224,12 @@ pub trait ObjectStore: Send + Sync {
 
     /// Returns the objects whose keys begin with `prefix` and have no further `/`, in any order.
     ///
-    /// What lies between one of the `cuts` (sorted keys) and the next may be listed at the same time.
+    /// What lies between one of the `split_points` (sorted keys) and the next may be listed at the same time.
     /// Objects that change meanwhile may be seen or not, each for itself.
     fn list(
         &self,
         prefix: &str,
-        cuts: &[String],
+        split_points: &[String],
     ) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
 }
 
@@ -256,8 +259,8 @@ pub async fn read<S: ObjectStore>(
     };
     check(info.size)?;
     let mut bytes = Vec::new();
-    while let Some(piece) = body.next().await? {
-        bytes.extend_from_slice(&piece);
+    while let Some(chunk) = body.next().await? {
+        bytes.extend_from_slice(&chunk);
         check(bytes.len() as u64)?;
     }
     Ok(Some(Object { info, body: bytes }))
@@ -265,7 +268,7 @@ pub async fn read<S: ObjectStore>(
 
 /// A key that signs indexes, as it is kept.
 #[derive(Debug)]
-pub struct KeptKey {
+pub struct StoredKey {
     /// The parameter that holds the key name.
     pub name_parameter: String,
     /// The key name.
@@ -335,7 +338,7 @@ pub enum KeyStoreError {
 /// Keeps the keys that sign indexes.
 pub trait KeyStore: Send + Sync {
     /// Returns the keys as they are now: one, or two while one takes the place of the other.
-    fn keys(&self) -> impl Future<Output = Result<Vec<KeptKey>, KeyStoreError>> + Send;
+    fn keys(&self) -> impl Future<Output = Result<Vec<StoredKey>, KeyStoreError>> + Send;
 
     /// Lets a key service sign a SHA-256 with one of its keys: RSASSA-PKCS1-v1_5 (RFC 8017, 8.2).
     fn sign(

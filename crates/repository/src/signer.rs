@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     failure::Failure,
-    port::{KeptKey, KeyMaterial, KeyStore},
+    port::{KeyMaterial, KeyStore, StoredKey},
 };
 
 /// A key that was checked.
@@ -24,7 +24,7 @@ pub(crate) struct Signer {
 
 #[derive(Debug)]
 enum Private {
-    Here(Box<SigningKey>),
+    Local(Box<SigningKey>),
     /// In a service, under this name.
     Remote(String),
 }
@@ -52,8 +52,8 @@ impl Signer {
         Ok(signers)
     }
 
-    fn new(kept: KeptKey) -> Result<Self, Failure> {
-        let KeptKey { name_parameter, name, material } = kept;
+    fn new(kept: StoredKey) -> Result<Self, Failure> {
+        let StoredKey { name_parameter, name, material } = kept;
         let name = name.trim().parse();
         let name = name.map_err(|source| Failure::KeyName { parameter: name_parameter, source })?;
         match material {
@@ -63,7 +63,7 @@ impl Signer {
                 Ok(Self {
                     name,
                     public: key.verifying_key(),
-                    private: Private::Here(Box::new(key)),
+                    private: Private::Local(Box::new(key)),
                 })
             }
             KeyMaterial::Remote { key, public_key } => {
@@ -88,7 +88,7 @@ impl Signer {
         random: &mut impl CryptoRngCore,
     ) -> Result<Vec<(SignatureName, Signature)>, Failure> {
         match &self.private {
-            Private::Here(key) => {
+            Private::Local(key) => {
                 let signed = key.sign_index(&self.name, unsigned, random);
                 let key_name = self.name.to_string();
                 signed.map_err(|source| Failure::Unsigned { key_name, source })

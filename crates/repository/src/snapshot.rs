@@ -279,7 +279,7 @@ impl Members {
     }
 }
 
-/// Reads a stored snapshot piece by piece, from its beginning.
+/// Reads a stored snapshot chunk by chunk, from its beginning.
 #[derive(Debug)]
 pub struct SnapshotReader {
     inflater: MultiGzDecoder<Lines>,
@@ -307,8 +307,8 @@ impl SnapshotReader {
     /// # Errors
     ///
     /// [`SnapshotError`], for whatever [`Snapshot::to_bytes`] can't have written.
-    pub fn push(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
-        let outcome = self.inflater.write_all(piece).and_then(|()| self.inflater.flush());
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
+        let outcome = self.inflater.write_all(chunk).and_then(|()| self.inflater.flush());
         self.outcome(outcome)
     }
 

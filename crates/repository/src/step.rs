@@ -11,9 +11,9 @@
 //! else deleted or overwrote.
 
 mod aggregate;
+mod decide;
 mod extract;
 mod heal;
-mod look;
 mod publish;
 mod reindex;
 mod write_index;

@@ -16,7 +16,7 @@ use tracing::warn;
 use crate::{
     location::trusted_key,
     port::{self, ObjectStore, StoreError},
-    refusal::Refusal,
+    rejection::Rejection,
 };
 
 /// How many names of keys are looked up for one package. The rest count as unknown.
@@ -66,8 +66,8 @@ pub enum SignedBy {
     Nobody,
 }
 
-/// What became of a check: what is to be noted, if anything, or why the package is refused.
-type Judgement = Result<Option<SignedBy>, Refusal>;
+/// What became of a check: what is to be noted, if anything, or why the package is rejected.
+type Judgement = Result<Option<SignedBy>, Rejection>;
 
 /// Checks the signatures of a package as `apk add FILE` would: the first by a trusted key decides, whatever
 /// follows it.
@@ -102,7 +102,7 @@ pub(crate) async fn judge<S: ObjectStore>(
         }
     }
     Ok(match policy {
-        PackageSignatures::Require => Err(Refusal::NotSigned { by: unknown }),
+        PackageSignatures::Require => Err(Rejection::NotSigned { by: unknown }),
         _ if unknown.is_empty() => Ok(Some(SignedBy::Nobody)),
         _ => Ok(Some(SignedBy::Unknown(unknown))),
     })
@@ -112,7 +112,7 @@ fn verdict(signature: &PackageSignature, key_name: KeyName, key: &VerifyingKey) 
     if signature.is_by(key) {
         Ok(Some(SignedBy::Trusted(key_name)))
     } else {
-        Err(Refusal::Signature { key_name: key_name.into() })
+        Err(Rejection::Signature { key_name: key_name.into() })
     }
 }
 

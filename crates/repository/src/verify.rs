@@ -38,7 +38,7 @@ pub enum Depth {
 
 /// What is asked of a repository.
 #[derive(Clone, Debug)]
-pub struct Demands {
+pub struct VerifyOptions {
     /// How much is looked at.
     pub depth: Depth,
     /// What is asked of packages.
@@ -52,12 +52,12 @@ pub struct Demands {
 /// What is wrong with an object.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum Problem {
     /// There are packages, and no index.
     #[error("there is no index, although there are packages")]
     NoIndex,
-    /// A client refuses the index.
-    #[error("a client refuses the index")]
+    /// A client rejects the index.
+    #[error("a client rejects the index")]
     Index(#[from] ArchiveError),
     /// A signature does not fit.
     #[error("the signature by {key_name} is wrong")]
@@ -93,7 +93,7 @@ pub enum Fault {
     Unlisted,
     /// The package may not be listed, and is not.
     #[error("it is not listed: {cause}")]
-    Refused {
+    Rejected {
         /// Why, and what to do.
         cause: String,
     },
@@ -120,10 +120,10 @@ pub enum Fault {
     NoCopy,
 }
 
-/// How a fault is mended.
+/// How a problem is mended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Mend {
+pub enum Remedy {
     /// By a reindex that passes over what has its fragment.
     ReindexStale,
     /// By a reindex of everything.
@@ -134,9 +134,9 @@ pub enum Mend {
     Replace,
 }
 
-impl Fault {
+impl Problem {
     /// Tells how it is mended.
-    pub fn mend(&self) -> Mend {
+    pub fn mend(&self) -> Remedy {
         match self {
             Self::NoIndex
             | Self::Missing
@@ -144,13 +144,13 @@ impl Fault {
             | Self::Unlisted
             | Self::NoFragment
             | Self::Orphan
-            | Self::NoCopy => Mend::ReindexStale,
-            Self::Entry | Self::Fragment | Self::ListedThough { .. } => Mend::Reindex,
+            | Self::NoCopy => Remedy::ReindexStale,
+            Self::Entry | Self::Fragment | Self::ListedThough { .. } => Remedy::Reindex,
             Self::Index(_)
             | Self::Signature { .. }
             | Self::Signers { .. }
-            | Self::NotSigned { .. } => Mend::Sign,
-            Self::Refused { .. } => Mend::Replace,
+            | Self::NotSigned { .. } => Remedy::Sign,
+            Self::Rejected { .. } => Remedy::Replace,
         }
     }
 }
@@ -161,14 +161,14 @@ pub struct Verified {
     /// How many packages the index lists.
     pub packages: usize,
     /// What is wrong, by key.
-    pub faults: Vec<(String, Fault)>,
+    pub problems: Vec<(String, Problem)>,
     /// What the maintainers of listed packages should know, by key.
     pub warnings: Vec<(String, Warning)>,
 }
 
 /// Reads the published index as a client does, verifies its signatures, and compares it with what is there.
 ///
-/// What changes meanwhile may be told as a fault.
+/// What changes meanwhile may be told as a problem.
 ///
 /// # Errors
 ///
@@ -176,22 +176,22 @@ pub struct Verified {
 pub async fn verify<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
-    demands: &Demands,
+    options: &VerifyOptions,
 ) -> Result<Verified, Failure> {
     let index_key = prefix.index_key();
     let published = port::read(store, &index_key, archive::MAX_LENGTH).await?;
     let listing = Listing::read(store, prefix, &Snapshot::default()).await?;
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     let mut entries = Vec::new();
     let mut has_no_index = false;
     match published.as_ref().map(|published| IndexArchive::read(&published.body)) {
         None if listing.packages.is_empty() => {}
         // If none of them may be listed, there is nothing to index.
         None => has_no_index = true,
-        Some(Err(error)) => faults.push((index_key, error.into())),
+        Some(Err(error)) => problems.push((index_key, error.into())),
         Some(Ok(index)) => {
-            let found = check_signatures(store, &index, &demands.signers).await?;
-            faults.extend(found.into_iter().map(|fault| (index_key.clone(), fault)));
+            let found = check_signatures(store, &index, &options.signers).await?;
+            problems.extend(found.into_iter().map(|problem| (index_key.clone(), problem)));
             entries = index.index.entries().to_vec();
         }
     }
@@ -202,25 +202,25 @@ pub async fn verify<S: ObjectStore>(
         warnings.map(|warning| (key.clone(), warning)).collect::<Vec<_>>()
     };
     let warnings = entries.iter().flat_map(warned).collect();
-    let repository = Repository { store, prefix, demands, listing };
-    repository.check(entries, &mut faults).await?;
-    if has_no_index && faults.iter().any(|(_, fault)| matches!(fault, Fault::Unlisted)) {
-        faults.push((prefix.index_key(), Fault::NoIndex));
+    let repository = Repository { store, prefix, options, listing };
+    repository.check(entries, &mut problems).await?;
+    if has_no_index && problems.iter().any(|(_, problem)| matches!(problem, Problem::Unlisted)) {
+        problems.push((prefix.index_key(), Problem::NoIndex));
     }
-    faults.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(Verified { packages, faults, warnings })
+    problems.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Verified { packages, problems, warnings })
 }
 
 async fn check_signatures<S: ObjectStore>(
     store: &S,
     index: &IndexArchive<'_>,
     in_use: &[String],
-) -> Result<Vec<Fault>, StoreError> {
+) -> Result<Vec<Problem>, StoreError> {
     let signers: BTreeSet<_> =
         index.signatures.iter().map(|(name, _)| name.key_name.as_str()).collect();
     let lacking = in_use.iter().filter(|name| !signers.contains(name.as_str()));
-    let mut faults: Vec<_> =
-        lacking.map(|name| Fault::NotSigned { key_name: name.clone() }).collect();
+    let mut problems: Vec<_> =
+        lacking.map(|name| Problem::NotSigned { key_name: name.clone() }).collect();
     let mut is_known = false;
     for (name, _) in &index.signatures {
         // Under another name, no key of a repository is published.
@@ -230,37 +230,37 @@ async fn check_signatures<S: ObjectStore>(
         let Some(Ok(key)) = pem.map(|pem| VerifyingKey::from_pem(&pem)) else { continue };
         is_known = true;
         if !index.is_signed_by(&key_name, &key) {
-            faults.push(Fault::Signature { key_name });
+            problems.push(Problem::Signature { key_name });
             break;
         }
     }
     if !is_known {
         let names = signers.into_iter().map(str::to_owned).collect();
-        faults.push(Fault::Signers { names });
+        problems.push(Problem::Signers { names });
     }
-    Ok(faults)
+    Ok(problems)
 }
 
 /// A repository prefix that is compared with its index.
 struct Repository<'a, S> {
     store: &'a S,
     prefix: &'a RepositoryPrefix,
-    demands: &'a Demands,
+    options: &'a VerifyOptions,
     listing: Listing,
 }
 
-type Faults = Vec<(String, Fault)>;
+type Faults = Vec<(String, Problem)>;
 
 impl<S: ObjectStore> Repository<'_, S> {
-    async fn check(&self, entries: Vec<IndexEntry>, faults: &mut Faults) -> Result<(), Failure> {
+    async fn check(&self, entries: Vec<IndexEntry>, problems: &mut Faults) -> Result<(), Failure> {
         let entries: HashMap<_, _> =
             entries.into_iter().map(|entry| (entry.file_stem(), entry)).collect();
         for stem in entries.keys().filter(|stem| !self.listing.packages.contains_key(*stem)) {
-            faults.push((self.prefix.package_key(stem), Fault::Missing));
+            problems.push((self.prefix.package_key(stem), Problem::Missing));
         }
         for (stem, fragment) in &self.listing.fragments {
             if !self.listing.packages.contains_key(stem) {
-                faults.push((fragment.key.clone(), Fault::Orphan));
+                problems.push((fragment.key.clone(), Problem::Orphan));
             }
         }
         let found: Vec<_> = stream::iter(&self.listing.packages)
@@ -268,7 +268,7 @@ impl<S: ObjectStore> Repository<'_, S> {
             .buffer_unordered(PARALLEL_READS)
             .try_collect()
             .await?;
-        faults.extend(found.into_iter().flatten());
+        problems.extend(found.into_iter().flatten());
         Ok(())
     }
 
@@ -278,14 +278,14 @@ impl<S: ObjectStore> Repository<'_, S> {
         entry: Option<&IndexEntry>,
         stem: &str,
     ) -> Result<Faults, Failure> {
-        let mut faults = Vec::new();
+        let mut problems = Vec::new();
         match entry {
-            None => faults.extend(self.read(package, None).await?),
+            None => problems.extend(self.read(package, None).await?),
             Some(entry) => {
-                faults.extend(self.check_listed(package, entry, stem).await?);
+                problems.extend(self.check_listed(package, entry, stem).await?);
             }
         }
-        Ok(faults.into_iter().map(|fault| (package.key.clone(), fault)).collect())
+        Ok(problems.into_iter().map(|problem| (package.key.clone(), problem)).collect())
     }
 
     async fn check_listed(
@@ -293,25 +293,25 @@ impl<S: ObjectStore> Repository<'_, S> {
         package: &Listed,
         entry: &IndexEntry,
         stem: &str,
-    ) -> Result<Vec<Fault>, Failure> {
-        let mut faults = Vec::new();
+    ) -> Result<Vec<Problem>, Failure> {
+        let mut problems = Vec::new();
         if entry.size != package.size {
-            faults.push(Fault::Size { listed: entry.size, found: package.size });
-        } else if self.demands.depth == Depth::Content {
-            faults.extend(self.read(package, Some(entry)).await?);
+            problems.push(Problem::Size { listed: entry.size, found: package.size });
+        } else if self.options.depth == Depth::Content {
+            problems.extend(self.read(package, Some(entry)).await?);
         }
         let Some(fragment) = self.listing.fragments.get(stem) else {
-            faults.push(Fault::NoFragment);
-            return Ok(faults);
+            problems.push(Problem::NoFragment);
+            return Ok(problems);
         };
-        if self.demands.depth == Depth::Content && !self.describes(fragment, package, entry).await?
+        if self.options.depth == Depth::Content && !self.describes(fragment, package, entry).await?
         {
-            faults.push(Fault::Fragment);
+            problems.push(Problem::Fragment);
         }
         if !self.has_copy(package).await? {
-            faults.push(Fault::NoCopy);
+            problems.push(Problem::NoCopy);
         }
-        Ok(faults)
+        Ok(problems)
     }
 
     /// Reads a package as the pipeline does, and compares it with its entry.
@@ -319,18 +319,20 @@ impl<S: ObjectStore> Repository<'_, S> {
         &self,
         package: &Listed,
         entry: Option<&IndexEntry>,
-    ) -> Result<Option<Fault>, Failure> {
+    ) -> Result<Option<Problem>, Failure> {
         let target =
             Target { bucket: String::new(), key: package.key.clone(), time: None, reindex: None };
-        let extracted = step::extract(self.store, self.demands.policy, target).await?;
+        let extracted = step::extract(self.store, self.options.policy, target).await?;
         Ok(match (extracted.found, entry) {
             (Found::Nothing | Found::Indexed, _) => None,
-            (Found::Accepted(_), None) => Some(Fault::Unlisted),
+            (Found::Accepted(_), None) => Some(Problem::Unlisted),
             (Found::Accepted(accepted), Some(entry)) => {
-                (accepted.entry != *entry).then_some(Fault::Entry)
+                (accepted.entry != *entry).then_some(Problem::Entry)
             }
-            (Found::Refused(report), None) => Some(Fault::Refused { cause: report.cause }),
-            (Found::Refused(report), Some(_)) => Some(Fault::ListedThough { cause: report.cause }),
+            (Found::Rejected(report), None) => Some(Problem::Rejected { cause: report.cause }),
+            (Found::Rejected(report), Some(_)) => {
+                Some(Problem::ListedThough { cause: report.cause })
+            }
         })
     }
 
@@ -355,7 +357,7 @@ impl<S: ObjectStore> Repository<'_, S> {
     async fn has_copy(&self, package: &Listed) -> Result<bool, StoreError> {
         let key = package.key.parse::<PackageKey>().ok();
         let copy = key.and_then(|key| key.plus_copy_key());
-        let Some(copy) = copy.filter(|_| self.demands.plus_copies == PlusCopies::Kept) else {
+        let Some(copy) = copy.filter(|_| self.options.plus_copies == PlusCopies::Kept) else {
             return Ok(true);
         };
         let copy = self.store.head(&copy).await?;

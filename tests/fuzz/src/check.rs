@@ -8,28 +8,28 @@ use alpinist_apk::{
     package::{Package, PackageError, PackageReader},
 };
 
-/// Reads a package in pieces whose sizes follow from `sizes`, and at once, which must come to the same.
+/// Reads a package in chunks whose sizes follow from `sizes`, and at once, which must come to the same.
 pub fn package(bytes: &[u8], sizes: [u8; 4]) -> Option<Package> {
-    let piecemeal = read(pieces(bytes, sizes));
+    let piecemeal = read(chunks(bytes, sizes));
     let at_once = read([bytes].into_iter());
     assert_eq!(piecemeal.as_ref().ok(), at_once.as_ref().ok());
     at_once.ok()
 }
 
-fn read<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> Result<Package, PackageError> {
+fn read<'a>(mut chunks: impl Iterator<Item = &'a [u8]>) -> Result<Package, PackageError> {
     let mut reader = PackageReader::new();
-    pieces.try_for_each(|piece| reader.push(piece))?;
+    chunks.try_for_each(|chunk| reader.push(chunk))?;
     reader.finish()
 }
 
-/// Cuts `bytes` into 64 pieces of 1 to 8,129 bytes, and what is left: more would take most of the time.
-pub fn pieces(bytes: &[u8], sizes: [u8; 4]) -> impl Iterator<Item = &[u8]> {
+/// Cuts `bytes` into 64 chunks of 1 to 8,129 bytes, and what is left: more would take most of the time.
+pub fn chunks(bytes: &[u8], sizes: [u8; 4]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     let sizes = sizes.map(|size| 1 + usize::from(size) * usize::from(size) / 8);
     sizes.into_iter().cycle().take(64).chain([usize::MAX]).map_while(move |size| {
-        let (piece, after) = rest.split_at(size.min(rest.len()));
+        let (chunk, after) = rest.split_at(size.min(rest.len()));
         rest = after;
-        (!piece.is_empty()).then_some(piece)
+        (!chunk.is_empty()).then_some(chunk)
     })
 }
 

@@ -45,7 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(planted) = Planted::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
     let Planted { is_compressed, sizes, fragment, snapshot } = planted;
     let stored = if is_compressed { snapshot.to_vec() } else { gzip(snapshot, 1) };
-    if let Ok((header, snapshot)) = read(check::pieces(&stored, sizes)) {
+    if let Ok((header, snapshot)) = read(check::chunks(&stored, sizes)) {
         let bytes = snapshot.to_bytes(&header).expect("memory takes it");
         assert_eq!(read([&*bytes].into_iter()).expect("ours is read"), (header, snapshot));
     }
@@ -53,10 +53,10 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn read<'a>(
-    mut pieces: impl Iterator<Item = &'a [u8]>,
+    mut chunks: impl Iterator<Item = &'a [u8]>,
 ) -> Result<(Header, Snapshot), Option<SnapshotError>> {
     let mut reader = SnapshotReader::default();
-    pieces.try_for_each(|piece| reader.push(piece))?;
+    chunks.try_for_each(|chunk| reader.push(chunk))?;
     reader.finish()?;
     let header = reader.header().cloned().ok_or(None)?;
     Ok((header, reader.into_snapshot()))
@@ -82,7 +82,7 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
         target,
         fragment: None,
         changed: true,
-        refusal: None,
+        rejection: None,
         signed_by: None,
         warnings: Vec::new(),
     };

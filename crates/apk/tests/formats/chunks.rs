@@ -1,4 +1,4 @@
-//! A package is the same in whatever pieces it arrives.
+//! A package is the same in whatever chunks it arrives.
 
 use alpinist_apk::package::PackageReader;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use crate::support::{
     package::Parts,
-    read, read_pieces,
+    read, read_chunks,
     tar::{end_of_archive, file, gzip},
 };
 
@@ -36,15 +36,15 @@ fn no_tar_and_then_no_deflate() -> Vec<u8> {
 #[case::cut_off(package()[..900].to_vec())]
 #[case::end_of_archive(Parts::new().after_info(end_of_archive()).build())]
 #[case::wrong_data(Parts::new().data_hash(&"0".repeat(64)).build())]
-fn bytes_one_by_one_give_the_same_result_as_in_one_piece(#[case] bytes: Vec<u8>) {
-    assert_eq!(read_pieces(bytes.chunks(1)), read(&bytes));
+fn bytes_one_by_one_give_the_same_result_as_in_one_chunk(#[case] bytes: Vec<u8>) {
+    assert_eq!(read_chunks(bytes.chunks(1)), read(&bytes));
 }
 
 #[test]
 fn empty_pieces_change_nothing() {
     let bytes = package();
-    let pieces = bytes.chunks(100).flat_map(|chunk| [&[][..], chunk, &[]]);
-    assert_eq!(read_pieces(pieces), read(&bytes));
+    let chunks = bytes.chunks(100).flat_map(|chunk| [&[][..], chunk, &[]]);
+    assert_eq!(read_chunks(chunks), read(&bytes));
 }
 
 #[test]
@@ -68,11 +68,11 @@ proptest! {
             bytes[position] ^= 1_u8 << bit;
         }
         let mut rest = &bytes[..];
-        let pieces = sizes.iter().cycle().map_while(|size| {
-            let (piece, after) = rest.split_at((*size).min(rest.len()));
+        let chunks = sizes.iter().cycle().map_while(|size| {
+            let (chunk, after) = rest.split_at((*size).min(rest.len()));
             rest = after;
-            (!piece.is_empty()).then_some(piece)
+            (!chunk.is_empty()).then_some(chunk)
         });
-        prop_assert_eq!(read_pieces(pieces), read(&bytes));
+        prop_assert_eq!(read_chunks(chunks), read(&bytes));
     }
 }

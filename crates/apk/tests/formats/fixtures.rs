@@ -24,7 +24,7 @@ use alpinist_apk::{
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{
-    read, read_pieces,
+    read, read_chunks,
     tar::{entries, streams},
 };
 
@@ -128,17 +128,17 @@ fn each_real_package_is_signed_by_the_key_that_it_names() {
 }
 
 #[test]
-fn real_packages_are_the_same_in_small_pieces() {
+fn real_packages_are_the_same_in_small_chunks() {
     if fixtures_are_absent() {
         return;
     }
     for (stem, bytes) in packages() {
-        assert_eq!(read_pieces(bytes.chunks(7)), read(&bytes), "{stem}");
+        assert_eq!(read_chunks(bytes.chunks(7)), read(&bytes), "{stem}");
     }
 }
 
 #[test]
-fn real_packages_that_are_cut_off_anywhere_are_refused() {
+fn real_packages_that_are_cut_off_anywhere_are_rejected() {
     if fixtures_are_absent() {
         return;
     }
@@ -150,7 +150,7 @@ fn real_packages_that_are_cut_off_anywhere_are_refused() {
 }
 
 #[test]
-fn real_packages_with_other_data_than_they_declare_are_refused() {
+fn real_packages_with_other_data_than_they_declare_are_rejected() {
     if fixtures_are_absent() {
         return;
     }
@@ -211,7 +211,7 @@ fn the_index_of_alpine_verifies_with_its_key() {
 }
 
 #[test]
-fn the_index_of_alpine_with_a_flipped_bit_is_refused_or_does_not_verify() {
+fn the_index_of_alpine_with_a_flipped_bit_is_rejected_or_does_not_verify() {
     if fixtures_are_absent() {
         return;
     }
@@ -229,7 +229,7 @@ fn the_index_of_alpine_with_a_flipped_bit_is_refused_or_does_not_verify() {
 }
 
 #[test]
-fn an_index_in_place_of_a_package_is_refused_by_name() {
+fn an_index_in_place_of_a_package_is_rejected_by_name() {
     if fixtures_are_absent() {
         return;
     }

@@ -93,7 +93,7 @@ fn a_key_that_was_pasted_is_read(
 #[case::certificate(pem(&["req", "-x509", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=a"], ""))]
 #[case::of_1024_bits(pem(&["genrsa", "1024"], ""))]
 #[case::of_5120_bits(pem(&["genrsa", "5120"], ""))]
-fn another_private_key_is_refused_without_showing_it(
+fn another_private_key_is_rejected_without_showing_it(
     #[context] context: Context,
     #[case] pem: String,
 ) {
@@ -113,12 +113,12 @@ fn a_public_key_is_read_and_written_in_the_form_that_every_apk_reads() {
 #[case::private(KEY.clone())]
 #[case::pkcs1(pem(&["rsa", "-RSAPublicKey_out"], &KEY))]
 #[case::elliptic_curve(pem(&["ec", "-pubout"], &pem(&[EC.as_slice(), &P256].concat(), "")))]
-fn another_public_key_is_refused(#[case] pem: String) {
+fn another_public_key_is_rejected(#[case] pem: String) {
     assert_eq!(VerifyingKey::from_pem(&pem), Err(KeyError::NotAnRsaPublicKey));
 }
 
 #[test]
-fn a_public_key_of_1024_bits_is_refused() {
+fn a_public_key_of_1024_bits_is_rejected() {
     let pem = public(&pem(&["genrsa", "1024"], ""));
     assert_eq!(VerifyingKey::from_pem(&pem), Err(KeyError::Bits { bits: 1024 }));
 }

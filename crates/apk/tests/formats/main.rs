@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `fixtures` | packages, keys and an index that other tools made |
 //! | `acceptance` | odd packages that apk installs |
-//! | `refusals` | files that are no package, with the text of each refusal |
-//! | `chunks` | the pieces in which a package arrives |
+//! | `rejections` | files that are no package, with the text of each rejection |
+//! | `chunks` | the chunks in which a package arrives |
 //! | `properties` | arbitrary values and bytes |
 //! | `keys` | keys made by `openssl` |
 //! | `signatures` | signatures of packages, made by `openssl` |
-//! | `publication` | the signed index that we write, and indexes that a client would refuse |
+//! | `publication` | the signed index that we write, and indexes that a client would reject |
 
 #[cfg(test)]
 mod acceptance;
@@ -24,7 +24,7 @@ mod properties;
 #[cfg(test)]
 mod publication;
 #[cfg(test)]
-mod refusals;
+mod rejections;
 #[cfg(test)]
 mod signatures;
 #[cfg(test)]

@@ -281,7 +281,7 @@ fn meaning(package: Package) -> (PackageInfo, bool) {
 
 proptest! {
     #[test]
-    fn a_mutated_package_is_refused_or_means_the_same(mutations in mutations()) {
+    fn a_mutated_package_is_rejected_or_means_the_same(mutations in mutations()) {
         let original = Parts::new().after_info(file(".post-install", "#!/bin/sh\n")).build();
         if let Ok(package) = read(&mutate(original.clone(), &mutations)) {
             prop_assert_eq!(meaning(package), meaning(read(&original).unwrap()));

@@ -1,4 +1,4 @@
-//! The signed index: what we write, and what a client would refuse.
+//! The signed index: what we write, and what a client would reject.
 
 use std::{fs, io::Write as _};
 
@@ -154,8 +154,9 @@ fn a_client_needs_the_key_under_its_name() {
 fn what_was_written_is_told_from_anything_else() {
     let signed = sign(&unsigned());
     let (name, key) = (key_name(), signing_key().verifying_key());
-    let is_as_written = |index: &Index| archive::is_as_written(&signed, index, [(&name, &key)]);
-    assert!(is_as_written(&index()).unwrap());
+    let verify_round_trip =
+        |index: &Index| archive::verify_round_trip(&signed, index, [(&name, &key)]);
+    assert!(verify_round_trip(&index()).unwrap());
 
     let entries = index().entries().to_vec();
     let others = [
@@ -164,13 +165,13 @@ fn what_was_written_is_told_from_anything_else() {
         [&entries[..2], &[index_entry("g++", "1.1-r0")]].concat(),
     ];
     for other in others {
-        assert!(!is_as_written(&Index::new(other)).unwrap());
+        assert!(!verify_round_trip(&Index::new(other)).unwrap());
     }
     let other: KeyName = "other.rsa.pub".parse().unwrap();
     let keys = [(&name, &key), (&other, &key)];
-    assert!(!archive::is_as_written(&signed, &index(), keys).unwrap());
+    assert!(!archive::verify_round_trip(&signed, &index(), keys).unwrap());
     let cut = &signed[..signed.len() - 1];
-    assert!(archive::is_as_written(cut, &index(), [(&name, &key)]).is_err());
+    assert!(archive::verify_round_trip(cut, &index(), [(&name, &key)]).is_err());
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn a_client_tries_only_the_first_signature_of_its_key() {
 }
 
 #[test]
-fn an_index_with_a_flipped_bit_anywhere_is_refused_or_does_not_verify() {
+fn an_index_with_a_flipped_bit_anywhere_is_rejected_or_does_not_verify() {
     let signed = sign(&unsigned());
     let signatures = streams(&signed)[0].0.len();
     let key = signing_key().verifying_key();
@@ -200,7 +201,7 @@ fn an_index_with_a_flipped_bit_anywhere_is_refused_or_does_not_verify() {
 }
 
 #[test]
-fn an_index_that_is_cut_off_anywhere_is_refused() {
+fn an_index_that_is_cut_off_anywhere_is_rejected() {
     let signed = sign(&unsigned());
     for length in 0..signed.len() {
         let read = IndexArchive::read(&signed[..length]);
@@ -277,13 +278,13 @@ fn an_index_that_clients_load_is_read(#[case] bytes: Vec<u8>) {
 #[case::index_with_an_empty_entry(
     two_streams(&signatures(), file("APKINDEX", format!("\n{}", index())))
 )]
-fn an_index_that_clients_refuse_is_refused(#[context] context: Context, #[case] bytes: Vec<u8>) {
+fn an_index_that_clients_reject_is_rejected(#[context] context: Context, #[case] bytes: Vec<u8>) {
     let error = IndexArchive::read(&bytes).unwrap_err();
     assert_snapshot!(context.description.unwrap(), chain(&error));
 }
 
 #[test]
-fn an_index_that_inflates_beyond_all_measure_is_refused() {
+fn an_index_that_inflates_beyond_all_measure_is_rejected() {
     let header = patched(file("APKINDEX", ""), 124, b"77777777777");
     let megabyte = vec![b'\n'; 1024 * 1024];
     let mut encoder = GzEncoder::new(gzip(signatures()), Compression::fast());

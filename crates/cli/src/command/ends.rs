@@ -95,7 +95,7 @@ impl Ends {
         match end {
             End::Published => writeln!(out, "{GOOD}{}{GOOD:#} {key}", self.done),
             // The cause begins with the key.
-            End::Refused { cause } => writeln!(out, "{BAD}refused{BAD:#} {cause}"),
+            End::Rejected { cause } => writeln!(out, "{BAD}rejected{BAD:#} {cause}"),
             End::Failed { execution, error, cause } => writeln!(
                 out,
                 "{BAD}failed{BAD:#} {key}: {error}: {cause}\n       see: alpinist run {execution}"

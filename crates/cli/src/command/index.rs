@@ -13,7 +13,7 @@ use alpinist_apk::{
     package::{Package, PackageError},
     value::{Architecture, printable},
 };
-use alpinist_repository::{failure::chain, refusal::Refusal, step};
+use alpinist_repository::{failure::chain, rejection::Rejection, step};
 use clap::Args;
 use rand_core::OsRng;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -40,8 +40,8 @@ Examples:
 
 /// Make the signed index of a directory of packages, without AWS
 ///
-/// Reads each `.apk` of the directory on all cores, refuses what the repository would refuse, and writes
-/// `APKINDEX.tar.gz`. The same packages and the same key give the same bytes. If a package is refused, or none
+/// Reads each `.apk` of the directory on all cores, rejects what the repository would reject, and writes
+/// `APKINDEX.tar.gz`. The same packages and the same key give the same bytes. If a package is rejected, or none
 /// is left, nothing is written and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -61,9 +61,9 @@ pub(crate) struct Index {
     /// Where the index goes, if not into the directory
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Leave out what is refused, instead of failing
+    /// Leave out what is rejected, instead of failing
     #[arg(long)]
-    skip_refused: bool,
+    skip_rejected: bool,
 }
 
 /// What became of the packages.
@@ -73,12 +73,12 @@ struct Indexed {
     index: Option<PathBuf>,
     architecture: Architecture,
     packages: usize,
-    refused: Vec<Refused>,
+    rejected: Vec<Rejected>,
 }
 
 /// A package that may not be listed.
 #[derive(Debug, Serialize)]
-struct Refused {
+struct Rejected {
     file: PathBuf,
     reason: String,
     remedy: String,
@@ -96,12 +96,12 @@ impl Index {
             Some(architecture) => architecture.clone(),
             None => common_architecture(&packages)?,
         };
-        let (entries, refused) = judge_all(packages, &architecture);
+        let (entries, rejected) = judge_all(packages, &architecture);
         let packages = entries.len();
         // An empty index would take everything from the clients.
-        let is_complete = packages > 0 && (refused.is_empty() || self.skip_refused);
+        let is_complete = packages > 0 && (rejected.is_empty() || self.skip_rejected);
         let index = if is_complete { Some(self.write(&key, entries)?) } else { None };
-        output.print(&Indexed { index, architecture, packages, refused })?;
+        output.print(&Indexed { index, architecture, packages, rejected })?;
         Ok(if is_complete { Answer::Yes } else { Answer::No })
     }
 
@@ -128,7 +128,7 @@ impl Index {
             .map_err(|source| Error::Signature { path: self.key.clone(), source })?;
         let signed = archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
         let keys = [(&self.key_name, &key.verifying_key())];
-        let is_right = archive::is_as_written(&signed, index, keys).map_err(Error::Index)?;
+        let is_right = archive::verify_round_trip(&signed, index, keys).map_err(Error::Index)?;
         if is_right { Ok(signed) } else { Err(Error::SelfCheck) }
     }
 }
@@ -151,7 +151,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
 fn common_architecture(packages: &[Read]) -> Result<Architecture, Error> {
     let read = packages.iter().filter_map(|(_, read)| read.as_ref().ok());
     let found: BTreeSet<_> = read.map(|package| &package.info.metadata.architecture).collect();
-    // What no client asks for is refused by itself.
+    // What no client asks for is rejected by itself.
     let is_of_clients = |it: &&&Architecture| !it.is_noarch() && it.names_in_apk().is_none();
     let own: Vec<_> = found.iter().filter(is_of_clients).collect();
     match *own {
@@ -164,29 +164,29 @@ fn common_architecture(packages: &[Read]) -> Result<Architecture, Error> {
     }
 }
 
-fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntry>, Vec<Refused>) {
-    let (mut entries, mut refused) = (Vec::new(), Vec::new());
+fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntry>, Vec<Rejected>) {
+    let (mut entries, mut rejected) = (Vec::new(), Vec::new());
     for (file, read) in packages {
         let stem = package_file::stem(&file);
         let judged = read
-            .map_err(Refusal::from)
+            .map_err(Rejection::from)
             .and_then(|package| step::make_entry(architecture, &stem, package));
         match judged {
             Ok(entry) => {
                 output::warn(&file, &entry);
                 entries.push(entry);
             }
-            Err(refusal) => {
-                let remedy = match &refusal {
-                    Refusal::FileName { expected, .. } => format!("Rename it to {expected}.apk."),
+            Err(rejection) => {
+                let remedy = match &rejection {
+                    Rejection::FileName { expected, .. } => format!("Rename it to {expected}.apk."),
                     other => other.remedy(),
                 };
-                let [reason, remedy] = [chain(&refusal), remedy].map(|text| printable(&text));
-                refused.push(Refused { file, reason, remedy });
+                let [reason, remedy] = [chain(&rejection), remedy].map(|text| printable(&text));
+                rejected.push(Rejected { file, reason, remedy });
             }
         }
     }
-    (entries, refused)
+    (entries, rejected)
 }
 
 /// Replaces a file at once, so that who reads it meanwhile gets the old or the new one.
@@ -203,8 +203,8 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 impl Report for Indexed {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for Refused { file, reason, remedy } in &self.refused {
-            writeln!(out, "{BAD}refused{BAD:#} {}: {reason}. {remedy}", file.display())?;
+        for Rejected { file, reason, remedy } in &self.rejected {
+            writeln!(out, "{BAD}rejected{BAD:#} {}: {reason}. {remedy}", file.display())?;
         }
         let packages = counted(self.packages, "package", "packages");
         let architecture = &self.architecture;
@@ -217,7 +217,7 @@ impl Report for Indexed {
             None if self.packages == 0 => {
                 writeln!(out, "{BAD}not written{BAD:#}: no package is left to be listed")
             }
-            None => writeln!(out, "{BAD}not written{BAD:#}: --skip-refused leaves these out"),
+            None => writeln!(out, "{BAD}not written{BAD:#}: --skip-rejected leaves these out"),
         }
     }
 }

@@ -12,7 +12,7 @@ use alpinist_apk::{
     signature::{PackageSignature, SignerName},
     value::{Architecture, Excerpt, printable},
 };
-use alpinist_repository::{failure::chain, message, refusal::Refusal, step};
+use alpinist_repository::{failure::chain, message, rejection::Rejection, step};
 use clap::Args;
 use serde::Serialize;
 
@@ -100,9 +100,9 @@ struct BrokenRule {
     remedy: String,
 }
 
-impl From<&Refusal> for BrokenRule {
-    fn from(refusal: &Refusal) -> Self {
-        Self { rule: chain(refusal), remedy: refusal.remedy() }
+impl From<&Rejection> for BrokenRule {
+    fn from(rejection: &Rejection) -> Self {
+        Self { rule: chain(rejection), remedy: rejection.remedy() }
     }
 }
 
@@ -116,14 +116,14 @@ impl Inspect {
         let metadata = fs::metadata(source.path()).map_err(Error::file("look at", &self.file))?;
         let mut renamed = None;
         let (signatures, entry, mut broken_rules) = match package_file::read(source.path())? {
-            Err(error) => (Vec::new(), None, vec![(&Refusal::from(error)).into()]),
+            Err(error) => (Vec::new(), None, vec![(&Rejection::from(error)).into()]),
             Ok(package) => {
                 renamed = file_name(&package, &source.stem());
                 self.judge(&package, &keys)
             }
         };
         let mut warnings = entry.as_ref().map(message::warnings).unwrap_or_default();
-        if let Some(refusal @ Refusal::FileName { expected, .. }) = &renamed {
+        if let Some(rejection @ Rejection::FileName { expected, .. }) = &renamed {
             // A file gets its key when it is uploaded.
             if source.is_file() {
                 warnings.push(format!(
@@ -131,7 +131,7 @@ impl Inspect {
                      told to."
                 ));
             } else {
-                broken_rules.push(refusal.into());
+                broken_rules.push(rejection.into());
             }
         }
         let answer = if broken_rules.is_empty() { Answer::Yes } else { Answer::No };
@@ -156,7 +156,7 @@ impl Inspect {
             && first.verdict == Verdict::Wrong
         {
             let key_name = first.key_name.clone();
-            broken.push((&Refusal::Signature { key_name }).into());
+            broken.push((&Rejection::Signature { key_name }).into());
         }
         let own = &package.info.metadata.architecture;
         let directory = self.arch.as_ref().unwrap_or(own).clone();
@@ -175,24 +175,24 @@ fn judge_each_rule(
     let right_stem = format!("{}-{}", metadata.name, metadata.version);
     let made = step::make_entry(&metadata.architecture, &right_stem, package.clone());
     let placed = step::make_entry(directory, &right_stem, package.clone());
-    if let Err(refusal) = &made {
-        broken.push(refusal.into());
+    if let Err(rejection) = &made {
+        broken.push(rejection.into());
     }
-    if let Err(refusal @ (Refusal::Architecture { .. } | Refusal::UnknownDirectory { .. })) =
+    if let Err(rejection @ (Rejection::Architecture { .. } | Rejection::UnknownDirectory { .. })) =
         &placed
         && directory != &metadata.architecture
     {
-        broken.push(refusal.into());
+        broken.push(rejection.into());
     }
     placed.or(made).ok()
 }
 
 /// Returns what is wrong with the file name of a package, if it has another one than its key needs.
-fn file_name(package: &Package, stem: &str) -> Option<Refusal> {
+fn file_name(package: &Package, stem: &str) -> Option<Rejection> {
     let metadata = &package.info.metadata;
     let expected = format!("{}-{}", metadata.name, metadata.version);
     let found = Excerpt::of(stem.as_bytes());
-    (stem != expected).then_some(Refusal::FileName { found, expected })
+    (stem != expected).then_some(Rejection::FileName { found, expected })
 }
 
 fn check(signature: &PackageSignature, keys: &Keys) -> SignatureSeen {

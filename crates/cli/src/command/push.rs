@@ -15,7 +15,7 @@ use alpinist_repository::{
     location::RepositoryPrefix,
     policy::Policy,
     port::{ETag, ObjectStore as _},
-    refusal::Refusal,
+    rejection::Rejection,
     step, survey,
 };
 use clap::Args;
@@ -49,11 +49,11 @@ Examples:
 
 /// Upload packages, and see them published
 ///
-/// Checks each package first, as the repository will, except for its signatures; if one is refused, nothing is
+/// Checks each package first, as the repository will, except for its signatures; if one is rejected, nothing is
 /// uploaded and the exit status is 1. So it is if other bytes are published under its name and version. Each
 /// goes to the directory of its architecture, or to that of every architecture that the repository has if it is
 /// for any (`noarch`), under the name that its `.PKGINFO` gives. With `--wait`, follows them to the published
-/// index, or to the reason for which they are refused.
+/// index, or to the reason for which they are rejected.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Push {
@@ -84,14 +84,14 @@ struct Loaded {
     package: Package,
 }
 
-/// The packages that the repository would refuse.
+/// The packages that the repository would reject.
 #[derive(Debug, Serialize)]
-struct Refused {
-    refused: Vec<RefusedFile>,
+struct Rejected {
+    rejected: Vec<RejectedFile>,
 }
 
 #[derive(Debug, Serialize)]
-struct RefusedFile {
+struct RejectedFile {
     file: PathBuf,
     cause: String,
 }
@@ -117,11 +117,11 @@ impl Push {
         let policy = context.policy()?;
         let loaded: Result<Vec<_>, Error> =
             self.files.par_iter().map(|file| load(file, policy)).collect();
-        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+        let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
         for loaded in loaded? {
             match loaded {
                 Ok(package) => accepted.push(package),
-                Err(file) => refused.push(file),
+                Err(file) => rejected.push(file),
             }
         }
         let directories = self.directories(&context, &accepted).await?;
@@ -129,11 +129,11 @@ impl Push {
         for package in accepted {
             match package.place(self.to.as_ref(), &directories)? {
                 Ok(placed) => writes.extend(placed),
-                Err(file) => refused.push(file),
+                Err(file) => rejected.push(file),
             }
         }
-        if !refused.is_empty() {
-            output.print(&Refused { refused })?;
+        if !rejected.is_empty() {
+            output.print(&Rejected { rejected })?;
             return Ok(Answer::No);
         }
         let store = context.bucket()?;
@@ -211,20 +211,20 @@ async fn has_packages(store: &S3Store, prefix: &RepositoryPrefix) -> Result<bool
 }
 
 /// Reads a package, and judges it as the pipeline will.
-fn load(file: &Path, policy: Policy) -> Result<Result<Loaded, RefusedFile>, Error> {
+fn load(file: &Path, policy: Policy) -> Result<Result<Loaded, RejectedFile>, Error> {
     let size = fs::metadata(file).map_err(Error::file("look at", file))?.len();
     if size > policy.max_size {
-        return Ok(Err(RefusedFile::new(file, &Refusal::Size { size, max: policy.max_size })));
+        return Ok(Err(RejectedFile::new(file, &Rejection::Size { size, max: policy.max_size })));
     }
     Ok(match package_file::read(file)? {
         Ok(package) => Ok(Loaded { file: file.to_owned(), size, package }),
-        Err(error) => Err(RefusedFile::new(file, &error.into())),
+        Err(error) => Err(RejectedFile::new(file, &error.into())),
     })
 }
 
-impl RefusedFile {
-    fn new(file: &Path, refusal: &Refusal) -> Self {
-        let cause = printable(&format!("{}. {}", chain(refusal), refusal.remedy()));
+impl RejectedFile {
+    fn new(file: &Path, rejection: &Rejection) -> Self {
+        let cause = printable(&format!("{}. {}", chain(rejection), rejection.remedy()));
         Self { file: file.to_owned(), cause }
     }
 }
@@ -243,7 +243,7 @@ impl Loaded {
         &self,
         to: Option<&RepositoryName>,
         directories: &BTreeSet<Architecture>,
-    ) -> Result<Result<Vec<publication::Write>, RefusedFile>, Error> {
+    ) -> Result<Result<Vec<publication::Write>, RejectedFile>, Error> {
         let metadata = &self.package.info.metadata;
         let stem = format!("{}-{}", metadata.name, metadata.version);
         let mut writes = Vec::new();
@@ -251,7 +251,7 @@ impl Loaded {
             match step::make_entry(prefix.architecture(), &stem, self.package.clone()) {
                 Ok(entry) if writes.is_empty() => output::warn(&self.file, &entry),
                 Ok(_) => {}
-                Err(refusal) => return Ok(Err(RefusedFile::new(&self.file, &refusal))),
+                Err(rejection) => return Ok(Err(RejectedFile::new(&self.file, &rejection))),
             }
             writes.push(publication::Write {
                 content: Content::File(self.file.clone()),
@@ -315,10 +315,10 @@ impl From<Written> for UploadedFile {
     }
 }
 
-impl Report for Refused {
+impl Report for Rejected {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for RefusedFile { file, cause } in &self.refused {
-            writeln!(out, "{BAD}refused{BAD:#} {}: {cause}", file.display())?;
+        for RejectedFile { file, cause } in &self.rejected {
+            writeln!(out, "{BAD}rejected{BAD:#} {}: {cause}", file.display())?;
         }
         writeln!(out, "Nothing was uploaded.")
     }

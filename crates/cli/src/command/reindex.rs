@@ -40,8 +40,8 @@ Examples:
 
 /// Make fragments and indexes again from the packages
 ///
-/// Waits for the end, and shows what was found. It may run while packages are uploaded. Refused packages do
-/// not stop it; the exit status is 1 if any was refused, or something was left undone.
+/// Waits for the end, and shows what was found. It may run while packages are uploaded. Rejected packages do
+/// not stop it; the exit status is 1 if any was rejected, or something was left undone.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Reindex {
@@ -85,9 +85,9 @@ impl Reindex {
         } else {
             read_report(&context.bucket()?, runs::id(&execution.arn)).await?
         };
-        let is_refused = report.as_ref().is_some_and(|report| !report.refused.is_empty());
+        let is_rejected = report.as_ref().is_some_and(|report| !report.rejected.is_empty());
         let answer = match execution.status {
-            Status::Succeeded if !is_refused => Answer::Yes,
+            Status::Succeeded if !is_rejected => Answer::Yes,
             _ => Answer::No,
         };
         let Execution { arn, status, error, cause, .. } = execution;
@@ -126,8 +126,8 @@ async fn read_report(store: &S3Store, run: &str) -> Result<Option<Findings>, Err
 impl Report for Ended {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(report) = &self.report {
-            for refused in &report.refused {
-                writeln!(out, "{BAD}refused{BAD:#} {}", printable(&refused.report.cause))?;
+            for rejected in &report.rejected {
+                writeln!(out, "{BAD}rejected{BAD:#} {}", printable(&rejected.report.cause))?;
             }
             for (heading, keys) in [
                 ("removed", &report.removed),

@@ -25,7 +25,7 @@ Examples:
 /// Continue executions that failed, and wait for their end
 ///
 /// Redrives an execution from the state that failed, where Step Functions allows that; otherwise, and to have a
-/// refused package looked at again, starts another one with the same input. With `--failed`, passes over refused packages, which would be refused
+/// rejected package looked at again, starts another one with the same input. With `--failed`, passes over rejected packages, which would be rejected
 /// again. The exit status is 1 if one fails again.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("which").required(true).args(["id", "failed"]))]
@@ -92,7 +92,7 @@ impl Replay {
     }
 }
 
-/// Returns the executions that failed, but for those of refused packages.
+/// Returns the executions that failed, but for those of rejected packages.
 async fn failed(
     executions: &Executions,
     state_machine: &str,
@@ -102,21 +102,21 @@ async fn failed(
     let mut listed = patiently(async || executions.list(state_machine, since).await).await?;
     listed.retain(|listed| runs::has_failed(listed.status));
     let mut found = runs::look_at_all(executions, listed).await?;
-    let refused = FailureKind::PackageRefused.name();
-    found.retain(|execution| execution.error.as_deref() != Some(refused));
+    let rejected = FailureKind::PackageRejected.name();
+    found.retain(|execution| execution.error.as_deref() != Some(rejected));
     Ok(found)
 }
 
 /// Redrives an execution, or starts another one with its input, and returns the ARN to follow. What fails in a
-/// reindex is its report of what was left undone before, and what fails for a refused package says no more than
+/// reindex is its report of what was left undone before, and what fails for a rejected package says no more than
 /// that: both have to begin anew.
 async fn begin(
     executions: &Executions,
     execution: &Execution,
     is_reindex: bool,
 ) -> Result<(String, How), Error> {
-    let is_refused = execution.error.as_deref() == Some(FailureKind::PackageRefused.name());
-    if execution.is_redrivable && !is_reindex && !is_refused {
+    let is_rejected = execution.error.as_deref() == Some(FailureKind::PackageRejected.name());
+    if execution.is_redrivable && !is_reindex && !is_rejected {
         match patiently(async || executions.redrive(&execution.arn).await).await {
             Ok(()) => return Ok((execution.arn.clone(), How::Redriven)),
             // It can't be, after all.
@@ -142,8 +142,8 @@ impl Report for Replayed {
             };
             match end {
                 End::Published => writeln!(out, "{GOOD}succeeded{GOOD:#} {id} ({how}) {key}")?,
-                End::Refused { cause } => {
-                    writeln!(out, "{BAD}refused{BAD:#} {id} ({how}) {cause}")?;
+                End::Rejected { cause } => {
+                    writeln!(out, "{BAD}rejected{BAD:#} {id} ({how}) {cause}")?;
                 }
                 End::Failed { error, cause, .. } => {
                     writeln!(out, "{BAD}failed{BAD:#} {id} ({how}) {key}: {error}: {cause}")?;

@@ -6,7 +6,7 @@ use alpinist_repository::{
     location::RepositoryPrefix,
     port::{ObjectStore as _, StoreError},
     survey::Survey,
-    verify::{self, Demands, Depth, Fault, Mend},
+    verify::{self, Depth, Problem, Remedy, VerifyOptions},
 };
 use clap::Args;
 use serde::Serialize;
@@ -25,13 +25,13 @@ Examples:
   alpinist verify 3.22/main/x86_64 --deep
 
   # The commands that mend what is wrong, each once.
-  alpinist verify --json | jq -r '.faults[].mend // empty' | sort -u";
+  alpinist verify --json | jq -r '.problems[].mend // empty' | sort -u";
 
 /// Check what is published against what is there
 ///
 /// Reads each index as a client does, verifies its signatures, and compares its entries with the packages in
 /// the bucket. Says what is wrong, and which command mends it, if one does: none deletes anything. What is
-/// uploaded meanwhile may be told as a fault. The exit status is 1 if anything is wrong.
+/// uploaded meanwhile may be told as a problem. The exit status is 1 if anything is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
@@ -50,7 +50,7 @@ pub(crate) struct Verify {
 struct Verified {
     repositories: usize,
     packages: usize,
-    faults: Vec<FoundFault>,
+    problems: Vec<FoundFault>,
     warnings: Vec<FoundWarning>,
 }
 
@@ -63,10 +63,10 @@ struct FoundWarning {
 #[derive(Debug, Serialize)]
 struct FoundFault {
     key: String,
-    fault: String,
+    problem: String,
     /// The command that mends it.
     mend: Option<String>,
-    /// The command that deletes the package, which nothing else is to be done with but what the fault says.
+    /// The command that deletes the package, which nothing else is to be done with but what the problem says.
     delete: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl Verify {
             Err(error) => return Err(error),
         };
         let (policy, plus_copies) = (context.policy()?, context.plus_copies()?);
-        let demands = Demands { depth, policy, plus_copies, signers };
+        let options = VerifyOptions { depth, policy, plus_copies, signers };
         let mut verified = Verified::default();
         let bucket = context.bucket_name()?;
         let Survey { repositories, strays } = repository::survey(&store, &self.prefix).await?;
@@ -90,38 +90,38 @@ impl Verify {
             let packages = store.list(&directory, &[]).await?;
             let keys = packages.into_iter().map(|package| package.key);
             let strays = keys.filter(|key| key.ends_with(".apk"));
-            verified.faults.extend(strays.map(|key| FoundFault::stray(bucket, &key)));
+            verified.problems.extend(strays.map(|key| FoundFault::stray(bucket, &key)));
         }
         for prefix in repositories {
-            let found = verify::verify(&store, &prefix, &demands).await?;
+            let found = verify::verify(&store, &prefix, &options).await?;
             verified.repositories += 1;
             verified.packages += found.packages;
-            let faults = found.faults.into_iter();
+            let problems = found.problems.into_iter();
             verified
-                .faults
-                .extend(faults.map(|(key, fault)| FoundFault::new(&prefix, &key, &fault)));
+                .problems
+                .extend(problems.map(|(key, problem)| FoundFault::new(&prefix, &key, &problem)));
             verified.warnings.extend(found.warnings.into_iter().map(|(key, warning)| {
                 let warning = printable(&format!("{warning}. {}", warning.remedy()));
                 FoundWarning { key: printable(&key), warning }
             }));
         }
         output.print(&verified)?;
-        Ok(if verified.faults.is_empty() { Answer::Yes } else { Answer::No })
+        Ok(if verified.problems.is_empty() { Answer::Yes } else { Answer::No })
     }
 }
 
 impl FoundFault {
-    fn new(prefix: &RepositoryPrefix, key: &str, fault: &Fault) -> Self {
+    fn new(prefix: &RepositoryPrefix, key: &str, problem: &Problem) -> Self {
         let below = prefix.to_string();
         let below = below.trim_end_matches('/');
-        let (mend, delete) = match fault.mend() {
-            Mend::ReindexStale => (Some(format!("alpinist reindex {below} --stale")), None),
-            Mend::Sign => (Some(format!("alpinist reindex {below} --sign")), None),
-            Mend::Replace => (None, Some(format!("alpinist rm {key}"))),
+        let (mend, delete) = match problem.mend() {
+            Remedy::ReindexStale => (Some(format!("alpinist reindex {below} --stale")), None),
+            Remedy::Sign => (Some(format!("alpinist reindex {below} --sign")), None),
+            Remedy::Replace => (None, Some(format!("alpinist rm {key}"))),
             _ => (Some(format!("alpinist reindex {below}")), None),
         };
         let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(printable));
-        Self { key: printable(key), fault: printable(&chain(fault)), mend, delete }
+        Self { key: printable(key), problem: printable(&chain(problem)), mend, delete }
     }
 }
 
@@ -129,15 +129,15 @@ impl FoundFault {
     /// A package in a directory that is none of a repository.
     fn stray(bucket: &str, key: &str) -> Self {
         let delete = format!("aws s3 rm 's3://{bucket}/{}'", key.replace('\'', r"'\''"));
-        let fault = "it lies in no directory of a repository, so it is listed nowhere".to_owned();
-        Self { key: printable(key), fault, mend: None, delete: Some(printable(&delete)) }
+        let problem = "it lies in no directory of a repository, so it is listed nowhere".to_owned();
+        Self { key: printable(key), problem, mend: None, delete: Some(printable(&delete)) }
     }
 }
 
 impl Report for Verified {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for FoundFault { key, fault, mend, delete } in &self.faults {
-            writeln!(out, "{BAD}wrong{BAD:#} {key}: {fault}")?;
+        for FoundFault { key, problem, mend, delete } in &self.problems {
+            writeln!(out, "{BAD}wrong{BAD:#} {key}: {problem}")?;
             if let Some(mend) = mend {
                 writeln!(out, "      mend it with: {mend}")?;
             }
@@ -150,11 +150,11 @@ impl Report for Verified {
         }
         let packages = counted(self.packages, "package", "packages");
         let indexes = counted(self.repositories, "index", "indexes");
-        match self.faults.len() {
+        match self.problems.len() {
             0 => writeln!(out, "{GOOD}right{GOOD:#}: {packages} in {indexes}"),
             count => {
-                let faults = counted(count, "fault", "faults");
-                writeln!(out, "{BAD}{faults}{BAD:#} among {packages} in {indexes}")
+                let problems = counted(count, "problem", "problems");
+                writeln!(out, "{BAD}{problems}{BAD:#} among {packages} in {indexes}")
             }
         }
     }

@@ -33,8 +33,8 @@ fn a_directory_of_packages_becomes_a_signed_index() {
     assert!(!bench.path("in/APKINDEX.tar.gz.new").exists());
 }
 
-/// A directory with one good package and one for each kind of refusal.
-fn with_refusals() -> Bench {
+/// A directory with one good package and one for each kind of rejection.
+fn with_rejections() -> Bench {
     let bench = bench();
     bench.write("in/good-1.0-r0.apk", package("good", "1.0-r0"));
     bench.write("in/garbage-1.0-r0.apk", "no package");
@@ -47,8 +47,8 @@ fn with_refusals() -> Bench {
 }
 
 #[test]
-fn refusals_are_listed_and_nothing_is_written() {
-    let bench = with_refusals();
+fn rejections_are_listed_and_nothing_is_written() {
+    let bench = with_rejections();
     let said = bench.run(&format!("index in --arch x86_64 {SIGN}"));
     assert_eq!((said.status, &*said.err), (1, ""));
     insta::assert_snapshot!(said.out);
@@ -56,14 +56,14 @@ fn refusals_are_listed_and_nothing_is_written() {
 }
 
 #[test]
-fn refusals_can_be_left_out() {
-    let bench = with_refusals();
-    let said = bench.run(&format!("index in --arch x86_64 --skip-refused --json {SIGN}"));
+fn rejections_can_be_left_out() {
+    let bench = with_rejections();
+    let said = bench.run(&format!("index in --arch x86_64 --skip-rejected --json {SIGN}"));
     assert_eq!((said.status, &*said.err), (0, ""));
     let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(report["packages"], 1);
-    assert_eq!(report["refused"].as_array().unwrap().len(), 4);
-    assert_eq!(report["refused"][0]["file"], "in/foreign-1-r0.apk");
+    assert_eq!(report["rejected"].as_array().unwrap().len(), 4);
+    assert_eq!(report["rejected"][0]["file"], "in/foreign-1-r0.apk");
     let bytes = bench.read("in/APKINDEX.tar.gz");
     let index = IndexArchive::read(&bytes).unwrap().index;
     assert_eq!(index.entries()[0].file_stem(), "good-1.0-r0");
@@ -121,7 +121,7 @@ fn there_is_no_index_of_nothing() {
         assert!(!bench.path(directory).join("APKINDEX.tar.gz").exists());
     }
     bench.write("bad/a-1-r0.apk", "no package");
-    let said = bench.run(&format!("index bad --arch x86_64 --skip-refused {SIGN}"));
+    let said = bench.run(&format!("index bad --arch x86_64 --skip-rejected {SIGN}"));
     assert_eq!((said.status, &*said.err), (1, ""));
     assert!(said.out.ends_with("\nnot written: no package is left to be listed\n"), "{}", said.out);
     assert!(!bench.path("bad/APKINDEX.tar.gz").exists());

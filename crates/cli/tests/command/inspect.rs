@@ -96,7 +96,7 @@ fn nothing_in_a_package_can_command_a_terminal() {
     assert!(said.out.contains(" .SIGN.RSA256.\\u{202e}key\n"), "{}", said.out);
     assert!(!said.out.contains('\u{202e}'), "{}", said.out);
 
-    // What is refused is shown as well.
+    // What is rejected is shown as well.
     bench.write("a-1-r0.apk", package_with(&format!("{info}\u{1b}[2J\u{9b}2J\n")));
     let said = bench.run("inspect a-1-r0.apk");
     assert_eq!((said.status, &*said.err), (1, ""));

@@ -9,10 +9,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{debug, warn};
 
 use crate::{
-    claim::Claim,
     failure::{Failure, chain},
-    finding::{self, Repository},
     fragment,
+    journal::{self, Repository},
+    lease::Lease,
     listing::Listing,
     location::{RepositoryPrefix, Subject, may_be_stem},
     message::{Aggregated, Reindex, Staged, Waiting, Written, WrittenFragment},
@@ -20,11 +20,11 @@ use crate::{
         self, Attributes, ETag, Listed, NewObject, ObjectInfo, ObjectStore, Precondition,
         StoreError,
     },
-    rejection::Rejections,
+    rejection_note::RejectionNotes,
     snapshot::{Generation, Header, Record, Snapshot},
     step::{
         DIGEST,
-        look::{Base, Verdict, Work, look},
+        decide::{Baseline, Decision, Job, decide},
     },
 };
 
@@ -34,12 +34,12 @@ const PARALLEL_READS: usize = 32;
 /// Makes the index of the repository prefix as the bucket is now, and stages it if it differs from
 /// the published one. Before that, looks whether another execution has done so or is at it.
 ///
-/// The remembered snapshot and the published index are looked at before the bucket is listed, and
+/// The cached snapshot and the published index are looked at before the bucket is listed, and
 /// each may be replaced only if it is still the same, so nobody can have published anything newer than
 /// our listing. If there is nothing to publish, but somebody who listed the bucket before our change may
 /// still be at work, the snapshot is replaced all the same: then they can't publish any more.
 ///
-/// Where nothing is remembered, a package without a fragment is one that nobody has looked at, unless it was refused. Then
+/// Where nothing is cached, a package without a fragment is one that nobody has looked at, unless it was rejected. Then
 /// nothing is published until a reindex has looked at it, which [`heal`](super::heal()) is asked to start: what is
 /// published must not shrink for want of knowledge.
 ///
@@ -59,40 +59,40 @@ pub async fn aggregate<S: ObjectStore>(
         return Ok(request.written.into());
     };
     let mut unknown = 0;
-    let (generation, overtook) = match look(store, &subject, &request).await.map_err(contended)? {
-        Verdict::Covered => return Ok(request.written.into()),
-        Verdict::Busy(generation) => (generation, false),
-        Verdict::Work(work) => {
-            let Work { claim, base } = *work;
+    let (generation, overtook) = match decide(store, &subject, &request).await.map_err(contended)? {
+        Decision::UpToDate => return Ok(request.written.into()),
+        Decision::Contended(generation) => (generation, false),
+        Decision::Work(work) => {
+            let Job { lease, base } = *work;
             let generation = base.generation;
-            match make(store, &subject, &request.written, base, &claim).await {
-                Ok(Made::Snapshot(staged)) => {
+            match rebuild(store, &subject, &request.written, base, &lease).await {
+                Ok(Rebuilt::Snapshot(staged)) => {
                     return Ok(Aggregated { written: request.written, staged, waiting: None });
                 }
-                Ok(Made::Overtaking) => (generation, true),
-                Ok(Made::Unadopted(found)) => {
+                Ok(Rebuilt::Superseding) => (generation, true),
+                Ok(Rebuilt::Unadopted(found)) => {
                     let asked = request.waiting.as_ref().filter(|waiting| waiting.unknown > 0);
                     if asked.is_none_or(|waiting| waiting.times % WAITS_PER_REQUEST == 0) {
                         ask_for_adoption(store, subject.prefix()).await?;
                     }
-                    claim.release(store).await?;
+                    lease.release(store).await?;
                     unknown = found;
                     (generation, false)
                 }
                 Err(Failure::Store(StoreError::Conflict { .. })) => (generation, false),
-                Ok(Made::Nothing) => {
-                    claim.release(store).await?;
+                Ok(Rebuilt::Nothing) => {
+                    lease.release(store).await?;
                     return Ok(request.written.into());
                 }
                 Err(failure) => {
-                    claim.release(store).await?;
+                    lease.release(store).await?;
                     return Err(failure);
                 }
             }
         }
     };
     let Waiting { since, times, .. } = request.waiting.unwrap_or_default();
-    // While nothing is remembered there is nothing to count from.
+    // While nothing is cached there is nothing to count from.
     let since = if since == 0 { generation } else { since };
     if unknown > 0 && times >= MAX_WAITS_FOR_ADOPTION {
         let prefix = subject.prefix().to_string();
@@ -112,32 +112,32 @@ fn contended(failure: Failure) -> Failure {
 }
 
 /// What came of a listing.
-enum Made {
+enum Rebuilt {
     /// A new snapshot, and whether its index is to be published.
     Snapshot(Option<Staged>),
     /// A new snapshot whose index is published, in the place of one that somebody may be about to publish.
-    Overtaking,
+    Superseding,
     /// Everything is as it was.
     Nothing,
-    /// Nothing is remembered, and so many packages are there that nobody has looked at.
+    /// Nothing is cached, and so many packages are there that nobody has looked at.
     Unadopted(usize),
 }
 
-async fn make<S: ObjectStore>(
+async fn rebuild<S: ObjectStore>(
     store: &S,
     subject: &Subject,
     written: &Written,
-    base: Base,
-    claim: &Claim,
-) -> Result<Made, Failure> {
-    let Base { etag, generation, snapshot: mut remembered, published, is_published } = base;
+    base: Baseline,
+    lease: &Lease,
+) -> Result<Rebuilt, Failure> {
+    let Baseline { etag, generation, snapshot: mut cached, published, is_published } = base;
     let prefix = subject.prefix();
     let is_gone = written.fragment.is_none();
     if let Some(stem) = subject.stem().filter(|_| is_gone) {
-        remembered.forget(stem);
+        cached.forget(stem);
     }
-    remembered.forget_others(prefix.architecture());
-    let listing = Listing::read(store, prefix, &remembered).await?;
+    cached.forget_others(prefix.architecture());
+    let listing = Listing::read(store, prefix, &cached).await?;
     check(&listing, subject, written)?;
     let reindex = written.target.reindex.as_ref();
     let is_adopted = generation > 0;
@@ -145,7 +145,7 @@ async fn make<S: ObjectStore>(
         let is_known = |stem: &str| listing.fragments.contains_key(stem);
         let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
         if !unknown.is_empty() {
-            return Ok(Made::Unadopted(unknown.len()));
+            return Ok(Rebuilt::Unadopted(unknown.len()));
         }
     }
     let generation = match generation {
@@ -155,15 +155,15 @@ async fn make<S: ObjectStore>(
     let own = written.fragment.clone().map(|WrittenFragment { package, fragment, entry }| {
         Box::new(Record { package, fragment, since: generation, rank: 0, entry })
     });
-    let before = remembered.len();
+    let before = cached.len();
     // Only a run that looks at packages says anything of them.
     let looking = reindex.filter(|reindex| !reindex.sign);
     if let Some(Reindex { run, .. }) = looking {
-        forget_refused(store, run, &listing, &mut remembered).await?;
+        forget_rejected(store, run, &listing, &mut cached).await?;
     }
     let is_to_be_read = looking.is_some();
     let sources = Sources { store, prefix, listing: &listing, generation, is_to_be_read };
-    let mut snapshot = sources.collect(&mut remembered, own).await?;
+    let mut snapshot = sources.collect(&mut cached, own).await?;
     if !is_adopted {
         let is_known = |stem: &str| snapshot.record(stem).is_some();
         let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
@@ -178,7 +178,7 @@ async fn make<S: ObjectStore>(
         };
         if unknown > 0 {
             return match reindex {
-                None => Ok(Made::Unadopted(unknown)),
+                None => Ok(Rebuilt::Unadopted(unknown)),
                 Some(_) => Err(Failure::Unadopted { prefix: prefix.to_string(), unknown }),
             };
         }
@@ -186,14 +186,14 @@ async fn make<S: ObjectStore>(
     let uploaded =
         |stem: &str| listing.packages.get(stem).map_or(0, |package| package.last_modified);
     let is_reranked = snapshot.rank(uploaded);
-    let is_same = remembered.is_empty() && snapshot.len() == before && !is_reranked;
-    let is_fence = !is_same || (subject.stem().is_some() && is_gone) || claim.is_taken_over();
-    let proof = Proof::asked_by(subject, reindex);
-    let next = Next { etag, generation, published, proof, is_fence, is_published };
+    let is_same = cached.is_empty() && snapshot.len() == before && !is_reranked;
+    let is_fence = !is_same || (subject.stem().is_some() && is_gone) || lease.was_stolen();
+    let evidence = Evidence::asked_by(subject, reindex);
+    let next = SnapshotUpdate { etag, generation, published, evidence, is_fence, is_published };
     let made = next.put(store, prefix, &snapshot).await?;
     if let Some(Reindex { run, .. }) = looking {
-        let found = found(store, run, prefix, &listing, &remembered, &snapshot).await?;
-        finding::note_repository(store, run, prefix, &found).await?;
+        let found = found(store, run, prefix, &listing, &cached, &snapshot).await?;
+        journal::record_repository(store, run, prefix, &found).await?;
     }
     Ok(made)
 }
@@ -208,7 +208,7 @@ const MAX_WAITS_FOR_ADOPTION: u32 = 100;
 const WAITS_PER_REQUEST: u32 = 10;
 
 /// Returns the packages, by `<name>-<version>`, that nobody has looked at: which are not known, not its `own`, were
-/// not refused, and are old or listed by the published index, so that they are not just being looked at.
+/// not rejected, and are old or listed by the published index, so that they are not just being looked at.
 pub(super) async fn unknown<'a, S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -221,7 +221,7 @@ pub(super) async fn unknown<'a, S: ObjectStore>(
         .filter(|(stem, _)| !is_known(stem) && own != Some(stem) && may_be_stem(stem))
         .collect();
     if !unknown.is_empty() {
-        let rejections = Rejections::read(store, prefix).await?;
+        let rejections = RejectionNotes::read(store, prefix).await?;
         unknown.retain(|(stem, package)| {
             !rejections.contain(stem, &package.etag, package.last_modified)
         });
@@ -264,11 +264,11 @@ async fn published_stems<S: ObjectStore>(
 }
 
 /// What a new snapshot is to replace.
-struct Next {
+struct SnapshotUpdate {
     etag: Option<ETag>,
     generation: Generation,
     published: Option<ObjectInfo>,
-    proof: Proof,
+    evidence: Evidence,
     /// Whether the snapshot is to be replaced even if the published index is right.
     is_fence: bool,
     /// Whether what is to be replaced was published.
@@ -277,7 +277,7 @@ struct Next {
 
 /// What proves that the published index is right.
 #[derive(Clone, Copy)]
-enum Proof {
+enum Evidence {
     /// Its attributes.
     Attributes,
     /// Its entries, which are read.
@@ -286,7 +286,7 @@ enum Proof {
     None,
 }
 
-impl Proof {
+impl Evidence {
     fn asked_by(subject: &Subject, reindex: Option<&Reindex>) -> Self {
         match (subject, reindex) {
             (_, Some(Reindex { sign: true, .. })) => Self::None,
@@ -297,25 +297,25 @@ impl Proof {
     }
 }
 
-impl Next {
+impl SnapshotUpdate {
     async fn put<S: ObjectStore>(
         self,
         store: &S,
         prefix: &RepositoryPrefix,
         snapshot: &Snapshot,
-    ) -> Result<Made, Failure> {
+    ) -> Result<Rebuilt, Failure> {
         let digest = snapshot.digest(prefix);
-        let is_right = match (&self.published, self.proof) {
+        let is_right = match (&self.published, self.evidence) {
             (None, _) => snapshot.is_empty(),
-            (Some(_), Proof::None) => false,
-            (Some(published), proof) => {
+            (Some(_), Evidence::None) => false,
+            (Some(published), evidence) => {
                 published.attributes.get(DIGEST) == Some(&digest)
-                    && (matches!(proof, Proof::Attributes)
+                    && (matches!(evidence, Evidence::Attributes)
                         || lists(store, prefix, snapshot).await?)
             }
         };
         if is_right && !self.is_fence {
-            return Ok(Made::Nothing);
+            return Ok(Rebuilt::Nothing);
         }
         let (generation, packages) = (self.generation, snapshot.len());
         let key = prefix.snapshot_key();
@@ -327,16 +327,16 @@ impl Next {
         let etag = store.put(&key, object, Precondition::still(self.etag)).await?;
         debug!(key, generation, packages, is_right, "snapshot written");
         if !is_right {
-            return Ok(Made::Snapshot(Some(staged(etag, self.published))));
+            return Ok(Rebuilt::Snapshot(Some(staged(etag, self.published))));
         }
         // Whoever made the snapshot before ours may have come to publish it since we looked at the index.
         let present = store.head(&prefix.index_key()).await?;
         let version = |index: &Option<ObjectInfo>| index.as_ref().map(|index| index.etag.clone());
         let is_still_right = version(&present) == version(&self.published);
         if is_still_right && !self.is_published {
-            return Ok(Made::Overtaking);
+            return Ok(Rebuilt::Superseding);
         }
-        Ok(Made::Snapshot((!is_still_right).then(|| staged(etag, present))))
+        Ok(Rebuilt::Snapshot((!is_still_right).then(|| staged(etag, present))))
     }
 }
 
@@ -381,34 +381,34 @@ fn staged(snapshot: ETag, published: Option<ObjectInfo>) -> Staged {
     Staged { snapshot, replaces: published.map(|index| index.etag), is_too_soon }
 }
 
-/// Forgets the packages that a reindex refused although they are still the ones that were listed: a setting has
+/// Forgets the packages that a reindex rejected although they are still the ones that were listed: a setting has
 /// become stricter, or a key is not trusted any more. Their fragments are gone, and nothing else would
 /// tell them from packages whose fragments were lost.
-async fn forget_refused<S: ObjectStore>(
+async fn forget_rejected<S: ObjectStore>(
     store: &S,
     run: &str,
     listing: &Listing,
-    remembered: &mut Snapshot,
+    cached: &mut Snapshot,
 ) -> Result<(), Failure> {
     let doubtful: Vec<_> = listing
         .packages
         .iter()
         .filter(|(stem, _)| !listing.fragments.contains_key(*stem))
         .filter(|(stem, package)| {
-            remembered.record(stem).is_some_and(|known| known.package == package.etag)
+            cached.record(stem).is_some_and(|known| known.package == package.etag)
         })
         .collect();
-    let refused: Vec<_> = stream::iter(doubtful)
+    let rejected: Vec<_> = stream::iter(doubtful)
         .map(async |(stem, package)| {
-            let is_refused = finding::is_refused(store, run, &package.key, &package.etag).await?;
-            Ok::<_, Failure>(is_refused.then_some(stem))
+            let is_rejected = journal::is_rejected(store, run, &package.key, &package.etag).await?;
+            Ok::<_, Failure>(is_rejected.then_some(stem))
         })
         .buffer_unordered(PARALLEL_READS)
         .try_filter_map(async |stem| Ok(stem))
         .try_collect()
         .await?;
-    for stem in refused {
-        remembered.forget(stem);
+    for stem in rejected {
+        cached.forget(stem);
     }
     Ok(())
 }
@@ -420,10 +420,10 @@ async fn found<S: ObjectStore>(
     run: &str,
     prefix: &RepositoryPrefix,
     listing: &Listing,
-    remembered: &Snapshot,
+    cached: &Snapshot,
     snapshot: &Snapshot,
 ) -> Result<Repository, Failure> {
-    let indexed: HashSet<_> = finding::indexed(store, run, prefix).await?.into_iter().collect();
+    let indexed: HashSet<_> = journal::indexed(store, run, prefix).await?.into_iter().collect();
     let mut found = Repository::default();
     for stem in listing.packages.keys() {
         match snapshot.record(stem) {
@@ -433,7 +433,7 @@ async fn found<S: ObjectStore>(
         }
         .push(prefix.package_key(stem));
     }
-    let mut gone: BTreeSet<_> = remembered.stems().map(str::to_owned).collect();
+    let mut gone: BTreeSet<_> = cached.stems().map(str::to_owned).collect();
     for (stem, fragment) in &listing.fragments {
         let is_orphan = !listing.packages.contains_key(stem)
             && store.head(&prefix.package_key(stem)).await?.is_none()
@@ -462,13 +462,13 @@ fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), 
                 && fragment.is_some_and(|fragment| fragment.etag == written.fragment)
         }
         None => package.is_none_or(|package| {
-            written.refusal.as_ref().is_some_and(|refusal| refusal.package == package.etag)
+            written.rejection.as_ref().is_some_and(|rejection| rejection.package == package.etag)
         }),
     };
     if unchanged { Ok(()) } else { Err(Failure::Superseded { key: subject.to_string() }) }
 }
 
-/// What a listing and the remembered records have in common, and what not.
+/// What a listing and the cached records have in common, and what not.
 struct Compared<'a> {
     /// The records that hold.
     snapshot: Snapshot,
@@ -476,14 +476,14 @@ struct Compared<'a> {
     changed: Vec<(&'a str, &'a Listed, &'a Listed)>,
 }
 
-/// Compares each package of the listing with what is remembered, of which it takes out what still holds.
+/// Compares each package of the listing with what is cached, of which it takes out what still holds.
 ///
-/// What is remembered of a package that is still the same holds even if its fragment is lost or
+/// What is cached of a package that is still the same holds even if its fragment is lost or
 /// garbled: an entry follows from the package alone. The `own` record was made from the package just
 /// now, so it prevails.
 fn compare<'a>(
     listing: &'a Listing,
-    remembered: &mut Snapshot,
+    cached: &mut Snapshot,
     own: Option<Box<Record>>,
     is_to_be_read: bool,
 ) -> Compared<'a> {
@@ -493,9 +493,9 @@ fn compare<'a>(
     for (stem, package) in &listing.packages {
         let fragment = listing.fragments.get(stem);
         if let Some((_, own)) = own.take_if(|(own, _)| own == stem) {
-            records.push(remembered.take_same(&own).unwrap_or(own));
-        } else if holds(remembered.record(stem), package, fragment, is_to_be_read) {
-            records.extend(remembered.take(stem, &package.etag));
+            records.push(cached.take_same(&own).unwrap_or(own));
+        } else if holds(cached.record(stem), package, fragment, is_to_be_read) {
+            records.extend(cached.take(stem, &package.etag));
         } else if let Some(fragment) = fragment {
             changed.push((stem.as_str(), package, fragment));
         } else {
@@ -525,20 +525,20 @@ struct Sources<'a, S> {
     prefix: &'a RepositoryPrefix,
     listing: &'a Listing,
     generation: Generation,
-    /// Whether each fragment is to be read, even if it is remembered.
+    /// Whether each fragment is to be read, even if it is cached.
     is_to_be_read: bool,
 }
 
 impl<S: ObjectStore> Sources<'_, S> {
-    /// Collects the records of all packages that have a fragment or are remembered, reading the fragments
-    /// that changed. Takes out of `remembered` what still holds, so that what is left there is over.
+    /// Collects the records of all packages that have a fragment or are cached, reading the fragments
+    /// that changed. Takes out of `cached` what still holds, so that what is left there is over.
     async fn collect(
         &self,
-        remembered: &mut Snapshot,
+        cached: &mut Snapshot,
         own: Option<Box<Record>>,
     ) -> Result<Snapshot, Failure> {
         let Compared { mut snapshot, changed } =
-            compare(self.listing, remembered, own, self.is_to_be_read);
+            compare(self.listing, cached, own, self.is_to_be_read);
         let read: Vec<_> = stream::iter(changed)
             .map(async |(stem, package, fragment)| {
                 Ok::<_, Failure>((stem, package, self.read(package, fragment).await?))
@@ -548,8 +548,8 @@ impl<S: ObjectStore> Sources<'_, S> {
             .await?;
         for (stem, package, record) in read {
             let record = match record {
-                Some(record) => Some(remembered.take_same(&record).unwrap_or(record)),
-                None => remembered.take(stem, &package.etag),
+                Some(record) => Some(cached.take_same(&record).unwrap_or(record)),
+                None => cached.take(stem, &package.etag),
             };
             if let Some(record) = record {
                 snapshot.put(record);

@@ -6,15 +6,14 @@ use alpinist_apk::{
 use tracing::{debug, warn};
 
 use crate::{
-    bug,
     failure::Failure,
     fragment,
     location::{PackageKey, PackageKeyError, Subject},
-    message::{self, Accepted, Extracted, Found, RefusalReport, Target},
-    plus_copy,
+    message::{self, Accepted, Extracted, Found, RejectionReport, Target},
+    panic, plus_copy,
     policy::Policy,
     port::{self, ETag, Object, ObjectBody, ObjectInfo, ObjectStore, StoreError},
-    refusal::Refusal,
+    rejection::Rejection,
     trust::{self, SignedBy},
 };
 
@@ -24,8 +23,8 @@ const ATTEMPTS: usize = 8;
 /// Reads the package as it is now, checks it and its signatures, and makes its index entry. That it is gone or may not be
 /// listed is no failure: its fragment and its entry will go, too. If it is replaced meanwhile, the new one is read.
 ///
-/// A refusal does not follow from the package alone, but from settings and trusted keys, too, so it may come later or earlier than
-/// an acceptance. If a fragment describes the refused package, the package is judged once more: the fragment
+/// A rejection does not follow from the package alone, but from settings and trusted keys, too, so it may come later or earlier than
+/// an acceptance. If a fragment describes the rejected package, the package is judged once more: the fragment
 /// that was there before may be removed, and no other.
 ///
 /// # Errors
@@ -46,10 +45,10 @@ pub async fn extract<S: ObjectStore>(
             }
             found => found?,
         };
-        let Found::Refused(refusal) = found else { return Ok(Extracted { target, found }) };
-        let fragment = accepted_as(store, &target, &refusal).await?;
+        let Found::Rejected(rejection) = found else { return Ok(Extracted { target, found }) };
+        let fragment = accepted_as(store, &target, &rejection).await?;
         if fragment == accepted {
-            let found = Found::Refused(RefusalReport { fragment, ..refusal });
+            let found = Found::Rejected(RejectionReport { fragment, ..rejection });
             return Ok(Extracted { target, found });
         }
         accepted = fragment;
@@ -72,15 +71,15 @@ async fn package_of_lost_copy<S: ObjectStore>(
     Ok(Target { key: package.to_string(), ..target })
 }
 
-/// Returns the version of the fragment that describes the refused package, if there is one.
+/// Returns the version of the fragment that describes the rejected package, if there is one.
 async fn accepted_as<S: ObjectStore>(
     store: &S,
     target: &Target,
-    refusal: &RefusalReport,
+    rejection: &RejectionReport,
 ) -> Result<Option<ETag>, Failure> {
     let Ok(key) = target.key.parse::<PackageKey>() else { return Ok(None) };
     let fragment = store.head(&key.fragment_key()).await?;
-    let fragment = fragment.filter(|fragment| fragment::describes(fragment, &refusal.package));
+    let fragment = fragment.filter(|fragment| fragment::describes(fragment, &rejection.package));
     Ok(fragment.map(|fragment| fragment.etag))
 }
 
@@ -106,7 +105,7 @@ async fn find<S: ObjectStore>(
     }
     let package = object.info.etag.clone();
     let outcome = match key {
-        Ok(key) => bug::caught(Box::pin(examine(store, policy, &key, object)))
+        Ok(key) => panic::catch(Box::pin(examine(store, policy, &key, object)))
             .await
             .unwrap_or_else(|bug| Ok(Err(bug.into())))?,
         Err(error) => Err(error.into()),
@@ -116,11 +115,11 @@ async fn find<S: ObjectStore>(
             let warnings = message::warnings(&entry);
             Found::Accepted(Box::new(Accepted { package, entry, signed_by, warnings }))
         }
-        Err(refusal) => Found::Refused(RefusalReport::new(&target.key, package, &refusal)),
+        Err(rejection) => Found::Rejected(RejectionReport::new(&target.key, package, &rejection)),
     })
 }
 
-/// Refuses a package that can't be read, unless it was replaced meanwhile: what is refused by its version is
+/// Rejects a package that can't be read, unless it was replaced meanwhile: what is rejected by its version is
 /// of that version.
 async fn archived<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failure> {
     let key = &target.key;
@@ -133,7 +132,7 @@ async fn archived<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, F
     let version = |package: Option<ObjectInfo>| package.map(|package| package.etag);
     match (version(before), version(after)) {
         (Some(before), Some(after)) if is_archived && before == after => {
-            Ok(Found::Refused(RefusalReport::new(key, after, &Refusal::Archived)))
+            Ok(Found::Rejected(RejectionReport::new(key, after, &Rejection::Archived)))
         }
         _ => Err(StoreError::Conflict { key: key.clone() }.into()),
     }
@@ -148,9 +147,9 @@ async fn examine<S: ObjectStore>(
     policy: Policy,
     key: &PackageKey,
     object: Object<S::Body>,
-) -> Result<Result<Examined, Refusal>, Failure> {
+) -> Result<Result<Examined, Rejection>, Failure> {
     if object.info.size > policy.max_size {
-        return Ok(Err(Refusal::Size { size: object.info.size, max: policy.max_size }));
+        return Ok(Err(Rejection::Size { size: object.info.size, max: policy.max_size }));
     }
     let package = match read_package(object).await? {
         Ok(package) => package,
@@ -178,13 +177,13 @@ async fn is_indexed<S: ObjectStore>(store: &S, target: &Target) -> Result<bool, 
     Ok(is_described && plus_copy::is_there(store, &key, &package.etag).await?)
 }
 
-/// Reads a package piece by piece, and no further than to the first fault.
+/// Reads a package chunk by chunk, and no further than to the first fault.
 async fn read_package<B: ObjectBody>(
     mut object: Object<B>,
 ) -> Result<Result<Package, PackageError>, Failure> {
     let mut reader = PackageReader::new();
-    while let Some(piece) = object.body.next().await? {
-        if let Err(error) = reader.push(&piece) {
+    while let Some(chunk) = object.body.next().await? {
+        if let Err(error) = reader.push(&chunk) {
             return Ok(Err(error));
         }
     }
@@ -195,29 +194,29 @@ async fn read_package<B: ObjectBody>(
 ///
 /// # Errors
 ///
-/// [`Refusal`], if the package does not belong there under that name, or if its entry would harm an index.
+/// [`Rejection`], if the package does not belong there under that name, or if its entry would harm an index.
 pub fn make_entry(
     architecture: &Architecture,
     stem: &str,
     package: Package,
-) -> Result<IndexEntry, Refusal> {
+) -> Result<IndexEntry, Rejection> {
     let Package { info, checksum, size, has_content, .. } = package;
     let directory = architecture.clone();
     let architecture = &info.metadata.architecture;
     if let Some(names) = architecture.names_in_apk() {
         let package = architecture.clone();
-        return Err(Refusal::ForeignArchitecture { package, names });
+        return Err(Rejection::ForeignArchitecture { package, names });
     }
     if *architecture != directory && !architecture.is_noarch() {
-        return Err(Refusal::Architecture { package: architecture.clone(), directory });
+        return Err(Rejection::Architecture { package: architecture.clone(), directory });
     }
     if architecture.is_noarch() && !directory.is_known() {
-        return Err(Refusal::UnknownDirectory { directory });
+        return Err(Rejection::UnknownDirectory { directory });
     }
     let entry = IndexEntry::new(info.metadata, directory, checksum, size, has_content)?;
     let expected = entry.file_stem();
     if stem != expected {
-        return Err(Refusal::FileName { found: Excerpt::of(stem.as_bytes()), expected });
+        return Err(Rejection::FileName { found: Excerpt::of(stem.as_bytes()), expected });
     }
     Ok(entry)
 }

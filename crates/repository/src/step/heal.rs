@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
 use crate::{
-    claim::Claim,
+    cached_snapshot::CachedSnapshot,
     failure::Failure,
     fragment,
+    lease::Lease,
     listing::Listing,
     location::{Derived, RepositoryPrefix, may_be_stem, plus_copy_stem},
     message::Target,
     plus_copy::PlusCopies,
     port::{ETag, Listed, ObjectInfo, ObjectStore, Starter},
-    rejection::Rejections,
-    remembered::Remembered,
+    rejection_note::RejectionNotes,
     snapshot::Snapshot,
     step::{
         DIGEST,
         aggregate::{IN_FLIGHT, lists, unknown},
-        look::{SIGNING_TIME, is_published},
+        decide::{SIGNING_TIME, is_published},
     },
     survey,
 };
@@ -115,15 +115,15 @@ fn read(message: &Message) -> Option<Told> {
 }
 
 /// Finds indexes, snapshots and fragments that somebody else deleted or overwrote, packages that no execution has
-/// come to an end with, and directories of which nothing is remembered, and starts what makes them right: executions,
+/// come to an end with, and directories of which nothing is cached, and starts what makes them right: executions,
 /// or a reindex.
 ///
 /// Whoever writes an object of ours, we or somebody else, an event tells of it. Most are our own, so an
-/// event is a hint to look whether index and snapshot agree, whether the snapshot was made by who had claimed to, and
+/// event is a hint to look whether index and snapshot agree, whether the snapshot was made by who had taken the lease to, and
 /// whether it knows the fragment: three requests for each directory, whatever the number of events. Events come 20 seconds late or later. So a snapshot that is
 /// younger was made after the event, by somebody who has looked at the index since, and there will be an
 /// event for what they do. Nothing is started for what is right, what was started writes only what is
-/// wrong, and who claimed to make a snapshot is left to publish it or to fail, so this ends.
+/// wrong, and who taken the lease to make a snapshot is left to publish it or to fail, so this ends.
 ///
 /// # Errors
 ///
@@ -260,16 +260,16 @@ struct Directory<'a, S> {
 impl<S: ObjectStore> Directory<'_, S> {
     /// Looks at what events tell of.
     async fn heal(&self, changes: &Changes) -> Result<Cure, Failure> {
-        let mut remembered = Remembered::begin(self.store, self.prefix).await?;
+        let mut cached = CachedSnapshot::begin(self.store, self.prefix).await?;
         let published = self.store.head(&self.prefix.index_key()).await?;
-        let Some(header) = remembered.header().cloned() else {
+        let Some(header) = cached.header().cloned() else {
             if changes.is_adoption_asked {
                 return Ok(Cure::Reindex);
             }
             return self.adopt(published).await;
         };
         let mut keys = BTreeSet::new();
-        let age = remembered.age().unwrap_or_default();
+        let age = cached.age().unwrap_or_default();
         // An index that was there before the snapshot, or of the same second, is that of an earlier one.
         let is_touched = changes.is_index_told
             && published
@@ -281,7 +281,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         let is_wrong = match is_published {
             false if is_touched => true,
             true if !changes.is_snapshot_told => false,
-            _ => !Claim::was_kept(self.store, self.prefix, header.generation, age).await?,
+            _ => !Lease::was_kept(self.store, self.prefix, header.generation, age).await?,
         };
         // In a bucket with versions, those before take the place of an index, and of a snapshot, that were deleted, and
         // may agree. We delete neither.
@@ -295,14 +295,14 @@ impl<S: ObjectStore> Directory<'_, S> {
             })
         };
         let mut doubtful: Vec<_> = changes.fragments.iter().collect();
-        doubtful.retain(|(stem, written)| !is_remembered(remembered.snapshot(), stem, written));
+        doubtful.retain(|(stem, written)| !is_remembered(cached.snapshot(), stem, written));
         if !doubtful.is_empty() {
             // Those that changed last stand at the beginning of a snapshot.
-            remembered.read_on().await?;
-            doubtful.retain(|(stem, written)| !is_remembered(remembered.snapshot(), stem, written));
+            cached.read_on().await?;
+            doubtful.retain(|(stem, written)| !is_remembered(cached.snapshot(), stem, written));
         }
         for (stem, _) in doubtful {
-            if !self.is_right(stem, remembered.snapshot()).await? {
+            if !self.is_right(stem, cached.snapshot()).await? {
                 keys.insert(self.prefix.package_key(stem));
             }
         }
@@ -319,7 +319,7 @@ impl<S: ObjectStore> Directory<'_, S> {
             (None, Some(package)) => {
                 let age = i64::try_from(package.age.as_secs()).unwrap_or(i64::MAX);
                 let written = self.store.now().saturating_sub(age);
-                Rejections::read(self.store, self.prefix).await?.contain(
+                RejectionNotes::read(self.store, self.prefix).await?.contain(
                     stem,
                     &package.etag,
                     written,
@@ -334,7 +334,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         })
     }
 
-    /// Looks at a directory of which nothing is remembered.
+    /// Looks at a directory of which nothing is cached.
     async fn adopt(&self, published: Option<ObjectInfo>) -> Result<Cure, Failure> {
         let listing = Listing::read(self.store, self.prefix, &Snapshot::default()).await?;
         if listing.packages.is_empty() && listing.fragments.is_empty() && published.is_none() {
@@ -355,14 +355,14 @@ impl<S: ObjectStore> Directory<'_, S> {
         Ok(Cure::Executions(orphans.chain([self.prefix.index_key()]).collect()))
     }
 
-    /// Compares everything that a listing shows with what is remembered and published.
+    /// Compares everything that a listing shows with what is cached and published.
     async fn check(&self) -> Result<Cure, Failure> {
-        let mut remembered = Remembered::begin(self.store, self.prefix).await?;
+        let mut cached = CachedSnapshot::begin(self.store, self.prefix).await?;
         let published = self.store.head(&self.prefix.index_key()).await?;
-        remembered.read_on().await?;
-        let Some(header) = remembered.header().cloned() else { return self.adopt(published).await };
-        let is_young = remembered.age().is_some_and(|age| age < SIGNING_TIME);
-        let mut snapshot = remembered.into_snapshot().await?;
+        cached.read_on().await?;
+        let Some(header) = cached.header().cloned() else { return self.adopt(published).await };
+        let is_young = cached.age().is_some_and(|age| age < SIGNING_TIME);
+        let mut snapshot = cached.into_snapshot().await?;
         let mut keys = BTreeSet::new();
         let is_right = is_published(published.as_ref(), Some(&header))
             && (published.is_none() || lists(self.store, self.prefix, &snapshot).await?);
@@ -424,7 +424,7 @@ impl<S: ObjectStore> Directory<'_, S> {
             }
         }
         if !unlisted.is_empty() {
-            let rejections = Rejections::read(self.store, self.prefix).await?;
+            let rejections = RejectionNotes::read(self.store, self.prefix).await?;
             unlisted.retain(|(stem, package)| {
                 let is_clean =
                     !listing.fragments.contains_key(*stem) && snapshot.record(stem).is_none();

@@ -27,7 +27,9 @@ use crate::{
 /// # Errors
 ///
 /// [`Failure::Store`] with a conflict, if somebody else published or changed anything meanwhile;
-/// [`Failure::Key`] and its like, if a signing key is missing or unusable. Whatever fails before the publication leaves the old index.
+/// [`Failure::Key`] and its like, if a signing key is missing or unusable. Whatever fails before the
+/// publication leaves the old index. [`Failure::PackageRejected`], after the publication, if the request says
+/// that the package was rejected.
 pub async fn publish<S: ObjectStore>(
     store: &S,
     keys: &impl KeyStore,
@@ -42,12 +44,18 @@ pub async fn publish<S: ObjectStore>(
     let signers = Signer::read_all(keys).await?;
     let (digest, index) = read_staged(store, prefix, &staged).await?;
     let signed = sign(prefix, &index, keys, &signers, random).await?;
+    if staged.is_too_soon {
+        store.wait_a_second().await;
+    }
     for signer in &signers {
         publish_key(store, &signer.name, &signer.public).await?;
     }
     let etag = replace(store, prefix, digest, signed, staged).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
-    Ok(Published { written, index })
+    match written.rejection {
+        Some(rejection) => Err(Failure::PackageRejected { cause: rejection.cause, index }),
+        None => Ok(Published { written, index }),
+    }
 }
 
 /// Reads the index of the staged snapshot and its digest, if no other one has replaced it.
@@ -86,7 +94,7 @@ async fn sign(
     let signed = archive::write_signed(&signatures, &unsigned).map_err(failed)?;
     let wrong = |source| Failure::SelfCheck { prefix: prefix.to_string(), source };
     let keys = signers.iter().map(|signer| (&signer.name, &signer.public));
-    match archive::is_as_written(&signed, index, keys) {
+    match archive::verify_round_trip(&signed, index, keys) {
         Ok(true) => Ok(signed),
         Ok(false) => Err(wrong(None)),
         Err(error) => Err(wrong(Some(error))),
@@ -94,7 +102,7 @@ async fn sign(
 }
 
 /// Publishes a public key under its name, unless it is there. Another key under this name is one
-/// that clients have: replacing it would make them refuse every index that it signed.
+/// that clients have: replacing it would make them reject every index that it signed.
 ///
 /// # Errors
 ///

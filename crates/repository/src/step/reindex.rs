@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
-    finding::{self, Refused},
+    journal::{self, Rejected},
     location::{RepositoryPrefix, reindex_prefix},
     port::{Attributes, NewObject, ObjectStore, Precondition},
     survey,
@@ -72,8 +72,8 @@ pub struct Summary {
     pub indexed: usize,
     /// How many had the right one.
     pub unchanged: usize,
-    /// How many were refused.
-    pub refused: usize,
+    /// How many were rejected.
+    pub rejected: usize,
     /// How many are gone.
     pub removed: usize,
 }
@@ -86,12 +86,12 @@ pub struct Report {
     /// Listed, with a fragment that was right already.
     pub unchanged: Vec<String>,
     /// Not listed, and why.
-    pub refused: Vec<Refused>,
+    pub rejected: Vec<Rejected>,
     /// Gone, although they were listed or had a fragment.
     pub removed: Vec<String>,
     /// There, but not listed yet: uploaded or replaced while the run went on. An execution of its own sees to each.
     pub changed: Vec<String>,
-    /// Neither indexed nor refused, because something else failed: they are not listed, or are as before.
+    /// Neither indexed nor rejected, because something else failed: they are not listed, or are as before.
     pub failed: Vec<String>,
     /// The keys of indexes that could not be published.
     pub unpublished: Vec<String>,
@@ -112,7 +112,7 @@ pub async fn reindex<S: ObjectStore>(
         ReindexRequest::Survey { prefix, .. } => survey(store, prefix).await,
         ReindexRequest::Report { run, unpublished, manifest, .. } => {
             let failed = match manifest {
-                Some(manifest) => Some(finding::failed(store, &manifest).await?),
+                Some(manifest) => Some(journal::failed(store, &manifest).await?),
                 None => None,
             };
             report(store, &run, unpublished, failed).await
@@ -139,17 +139,18 @@ async fn report<S: ObjectStore>(
     failed: Option<BTreeSet<String>>,
 ) -> Result<ReindexResponse, Failure> {
     let mut report = Report { unpublished, ..Report::default() };
-    report.refused = finding::refused(store, run).await?;
-    let refused: BTreeSet<_> = report.refused.iter().map(|refused| refused.key.clone()).collect();
+    report.rejected = journal::rejected(store, run).await?;
+    let rejected: BTreeSet<_> =
+        report.rejected.iter().map(|rejected| rejected.key.clone()).collect();
     let is_told = failed.is_some();
     let failed = failed.unwrap_or_default();
-    for found in finding::repositories(store, run).await? {
+    for found in journal::repositories(store, run).await? {
         report.indexed.extend(found.indexed);
         report.unchanged.extend(found.unchanged.into_iter().filter(|key| !failed.contains(key)));
         report.removed.extend(found.removed);
-        let known = |key: &String| refused.contains(key) || failed.contains(key);
+        let known = |key: &String| rejected.contains(key) || failed.contains(key);
         let unlisted = found.unlisted.into_iter().filter(|key| !known(key));
-        // Whatever was looked at and neither failed nor was refused got a fragment.
+        // Whatever was looked at and neither failed nor was rejected got a fragment.
         if is_told { &mut report.changed } else { &mut report.failed }.extend(unlisted);
     }
     report.failed.extend(failed);
@@ -159,7 +160,7 @@ async fn report<S: ObjectStore>(
     }
     let key = format!("{}report.json", reindex_prefix(run));
     let bytes = serde_json::to_vec_pretty(&report)
-        .map_err(|source| Failure::Finding { key: key.clone(), source })?;
+        .map_err(|source| Failure::Journal { key: key.clone(), source })?;
     let object =
         NewObject { bytes, content_type: "application/json", attributes: Attributes::new() };
     store.put(&key, object, Precondition::None).await?;
@@ -171,7 +172,7 @@ async fn report<S: ObjectStore>(
         report: key,
         indexed: report.indexed.len(),
         unchanged: report.unchanged.len(),
-        refused: report.refused.len(),
+        rejected: report.rejected.len(),
         removed: report.removed.len(),
     }))
 }

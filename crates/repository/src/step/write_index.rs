@@ -1,18 +1,18 @@
 use crate::{
     failure::Failure,
-    finding, fragment,
+    fragment, journal,
     location::PackageKey,
-    message::{Accepted, Extracted, Found, RefusalReport, Reindex, Written, WrittenFragment},
+    message::{Accepted, Extracted, Found, Reindex, RejectionReport, Written, WrittenFragment},
     plus_copy::{self, PlusCopies},
     port::{self, ETag, ObjectInfo, ObjectStore, Precondition, StoreError},
-    rejection,
+    rejection_note,
 };
 
 /// How often a fragment is tried that somebody else keeps changing.
 const ATTEMPTS: usize = 8;
 
 /// Writes the fragment of an accepted package, or removes that of a package that is gone or was
-/// refused, provided that the package is still the one that was looked at.
+/// rejected, provided that the package is still the one that was looked at.
 ///
 /// The order of the requests matters. A fragment is looked at before the package, and is then changed
 /// only if it is still the same: whoever replaces the package meanwhile either comes later and
@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 8;
 ///
 /// # Errors
 ///
-/// [`Failure::Superseded`], if the package is not the one any more that was accepted or refused;
+/// [`Failure::Superseded`], if the package is not the one any more that was accepted or rejected;
 /// [`Failure::Store`].
 pub async fn write_index<S: ObjectStore>(
     store: &S,
@@ -40,18 +40,18 @@ async fn apply<S: ObjectStore>(
     request: Extracted,
 ) -> Result<Written, Failure> {
     let Extracted { target, found } = request;
-    let (accepted, refusal) = match found {
+    let (accepted, rejection) = match found {
         Found::Indexed => return Err(Failure::InvalidInput),
         Found::Nothing => (None, None),
         Found::Accepted(accepted) => (Some(accepted), None),
-        Found::Refused(refusal) => (None, Some(refusal)),
+        Found::Rejected(rejection) => (None, Some(rejection)),
     };
     let Ok(key) = target.key.parse::<PackageKey>() else {
         return Ok(Written {
             target,
             fragment: None,
             changed: false,
-            refusal,
+            rejection,
             signed_by: None,
             warnings: Vec::new(),
         });
@@ -62,16 +62,16 @@ async fn apply<S: ObjectStore>(
                 let written = write(store, &key, accepted, copies).await;
                 written.map(|(fragment, changed)| (Some(fragment), changed))
             }
-            None => remove(store, &key, refusal.as_ref()).await.map(|changed| (None, changed)),
+            None => remove(store, &key, rejection.as_ref()).await.map(|changed| (None, changed)),
         };
         match outcome {
             Ok((fragment, changed)) => {
-                if let Some(refusal) = &refusal {
-                    rejection::note(store, &key, &refusal.package).await?;
+                if let Some(rejection) = &rejection {
+                    rejection_note::write(store, &key, &rejection.package).await?;
                 }
                 let (signed_by, warnings) = accepted
                     .map_or((None, Vec::new()), |accepted| (accepted.signed_by, accepted.warnings));
-                return Ok(Written { target, fragment, changed, refusal, signed_by, warnings });
+                return Ok(Written { target, fragment, changed, rejection, signed_by, warnings });
             }
             Err(Failure::Store(StoreError::Conflict { .. })) => {}
             Err(failure) => return Err(failure),
@@ -82,12 +82,12 @@ async fn apply<S: ObjectStore>(
 
 /// Leaves behind what the report of a reindex is made of.
 async fn note<S: ObjectStore>(store: &S, run: &str, written: &Written) -> Result<(), Failure> {
-    if let Some(refusal) = &written.refusal {
-        return finding::note_refused(store, run, &written.target, refusal).await;
+    if let Some(rejection) = &written.rejection {
+        return journal::record_rejected(store, run, &written.target, rejection).await;
     }
     match written.target.key.parse() {
         Ok(key) if written.changed && written.fragment.is_some() => {
-            Ok(finding::note_indexed(store, run, &key).await?)
+            Ok(journal::record_indexed(store, run, &key).await?)
         }
         _ => Ok(()),
     }
@@ -167,14 +167,14 @@ async fn check<S: ObjectStore>(
 }
 
 /// Removes the fragment and the copy, unless they describe the package that is there now and that we
-/// did not refuse, or refused before it was accepted: then another execution accepted it, and ours is late. It may have come back
+/// did not reject, or rejected before it was accepted: then another execution accepted it, and ours is late. It may have come back
 /// between the two looks, too; then the fragment was removed wrongly, and the package is looked at again.
 ///
 /// Returns whether there was a fragment to remove.
 async fn remove<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
-    refusal: Option<&RefusalReport>,
+    rejection: Option<&RejectionReport>,
 ) -> Result<bool, Failure> {
     plus_copy::remove(store, key).await?;
     let fragment_key = key.fragment_key();
@@ -183,14 +183,14 @@ async fn remove<S: ObjectStore>(
         return Ok(false);
     }
     let superseded = || Err(Failure::Superseded { key: key.to_string() });
-    let is_refused =
-        |package: &ObjectInfo| refusal.is_some_and(|refusal| refusal.package == package.etag);
+    let is_rejected =
+        |package: &ObjectInfo| rejection.is_some_and(|rejection| rejection.package == package.etag);
     let is_described = |package: &ObjectInfo| fragment::describes(&present, &package.etag);
     if let Some(package) = store.head(&key.to_string()).await? {
-        match refusal {
-            Some(_) if !is_refused(&package) => return superseded(),
-            Some(refusal)
-                if is_described(&package) && refusal.fragment != Some(present.etag.clone()) =>
+        match rejection {
+            Some(_) if !is_rejected(&package) => return superseded(),
+            Some(rejection)
+                if is_described(&package) && rejection.fragment != Some(present.etag.clone()) =>
             {
                 return superseded();
             }
@@ -200,7 +200,7 @@ async fn remove<S: ObjectStore>(
     }
     store.delete(&fragment_key, &present.etag).await?;
     match store.head(&key.to_string()).await? {
-        Some(package) if is_described(&package) && !is_refused(&package) => superseded(),
+        Some(package) if is_described(&package) && !is_rejected(&package) => superseded(),
         _ => Ok(true),
     }
 }

@@ -2,7 +2,7 @@
 
 use alpinist_repository::{
     failure::{Failure, FailureKind},
-    message::{Aggregated, Extracted, Found, RefusalReport, Staged, Target},
+    message::{Aggregated, Extracted, Found, RejectionReport, Target},
     plus_copy::PlusCopies,
     policy::Policy,
     port::{ObjectStore, Starter, StoreError},
@@ -32,8 +32,8 @@ pub(crate) enum Next {
     Go(State),
     /// To wait before the next state.
     Wait(State),
-    /// The execution ends: well, or because the package was refused.
-    End(Option<RefusalReport>),
+    /// The execution ends: well, or because the package was rejected.
+    End(Option<RejectionReport>),
 }
 
 impl State {
@@ -85,7 +85,10 @@ impl State {
                     Err(failure) if failure.kind() == FailureKind::Conflict => {
                         Ok(Next::Go(Self::Aggregate(request)))
                     }
-                    published => Ok(Next::End(published?.written.refusal)),
+                    Err(failure) if failure.kind() == FailureKind::PackageRejected => {
+                        Ok(Next::End(request.written.rejection))
+                    }
+                    published => Ok(Next::End(published?.written.rejection)),
                 }
             }
             Self::Heal(request) => Ok(Next::Start(
@@ -111,11 +114,8 @@ impl Starter for NothingStarted {
 fn after_aggregation(aggregated: Aggregated) -> Next {
     match aggregated {
         Aggregated { waiting: Some(_), .. } => Next::Wait(State::Aggregate(aggregated)),
-        Aggregated { staged: Some(Staged { is_too_soon: true, .. }), .. } => {
-            Next::Wait(State::Publish(aggregated))
-        }
         Aggregated { staged: Some(_), .. } => Next::Go(State::Publish(aggregated)),
-        Aggregated { written, .. } => Next::End(written.refusal),
+        Aggregated { written, .. } => Next::End(written.rejection),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{io::Write, sync::LazyLock};
 use alpinist_apk::checksum::DataHash;
 use alpinist_repository::{
     message::Target,
-    port::{KeptKey, KeyMaterial, KeyStore, KeyStoreError},
+    port::{KeyMaterial, KeyStore, KeyStoreError, StoredKey},
 };
 use flate2::{Compression, write::GzEncoder};
 use rand_core::OsRng;
@@ -54,14 +54,14 @@ impl Keys {
 }
 
 impl KeyStore for Keys {
-    async fn keys(&self) -> Result<Vec<KeptKey>, KeyStoreError> {
+    async fn keys(&self) -> Result<Vec<StoredKey>, KeyStoreError> {
         let missing = || KeyStoreError::Missing {
             parameter: "/apk/rsa".to_owned(),
             private_key: Some("/apk/rsa".to_owned()),
             key_name: "/apk/key".to_owned(),
         };
         let pem = self.private_key.clone().ok_or_else(missing)?.into();
-        let first = KeptKey {
+        let first = StoredKey {
             name_parameter: "/apk/key".to_owned(),
             name: self.name.clone(),
             material: KeyMaterial::Pem { parameter: "/apk/rsa".to_owned(), pem },
@@ -75,7 +75,7 @@ impl KeyStore for Keys {
             } else {
                 KeyMaterial::Pem { parameter, pem: private_key.clone().into() }
             };
-            KeptKey { name_parameter: "/apk/key-2".to_owned(), name: name.clone(), material }
+            StoredKey { name_parameter: "/apk/key-2".to_owned(), name: name.clone(), material }
         });
         Ok([Some(first), second].into_iter().flatten().collect())
     }

@@ -11,7 +11,7 @@ use crate::{
 /// A name, and what is made of a package of that name.
 type Case = (&'static str, fn(Parts) -> Vec<u8>);
 
-/// What the names of files begin with that are refused long before their end.
+/// What the names of files begin with that are rejected long before their end.
 pub(crate) const IN_THE_FIRST_PIECE: [&str; 4] = [
     "bomb-in-a-script-",
     "bomb-in-the-signatures-",

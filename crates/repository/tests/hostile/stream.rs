@@ -1,4 +1,4 @@
-//! Objects of gigabytes, of which only a few pieces exist.
+//! Objects of gigabytes, of which only a few chunks exist.
 
 use std::{iter, sync::Arc};
 
@@ -22,7 +22,7 @@ pub(crate) struct Stream {
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
-/// The size of a piece, about what a connection gives at once.
+/// The size of a chunk, about what a connection gives at once.
 pub(crate) const PIECE: usize = 64 * 1024;
 
 impl Stream {
@@ -30,13 +30,13 @@ impl Stream {
         Self { name, length, begin: Arc::new(begin), again: Arc::new(again) }
     }
 
-    /// Returns the pieces.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = Bytes> + Send + 'static {
+    /// Returns the chunks.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = Bytes> + Send + 'static {
         let Self { begin, again, length, .. } = self.clone();
         let mut position = 0;
         iter::from_fn(move || {
             let wanted = usize::try_from((length - position).min(PIECE as u64)).unwrap();
-            let piece: Bytes = (position..position + wanted as u64)
+            let chunk: Bytes = (position..position + wanted as u64)
                 .map(|at| {
                     let at = usize::try_from(at).unwrap();
                     let after = at.checked_sub(begin.len());
@@ -44,7 +44,7 @@ impl Stream {
                 })
                 .collect();
             position += wanted as u64;
-            (!piece.is_empty()).then_some(piece)
+            (!chunk.is_empty()).then_some(chunk)
         })
     }
 }

@@ -26,8 +26,8 @@ pub(crate) enum Fault {
     ListingTakenFirst,
     /// A change counts as published if the published index knows the name of the package.
     CoveredByName,
-    /// Each package that nobody has looked at counts as refused, so it may be left out.
-    UnknownTakenForRefused,
+    /// Each package that nobody has looked at counts as rejected, so it may be left out.
+    UnknownTakenForRejected,
     /// Nobody is told of what somebody else deletes or overwrites.
     HealerDeaf,
     /// Versions that apk can't tell apart are not ordered by the time of their upload.
@@ -92,17 +92,17 @@ impl Tampering {
         &self,
         bucket: &MemoryStore,
         prefix: &str,
-        cuts: &[String],
+        split_points: &[String],
     ) -> Vec<Listed> {
         let list = |prefix: &str| {
-            bucket.list(prefix, cuts).now_or_never().expect("memory does not wait").unwrap()
+            bucket.list(prefix, split_points).now_or_never().expect("memory does not wait").unwrap()
         };
         if let Some(first) = &*self.first_listing.lock().unwrap_or_else(PoisonError::into_inner) {
             return first.clone();
         }
         let mut listed = list(prefix);
         match self.fault {
-            Some(Fault::UnknownTakenForRefused) if prefix == format!("{REJECTED}{PREFIX}") => {
+            Some(Fault::UnknownTakenForRejected) if prefix == format!("{REJECTED}{PREFIX}") => {
                 listed = list(PREFIX);
                 for object in &mut listed {
                     let stem =
@@ -122,7 +122,7 @@ impl Tampering {
     }
 }
 
-/// What the keys of notes of refused packages begin with.
+/// What the keys of notes of rejected packages begin with.
 const REJECTED: &str = ".alpinist/rejected/";
 
 /// The key of the snapshot.

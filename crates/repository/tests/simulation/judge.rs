@@ -300,7 +300,7 @@ impl Judge {
         now: Time,
         key: &str,
         read: Option<Time>,
-        is_refused: bool,
+        is_rejected: bool,
     ) -> Result<(), Violation> {
         let Some(package) = PACKAGES.iter().position(|package| package.key == key) else {
             return Ok(());
@@ -310,9 +310,9 @@ impl Judge {
             return Ok(());
         }
         let content = content.map(|content| &PACKAGES[package].contents[content]);
-        if is_refused != content.is_some_and(|content| content.entry.is_none()) {
+        if is_rejected != content.is_some_and(|content| content.entry.is_none()) {
             let stem = &PACKAGES[package].stem;
-            return Err(broken("an execution is refused if its package is", stem));
+            return Err(broken("an execution is rejected if its package is", stem));
         }
         let entry = content.and_then(|content| content.entry.clone());
         let settled = Settled { entry, since: now };

@@ -16,7 +16,7 @@ use alpinist_repository::{
     failure::{Failure, FailureKind},
     location::Derived,
     memory::MemoryStore,
-    message::{RefusalReport, Reindex, Target},
+    message::{Reindex, RejectionReport, Target},
     port::ObjectStore as _,
     step::{HealRequest, Healed, Message},
 };
@@ -60,7 +60,7 @@ pub(crate) struct Report {
     pub(crate) stayed: usize,
     pub(crate) waits: usize,
     pub(crate) crashes: usize,
-    pub(crate) refusals: usize,
+    pub(crate) rejections: usize,
 }
 
 impl Report {
@@ -72,13 +72,13 @@ impl Report {
         self.stayed += other.stayed;
         self.waits += other.waits;
         self.crashes += other.crashes;
-        self.refusals += other.refusals;
+        self.rejections += other.rejections;
     }
 
     /// Tells whether everything happened that a search is for.
     pub(crate) fn has_everything(&self) -> bool {
-        let Self { publications, overtaken, waits, crashes, refusals, .. } = *self;
-        [publications, overtaken, waits, crashes, refusals].iter().all(|&count| count > 0)
+        let Self { publications, overtaken, waits, crashes, rejections, .. } = *self;
+        [publications, overtaken, waits, crashes, rejections].iter().all(|&count| count > 0)
     }
 }
 
@@ -305,8 +305,8 @@ impl Simulation {
             Operation::Meddle { object, content } => {
                 self.say("meddler", || format!("{object:?} {}", content.unwrap_or("deleted")));
                 self.judge.meddled();
-                // Nobody is told of claims.
-                self.needs_repair |= matches!(object, Meddling::Claims);
+                // Nobody is told of leases.
+                self.needs_repair |= matches!(object, Meddling::Leases);
                 for key in object.keys(&self.bucket) {
                     match content {
                         Some(content) => self.bucket.upload(&key, content),
@@ -588,18 +588,18 @@ impl Simulation {
                 self.say_of(number, || format!("waits for {seconds} s"));
             }
             Next::Start(healed) => self.heal(healed),
-            Next::End(refusal) => {
+            Next::End(rejection) => {
                 let (key, read) = (execution.key.clone(), execution.package_read);
                 if let Some(reindex) = execution.reindex {
                     self.go_on_with_reindex(reindex, Some(number));
                     return Ok(());
                 }
-                self.say_of(number, || match &refusal {
-                    Some(RefusalReport { cause, .. }) => format!("ends: {cause}"),
+                self.say_of(number, || match &rejection {
+                    Some(RejectionReport { cause, .. }) => format!("ends: {cause}"),
                     None => "ends".to_owned(),
                 });
-                self.report.refusals += usize::from(refusal.is_some());
-                self.judge.ended(self.step, &key, read, refusal.is_some())?;
+                self.report.rejections += usize::from(rejection.is_some());
+                self.judge.ended(self.step, &key, read, rejection.is_some())?;
             }
         }
         Ok(())
@@ -619,7 +619,7 @@ impl Simulation {
         self.recover(number, invocation.state, is_retried);
     }
 
-    /// Kills a function, or cuts the line to it.
+    /// Kills a function, or split_points the line to it.
     fn crash(&mut self, number: usize, invocation: Box<Invocation>) {
         let execution = &mut self.executions[number];
         execution.crashes += 1;

@@ -106,7 +106,7 @@ fn no_history_breaks_a_rule() {
 #[case::package_unchecked(Fault::PackageUnchecked)]
 #[case::listing_taken_first(Fault::ListingTakenFirst)]
 #[case::covered_by_name(Fault::CoveredByName)]
-#[case::unknown_taken_for_refused(Fault::UnknownTakenForRefused)]
+#[case::unknown_taken_for_rejected(Fault::UnknownTakenForRejected)]
 #[case::healer_deaf(Fault::HealerDeaf)]
 #[case::times_forgotten(Fault::TimesForgotten)]
 fn a_planted_fault_is_found(#[case] fault: Fault) {

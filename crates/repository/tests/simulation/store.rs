@@ -205,18 +205,18 @@ fn now<T>(request: impl Future<Output = T>) -> T {
     request.now_or_never().expect("memory does not wait")
 }
 
-/// A content in one or two pieces. One whose transfer breaks off ends in a failure.
+/// A content in one or two chunks. One whose transfer breaks off ends in a failure.
 pub(crate) struct SimulatedBody {
     key: String,
-    pieces: Vec<Bytes>,
+    chunks: Vec<Bytes>,
     breaks_off: bool,
 }
 
 impl ObjectBody for SimulatedBody {
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
-        match self.pieces.pop() {
+        match self.chunks.pop() {
             None if self.breaks_off => Err(unavailable(&self.key)),
-            piece => Ok(piece),
+            chunk => Ok(chunk),
         }
     }
 }
@@ -226,6 +226,10 @@ impl ObjectStore for SimulatedStore {
 
     fn now(&self) -> i64 {
         self.bucket.now()
+    }
+
+    async fn wait_a_second(&self) {
+        self.bucket.wait_a_second().await;
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
@@ -253,8 +257,8 @@ impl ObjectStore for SimulatedStore {
         };
         let rest =
             content.split_off(usize::try_from(passage.dice).unwrap_or(0) % (content.len() + 1));
-        let pieces = if breaks_off { vec![content] } else { vec![rest, content] };
-        Ok(Some(Object { info, body: SimulatedBody { key: key.to_owned(), pieces, breaks_off } }))
+        let chunks = if breaks_off { vec![content] } else { vec![rest, content] };
+        Ok(Some(Object { info, body: SimulatedBody { key: key.to_owned(), chunks, breaks_off } }))
     }
 
     async fn put(
@@ -298,13 +302,13 @@ impl ObjectStore for SimulatedStore {
     }
 
     /// Lists the keys in up to three parts, each at a moment of its own.
-    async fn list(&self, prefix: &str, cuts: &[String]) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
         let mut listed = Vec::new();
         let mut parts = 1;
         let mut part = 0;
         let mut dice = 0;
         while part < parts {
-            let serve = || Ok(self.tampering.listing(&self.bucket, prefix, cuts));
+            let serve = || Ok(self.tampering.listing(&self.bucket, prefix, split_points));
             let request = Request { part, ..request(Method::List, prefix) };
             let answer = self.request(request, serve, |_| None).await?;
             if part == 0 {

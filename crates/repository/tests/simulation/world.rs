@@ -32,7 +32,7 @@ pub(crate) struct Content {
     pub(crate) name: &'static str,
     pub(crate) bytes: Vec<u8>,
     pub(crate) etag: ETag,
-    /// Its entry, or `None` where it is refused.
+    /// Its entry, or `None` where it is rejected.
     pub(crate) entry: Option<IndexEntry>,
 }
 
@@ -145,7 +145,7 @@ pub(crate) enum Operation {
 pub(crate) enum Meddling {
     Index,
     Snapshot,
-    Claims,
+    Leases,
     Fragment(usize),
 }
 
@@ -216,7 +216,7 @@ fn operation(chance: &mut Rng, packages: usize, meddles: bool) -> Operation {
     let package = chance.usize(..packages);
     if meddles && chance.u32(..3) == 0 {
         let objects =
-            [Meddling::Index, Meddling::Snapshot, Meddling::Claims, Meddling::Fragment(package)];
+            [Meddling::Index, Meddling::Snapshot, Meddling::Leases, Meddling::Fragment(package)];
         let content = *pick(chance, &[None, None, Some("garbage"), Some("P:x")]);
         return Operation::Meddle { object: *pick(chance, &objects), content };
     }
@@ -240,9 +240,9 @@ impl Meddling {
         match self {
             Self::Index => vec![INDEX.to_owned()],
             Self::Snapshot => vec![snapshot_key()],
-            Self::Claims => {
-                let claims = format!(".alpinist/claims/{PREFIX}");
-                bucket.keys().into_iter().filter(|key| key.starts_with(&claims)).collect()
+            Self::Leases => {
+                let leases = format!(".alpinist/claims/{PREFIX}");
+                bucket.keys().into_iter().filter(|key| key.starts_with(&leases)).collect()
             }
             Self::Fragment(package) => {
                 vec![format!("{PREFIX}{}.index", PACKAGES[package].stem)]

@@ -1,4 +1,4 @@
-//! What somebody else deletes or overwrites, and directories of which nothing is remembered.
+//! What somebody else deletes or overwrites, and directories of which nothing is cached.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     common::execution::{Next, State},
     reindex::reindex,
     support::{
-        INDEX, Keys, PREFIX, execute, key, listed, package, package_of, refused_now, target,
+        INDEX, Keys, PREFIX, execute, key, listed, package, package_of, rejected_now, target,
     },
 };
 
@@ -83,7 +83,7 @@ async fn nothing_is_started_for_what_we_write_ourselves() {
     store.pass(Duration::from_mins(10));
     let c = format!("{PREFIX}c-1-r0.index");
     assert_eq!(told(&store, &[&b, &c, SNAPSHOT]).await, Vec::<String>::new());
-    assert_eq!(check(&store).await, Vec::<String>::new(), "a refused package is looked at once");
+    assert_eq!(check(&store).await, Vec::<String>::new(), "a rejected package is looked at once");
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn a_deletion_in_a_bucket_of_somebody_else_reaches_its_index() {
 }
 
 #[tokio::test]
-async fn a_refused_package_does_not_stand_in_the_way_of_the_first_good_one() {
+async fn a_rejected_package_does_not_stand_in_the_way_of_the_first_good_one() {
     let store = MemoryStore::default();
     store.upload(&key("bad-1-r0"), "no package");
     execute(&store, &key("bad-1-r0")).await.unwrap_err();
@@ -391,11 +391,11 @@ async fn files_of_others_that_are_called_like_fragments_stay() {
 }
 
 #[tokio::test]
-async fn a_package_that_was_written_again_is_not_taken_for_refused() {
+async fn a_package_that_was_written_again_is_not_taken_for_rejected() {
     let store = two_packages().await;
     store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
-    let refused = refused_now(&store, &key("c-1-r0")).await;
-    step::write_index(&store, PlusCopies::Kept, refused).await.unwrap();
+    let rejected = rejected_now(&store, &key("c-1-r0")).await;
+    step::write_index(&store, PlusCopies::Kept, rejected).await.unwrap();
     store.pass(Duration::from_mins(10));
     assert_eq!(check(&store).await, Vec::<String>::new());
     // The same bytes, in another storage class.

@@ -1,4 +1,4 @@
-//! Objects that somebody planted: fragments, snapshots, claims and indexes. None of them stops a
+//! Objects that somebody planted: fragments, snapshots, leases and indexes. None of them stops a
 //! publication, and a reindex puts right whatever they have published.
 
 use std::{
@@ -91,10 +91,10 @@ async fn a_fragment_with_the_attributes_of_ours_is_made_again(
     #[case] planted: fn(&str) -> Vec<u8>,
 ) {
     for (by, snapshot) in [
-        ("its execution", "remembered"),
+        ("its execution", "cached"),
         ("its execution", "forgotten"),
         ("its execution", "believed"),
-        ("a reindex", "remembered"),
+        ("a reindex", "cached"),
         ("a reindex", "forgotten"),
         ("a reindex", "believed"),
     ] {
@@ -205,7 +205,7 @@ async fn a_snapshot_that_we_cannot_have_written_costs_time_and_nothing_else(
 }
 
 #[tokio::test]
-async fn a_snapshot_of_several_parts_is_read_in_whatever_pieces() {
+async fn a_snapshot_of_several_parts_is_read_in_whatever_chunks() {
     let (store, _) = two_packages().await;
     let mut reader = SnapshotReader::default();
     reader.push(&store.content(SNAPSHOT).unwrap()).unwrap();
@@ -223,8 +223,8 @@ async fn a_snapshot_of_several_parts_is_read_in_whatever_pieces() {
 
     for length in [1, 7, 1000, stored.len()] {
         let mut reader = SnapshotReader::default();
-        for piece in stored.chunks(length) {
-            reader.push(piece).unwrap();
+        for chunk in stored.chunks(length) {
+            reader.push(chunk).unwrap();
         }
         reader.finish().unwrap();
         assert_eq!(reader.header(), Some(&header));
@@ -285,7 +285,7 @@ async fn entries_that_somebody_put_into_the_snapshot_do_not_outlive_a_look_at_th
 }
 
 #[tokio::test]
-async fn claims_that_nobody_holds_stop_no_publication() {
+async fn leases_that_nobody_holds_stop_no_publication() {
     let (store, index) = two_packages().await;
     let (prefix, last) = store
         .keys()

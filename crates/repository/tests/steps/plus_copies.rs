@@ -33,7 +33,7 @@ async fn a_copy_follows_its_package() {
 }
 
 #[tokio::test]
-async fn the_copy_of_a_package_that_is_refused_now_goes() {
+async fn the_copy_of_a_package_that_is_rejected_now_goes() {
     let store = MemoryStore::default();
     upload(&store, "");
     execute(&store, &key(NAME)).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_copy_that_somebody_deletes_or_overwrites_comes_back() {
     execute(&store, COPY).await.unwrap();
     assert_eq!(store.content(COPY).unwrap(), bytes);
 
-    // Ours, which go with a refused package, are no news.
+    // Ours, which go with a rejected package, are no news.
     store.upload(&key(NAME), "garbage");
     execute(&store, &key(NAME)).await.unwrap_err();
     let before = store.written();
@@ -76,7 +76,7 @@ async fn a_copy_that_somebody_deletes_or_overwrites_comes_back() {
 }
 
 #[tokio::test]
-async fn a_package_with_a_space_that_is_no_copy_is_refused() {
+async fn a_package_with_a_space_that_is_no_copy_is_rejected() {
     let store = MemoryStore::default();
     store.upload(COPY, package("libstdc++", "13-r0", ""));
     execute(&store, COPY).await.unwrap_err();

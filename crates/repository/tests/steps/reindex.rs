@@ -81,9 +81,9 @@ async fn packages_that_nobody_told_of_are_listed_and_the_rest_is_reported() {
     assert_eq!(report.indexed, [other.clone(), key("new-1-r0"), key("replaced-1-r0")]);
     assert_eq!(report.unchanged, [key("told-1-r0")]);
     assert_eq!(report.removed, [key("deleted-1-r0")]);
-    let [refused] = report.refused.as_slice() else { panic!("{report:?}") };
-    assert_eq!(refused.key, key("garbage-1-r0"));
-    assert_eq!(refused.report.error, FailureKind::PackageRefused.name());
+    let [rejected] = report.rejected.as_slice() else { panic!("{report:?}") };
+    assert_eq!(rejected.key, key("garbage-1-r0"));
+    assert_eq!(rejected.report.error, FailureKind::PackageRejected.name());
     assert_eq!(store.content(&format!("{PREFIX}deleted-1-r0.index")), None);
 
     let before = store.written();
@@ -123,7 +123,7 @@ async fn a_search_for_what_is_stale_reads_no_other_package() {
 }
 
 #[tokio::test]
-async fn what_a_reindex_refuses_under_a_stricter_setting_is_not_listed_from_memory() {
+async fn what_a_reindex_rejects_under_a_stricter_setting_is_not_listed_from_memory() {
     let store = MemoryStore::default();
     for name in ["a", "b"] {
         store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", ""));
@@ -133,8 +133,8 @@ async fn what_a_reindex_refuses_under_a_stricter_setting_is_not_listed_from_memo
     let require = PackageSignatures::Require;
     let report = reindex_under(&store, "", false, require).await.unwrap();
     assert_eq!(listed(&store), Vec::<String>::new());
-    let refused: Vec<_> = report.refused.into_iter().map(|refused| refused.key).collect();
-    assert_eq!(refused, [key("a-1-r0"), key("b-1-r0")]);
+    let rejected: Vec<_> = report.rejected.into_iter().map(|rejected| rejected.key).collect();
+    assert_eq!(rejected, [key("a-1-r0"), key("b-1-r0")]);
     assert_eq!((report.unchanged, report.failed), (Vec::new(), Vec::new()));
 }
 

@@ -62,7 +62,7 @@ async fn extract(
             let Accepted { signed_by, .. } = *accepted;
             Ok(signed_by)
         }
-        Found::Refused(refusal) => Err(refusal.cause),
+        Found::Rejected(rejection) => Err(rejection.cause),
         found => panic!("{found:?}"),
     }
 }
@@ -92,7 +92,7 @@ async fn a_right_signature_by_a_trusted_key_is_noted(
 
 #[rstest]
 #[tokio::test]
-async fn a_wrong_signature_under_the_name_of_a_trusted_key_is_refused(
+async fn a_wrong_signature_under_the_name_of_a_trusted_key_is_rejected(
     #[values(PackageSignatures::Verify, PackageSignatures::Require)] policy: PackageSignatures,
 ) {
     let [builder, stranger] = &*KEYS;
@@ -125,7 +125,7 @@ async fn a_key_with_a_name_of_another_kind_is_never_a_trusted_one() {
 }
 
 #[tokio::test]
-async fn whom_nobody_trusts_is_noted_or_refused() {
+async fn whom_nobody_trusts_is_noted_or_rejected() {
     let [_, stranger] = &*KEYS;
     let store = MemoryStore::default();
     let by_stranger = || signed(&[(STRANGER, stranger), (STRANGER, stranger), (BUILDER, stranger)]);

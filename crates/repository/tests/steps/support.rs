@@ -6,7 +6,7 @@ use alpinist_apk::{archive::IndexArchive, entry::IndexEntry, key::SigningKey};
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,
-    message::{Aggregated, Extracted, RefusalReport, Target},
+    message::{Aggregated, Extracted, RejectionReport, Target},
     policy::Policy,
     step,
 };
@@ -39,14 +39,14 @@ impl From<Failure> for Failed {
     }
 }
 
-impl From<RefusalReport> for Failed {
-    fn from(RefusalReport { error, cause, .. }: RefusalReport) -> Self {
+impl From<RejectionReport> for Failed {
+    fn from(RejectionReport { error, cause, .. }: RejectionReport) -> Self {
         Self { error, cause }
     }
 }
 
 /// What extraction says of a package once a rule has become so strict that none may be listed.
-pub(crate) async fn refused_now(store: &MemoryStore, key: &str) -> Extracted {
+pub(crate) async fn rejected_now(store: &MemoryStore, key: &str) -> Extracted {
     let strict = Policy { max_size: 1, ..Policy::default() };
     step::extract(store, strict, target(key)).await.unwrap()
 }
@@ -91,7 +91,9 @@ async fn go_on(store: &MemoryStore, keys: &Keys, mut state: State) -> Result<(),
                 next
             }
             Next::Start(_) => unreachable!("nothing heals here"),
-            Next::End(refusal) => return refusal.map_or(Ok(()), |refusal| Err(refusal.into())),
+            Next::End(rejection) => {
+                return rejection.map_or(Ok(()), |rejection| Err(rejection.into()));
+            }
         };
     }
     panic!("an execution goes on for ever: {}", state.name());

@@ -8,16 +8,16 @@ use std::error::Error;
 
 use alpinist_apk::package::{Package, PackageError, PackageReader};
 
-/// Reads a package that arrives in one piece.
+/// Reads a package that arrives in one chunk.
 pub(crate) fn read(bytes: &[u8]) -> Result<Package, PackageError> {
-    read_pieces([bytes])
+    read_chunks([bytes])
 }
 
-pub(crate) fn read_pieces<'a>(
-    pieces: impl IntoIterator<Item = &'a [u8]>,
+pub(crate) fn read_chunks<'a>(
+    chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Package, PackageError> {
     let mut reader = PackageReader::new();
-    pieces.into_iter().try_for_each(|piece| reader.push(piece))?;
+    chunks.into_iter().try_for_each(|chunk| reader.push(chunk))?;
     reader.finish()
 }
 

@@ -59,7 +59,7 @@ impl Parts {
         self
     }
 
-    /// Replaces a piece of `.PKGINFO`, which must be there.
+    /// Replaces a chunk of `.PKGINFO`, which must be there.
     pub(crate) fn replace(mut self, from: &str, to: &str) -> Self {
         assert!(self.info.contains(from), "{from:?} is not in {:?}", self.info);
         self.info = self.info.replacen(from, to, 1);
