@@ -26,8 +26,8 @@ use std::{
 };
 
 use alpinist_apk::{
-    archive,
     index::Index,
+    index_archive,
     key::{KeyName, SigningKey},
 };
 use alpinist_tests::KeyPair;
@@ -77,9 +77,9 @@ fn main() {
 }
 
 fn ours(index: &Index, key: &SigningKey, name: &KeyName) -> Vec<u8> {
-    let unsigned = archive::write_unsigned("", index).expect("memory takes it");
+    let unsigned = index_archive::write_unsigned("", index).expect("memory takes it");
     let signatures = key.sign_index(name, &unsigned, &mut OsRng).expect("the key is good");
-    archive::write_signed(&signatures, &unsigned).expect("memory takes it")
+    index_archive::write_signed(&signatures, &unsigned).expect("memory takes it")
 }
 
 /// The files that the other programs work on.

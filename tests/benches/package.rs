@@ -11,7 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
-/// Tells whether a package of today may have this metadata: Alpine 3.16's own has a dependency that may not be.
+/// Returns whether a package of today may have this metadata: Alpine 3.16's own has a dependency that may not be.
 pub(crate) fn may_be_built(metadata: &Metadata) -> bool {
     let depends = metadata.depends.iter().chain(metadata.install_if.iter());
     depends.map(|depend| depend.to_string()).all(|token| Dependency::parse(&token).is_ok())

@@ -130,7 +130,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Tells how many MB a program has in an archive, with the best compression that zip has.
+/// Returns how many MB a program has in an archive, with the best compression that zip has.
 fn zipped(program: &Path) -> Result<f64, Error> {
     let failed = |source| Error::File { action: "compress", path: program.to_owned(), source };
     let mut archive = DeflateEncoder::new(Vec::new(), Compression::best());

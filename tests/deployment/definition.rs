@@ -91,7 +91,7 @@ fn no_event_is_put_into_a_template() {
 }
 
 #[test]
-fn what_trying_again_cannot_mend_is_not_tried_again() {
+fn what_trying_again_cannot_fix_is_not_tried_again() {
     for (name, task) in tasks() {
         for error in errors(&task["Retry"]) {
             assert!(!["States.ALL", "States.TaskFailed"].contains(&&*error), "{name}: {error}");

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     packages::ours,
-    parts::{entry, gzip, mended},
+    parts::{entry, fixed, gzip},
     runner,
 };
 
@@ -105,7 +105,7 @@ impl Entry {
         let link = |kind| {
             let mut tar = entry(path, kind, b"");
             tar[157..157 + self.target.len()].copy_from_slice(self.target.as_bytes());
-            mended(tar)
+            fixed(tar)
         };
         match self.kind {
             Kind::Directory => entry(&[path, b"/"].concat(), b'5', b""),

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use alpinist_apk::{
-    archive::{write_signed, write_unsigned},
     entry::IndexEntry,
     index::Index,
+    index_archive::{write_signed, write_unsigned},
     key::SigningKey,
 };
 use alpinist_tests::{Apk, ApkClient, KeyPair, Tools, workspace};

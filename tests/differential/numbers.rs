@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     packages::ours,
-    parts::{entry, gzip, mended},
+    parts::{entry, fixed, gzip},
 };
 
 const BLOCK: usize = 512;
@@ -61,7 +61,7 @@ enum Section {
 
 fn patched(mut tar: Vec<u8>, place: usize, bytes: &[u8]) -> Vec<u8> {
     tar[place..place + bytes.len()].copy_from_slice(bytes);
-    mended(tar)
+    fixed(tar)
 }
 
 /// Returns a package in which `patch` changes the header of one entry of `section`.
@@ -105,7 +105,7 @@ impl Judge {
         Self { apk, client, directory }
     }
 
-    /// Tells whether `apk verify` takes it, and whether `apk index` does.
+    /// Returns whether `apk verify` takes it, and whether `apk index` does.
     fn takes(&self, package: &[u8]) -> (bool, bool) {
         let file = self.directory.path().join("a.apk");
         fs::write(&file, package).unwrap();

@@ -1,6 +1,6 @@
 //! The life of a stack: deployed, upgraded, removed. Its bucket outlives it.
 
-use alpinist_apk::{archive::IndexArchive, entry::IndexEntry};
+use alpinist_apk::{entry::IndexEntry, index_archive::IndexArchive};
 use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools, command};
 use serde_json::{Value, json};
 

@@ -48,7 +48,7 @@ async fn what_somebody_deletes_or_overwrites_comes_back_and_then_there_is_peace(
             }
             stack.wait_for_object(damaged, is_right).await.unwrap();
             assert_eq!(listed(&client), ["hello-1.0-r0"], "{damaged} was {damage}");
-            // Whoever is still at it would mend the next damage, too.
+            // Whoever is still at it would fix the next damage, too.
             ended = stack.wait_for_executions(&all, ended + 1).await.unwrap().len();
         }
     }

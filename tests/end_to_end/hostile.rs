@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alpinist_apk::archive::IndexArchive;
+use alpinist_apk::index_archive::IndexArchive;
 use alpinist_tests::{Execution, PackageSpec, workspace};
 use serde_json::json;
 use tempfile::TempDir;
@@ -169,8 +169,8 @@ async fn a_planted_fragment_does_not_change_what_is_listed() {
     let input =
         json!({"bucket": story.repository.stack.bucket(), "key": story.key("p1-1.0-r0.apk")});
     assert_succeeded(&story.repository.stack.execute(&input).await.unwrap());
-    let mended = story.repository.stack.get(&fragment).await.unwrap().unwrap();
-    assert_eq!(String::from_utf8(mended).unwrap(), own);
+    let fixed = story.repository.stack.get(&fragment).await.unwrap().unwrap();
+    assert_eq!(String::from_utf8(fixed).unwrap(), own);
     story.check().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use alpinist_apk::archive::IndexArchive;
+use alpinist_apk::index_archive::IndexArchive;
 use alpinist_tests::{
     EmulatorOptions, ExecutionStatus, KeyPair, LocalStack, PackageSpec, Stack, Tools, command,
 };
@@ -12,7 +12,7 @@ use crate::repository::{assert_succeeded, publish};
 
 const INDEX: &str = "3.22/main/x86_64/APKINDEX.tar.gz";
 
-/// Tells whether a new machine that has only this key can install a package.
+/// Returns whether a new machine that has only this key can install a package.
 fn can_install(stack: &Stack, key_pair: &KeyPair, package: &str) -> bool {
     let public = key_pair.public().unwrap();
     let client = stack.client_with_key("3.22/main", key_pair.name(), &public).unwrap();

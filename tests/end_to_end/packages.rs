@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use alpinist_apk::archive::IndexArchive;
+use alpinist_apk::index_archive::IndexArchive;
 use alpinist_tests::{PackageSpec, workspace};
 
 use crate::repository::{Repository, assert_succeeded};

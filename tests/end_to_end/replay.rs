@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use alpinist_apk::archive::IndexArchive;
+use alpinist_apk::index_archive::IndexArchive;
 use alpinist_tests::{
     Emulator, EmulatorOptions, Execution, ExecutionStatus, Fault, FaultAnswer, KeyPair, LocalStack,
     PackageSpec, Stack, StateVisit, Tools, command,

@@ -220,7 +220,7 @@ impl Intercept for WithoutTls {
     }
 }
 
-/// Tells whether a service let a request pass, whatever came of it.
+/// Returns whether a service let a request pass, whatever came of it.
 fn is_allowed<T, E: ProvideErrorMetadata + std::fmt::Debug>(answer: Result<T, E>) -> bool {
     match answer {
         Ok(_) => true,

@@ -15,12 +15,12 @@ const PREFIX: &str = "3.22/main/x86_64";
 
 /// The exit status of the AWS CLI, and each line that it said.
 #[derive(Debug)]
-struct Said {
+struct CommandOutput {
     status: Option<i32>,
     lines: Vec<String>,
 }
 
-impl Said {
+impl CommandOutput {
     /// Checks that it failed by `failures`, each a beginning of a line, and by nothing else.
     fn assert_denied(&self, failures: &[&str]) {
         assert_eq!(self.status, Some(1), "{self:#?}");
@@ -37,11 +37,11 @@ impl Said {
 }
 
 /// Runs the AWS CLI in a directory.
-fn aws(emulator: &Emulator, directory: &Path, arguments: &[&str]) -> Said {
+fn aws(emulator: &Emulator, directory: &Path, arguments: &[&str]) -> CommandOutput {
     let output = emulator.aws().current_dir(directory).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     let lines = String::from_utf8(text).unwrap().lines().map(str::to_owned).collect();
-    Said { status: output.status.code(), lines }
+    CommandOutput { status: output.status.code(), lines }
 }
 
 async fn deploy(local_stack: &LocalStack, name: &str) -> Stack {

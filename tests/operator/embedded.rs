@@ -2,26 +2,26 @@
 
 use std::fs;
 
-use alpinist_apk::archive::IndexArchive;
+use alpinist_apk::index_archive::IndexArchive;
 use alpinist_tests::{ApkClient, KeyPair, PackageSpec};
 
-use crate::desk::Desk;
+use crate::fixture::Operator;
 
 #[test]
 fn the_real_apk_installs_from_an_indexed_directory() {
-    let desk = Desk::without_aws();
+    let operator = Operator::without_aws();
     let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
-    fs::write(desk.path().join("ops.rsa"), key_pair.private()).unwrap();
+    fs::write(operator.path().join("ops.rsa"), key_pair.private()).unwrap();
     let files = [
-        desk.build(&PackageSpec::new("hello", "1.0").depends("lib++>=2"), "x86_64"),
-        desk.build(&PackageSpec::new("lib++", "2.1"), "x86_64"),
-        desk.build(&PackageSpec::new("data", "1").architecture("noarch"), "x86_64"),
+        operator.build(&PackageSpec::new("hello", "1.0").depends("lib++>=2"), "x86_64"),
+        operator.build(&PackageSpec::new("lib++", "2.1"), "x86_64"),
+        operator.build(&PackageSpec::new("data", "1").architecture("noarch"), "x86_64"),
     ];
-    let said = desk.done(&format!("index x86_64 --key ops.rsa --key-name {}", key_pair.name()));
+    let said = operator.done(&format!("index x86_64 --key ops.rsa --key-name {}", key_pair.name()));
     assert_eq!(said, "written x86_64/APKINDEX.tar.gz: 3 packages for x86_64\n");
 
-    let repository = desk.path().to_str().unwrap();
-    let client = ApkClient::new(desk.tools.apk(), repository, "x86_64").unwrap();
+    let repository = operator.path().to_str().unwrap();
+    let client = ApkClient::new(operator.tools.apk(), repository, "x86_64").unwrap();
     client.trust(key_pair.name(), key_pair.public().unwrap().as_bytes()).unwrap();
     let update = client.update().unwrap();
     assert!(update.status.success(), "{update}");
@@ -32,9 +32,9 @@ fn the_real_apk_installs_from_an_indexed_directory() {
         assert!(installed.contains(package), "{installed}");
     }
 
-    let ours = fs::read(desk.path().join("x86_64/APKINDEX.tar.gz")).unwrap();
+    let ours = fs::read(operator.path().join("x86_64/APKINDEX.tar.gz")).unwrap();
     let ours = IndexArchive::read(&ours).unwrap().index.to_string();
-    let oracle = desk.tools.apk().index("x86_64", &files).unwrap();
+    let oracle = operator.tools.apk().index("x86_64", &files).unwrap();
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("oracle"), oracle).unwrap();
     let mut tar = std::process::Command::new("tar");

@@ -4,19 +4,19 @@ use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec};
 
 use serde_json::json;
 
-use crate::desk::Desk;
+use crate::fixture::Operator;
 
 #[tokio::test]
 async fn a_failure_is_found_explained_and_replayed() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let stack = local_stack.deploy_as("outage", &[]).unwrap();
-    let desk = Desk::of(&stack);
-    desk.build(&PackageSpec::new("hello", "1.0"), "");
-    let said = desk.run("push hello-1.0-r0.apk --to 3.22/main --wait");
+    let operator = Operator::of(&stack);
+    operator.build(&PackageSpec::new("hello", "1.0"), "");
+    let said = operator.run("push hello-1.0-r0.apk --to 3.22/main --wait");
     assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
     assert!(said.out.starts_with("failed 3.22/main/x86_64/hello-1.0-r0.apk: Alpinist.Misconf"));
 
-    let failed = desk.json(0, "runs --failed");
+    let failed = operator.json(0, "runs --failed");
     let failed = failed.as_array().unwrap();
     let of_hello = |run: &&serde_json::Value| run["key"] == "3.22/main/x86_64/hello-1.0-r0.apk";
     let run = failed.iter().find(of_hello).unwrap();
@@ -24,15 +24,18 @@ async fn a_failure_is_found_explained_and_replayed() {
         (&run["status"], &run["error"]),
         (&"FAILED".into(), &"Alpinist.Misconfigured".into())
     );
-    assert_eq!(desk.json(0, "runs --failed --since 2100-01-01T00:00:00Z"), serde_json::json!([]));
-    let line = desk.done("runs");
+    assert_eq!(
+        operator.json(0, "runs --failed --since 2100-01-01T00:00:00Z"),
+        serde_json::json!([])
+    );
+    let line = operator.done("runs");
     assert!(
         line.contains("FAILED") && line.contains("hello-1.0-r0.apk  Alpinist.Misconf"),
         "{line}"
     );
 
     let id = run["id"].as_str().unwrap();
-    let said = desk.run(&format!("run {id}"));
+    let said = operator.run(&format!("run {id}"));
     assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
     for part in [
         "FAILED arn:aws:states:eu-central-1:",
@@ -44,7 +47,7 @@ async fn a_failure_is_found_explained_and_replayed() {
     ] {
         assert!(said.out.contains(part), "{part} is not in {said}");
     }
-    let said = desk.run("run absent");
+    let said = operator.run("run absent");
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
     assert!(said.err.starts_with("error: there is no execution absent\n"), "{said}");
 
@@ -54,7 +57,7 @@ async fn a_failure_is_found_explained_and_replayed() {
     let bad = "3.22/main/x86_64/bad\u{1b}[2J-1-r0.apk";
     stack.put(bad, b"no package".to_vec()).await.unwrap();
     stack.wait_for_executions(bad, 1).await.unwrap();
-    let replayed = desk.json(0, "replay --failed --since 1h");
+    let replayed = operator.json(0, "replay --failed --since 1h");
     let expected =
         json!([{"id": id, "key": run["key"], "how": "redriven", "outcome": "published"}]);
     assert_eq!(replayed, expected);
@@ -62,17 +65,17 @@ async fn a_failure_is_found_explained_and_replayed() {
     client.update().unwrap();
     assert!(client.add(&["hello"]).unwrap().status.success());
 
-    let again = desk.done(&format!("replay {id}"));
+    let again = operator.done(&format!("replay {id}"));
     let key = "3.22/main/x86_64/hello-1.0-r0.apk";
     assert!(
         again.starts_with("succeeded ") && again.ends_with(&format!("(started again) {key}\n"))
     );
-    let lines = desk.done("runs");
+    let lines = operator.done("runs");
     assert!(lines.contains(r"bad\u{1b}[2J-1-r0.apk") && !lines.contains('\u{1b}'), "{lines}");
-    let failed = desk.json(0, "runs --failed");
+    let failed = operator.json(0, "runs --failed");
     let failed = failed.as_array().unwrap();
     let rejected = failed.iter().find(|run| run["error"] == "Alpinist.PackageRejected").unwrap();
-    let rejected = desk.json(1, &format!("replay {}", rejected["id"].as_str().unwrap()));
+    let rejected = operator.json(1, &format!("replay {}", rejected["id"].as_str().unwrap()));
     assert_eq!(rejected[0]["outcome"], "rejected");
     // A redrive would say it again without a look at the package.
     assert_eq!(rejected[0]["how"], "started_again");

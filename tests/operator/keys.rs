@@ -2,17 +2,17 @@
 
 use std::fs;
 
-use alpinist_apk::{archive::IndexArchive, key::VerifyingKey};
+use alpinist_apk::{index_archive::IndexArchive, key::VerifyingKey};
 use alpinist_tests::{EmulatorOptions, LocalStack, PackageSpec, Stack, command};
 use serde_json::Value;
 
-use crate::desk::Desk;
+use crate::fixture::Operator;
 
 const INDEX: &str = "3.22/main/x86_64/APKINDEX.tar.gz";
 
 /// Makes a key pair, and returns the path of the private key and the key name.
-fn keygen(desk: &Desk, who: &str) -> (String, String) {
-    let key = desk.json(0, &format!("keygen {who}"));
+fn keygen(operator: &Operator, who: &str) -> (String, String) {
+    let key = operator.json(0, &format!("keygen {who}"));
     let text = |name: &str| key[name].as_str().unwrap().to_owned();
     (text("private_key"), text("key_name"))
 }
@@ -31,14 +31,14 @@ async fn a_key_that_two_stacks_share_is_changed_on_neither() {
     let parameters = [("PrivateKeyParameter", "/same/rsa"), ("KeyNameParameter", "/same/key")];
     let stack = local_stack.deploy_as("real", &parameters).unwrap();
     local_stack.deploy_as("staging", &parameters).unwrap();
-    let desk = Desk::of(&stack);
-    let (key, name) = keygen(&desk, "ops@example.com");
+    let operator = Operator::of(&stack);
+    let (key, name) = keygen(&operator, "ops@example.com");
     for command in [
         format!("key put --key {key} --key-name {name}"),
         format!("key rotate --key {key} --key-name {name}"),
         format!("key drop {name}"),
     ] {
-        let said = desk.run(&command);
+        let said = operator.run(&command);
         let error = "error: the stack staging has the same PrivateKeyParameter, and would sign with this key, too\n";
         assert!(said.status == Some(2) && said.err.starts_with(error), "{said}");
     }
@@ -49,79 +49,79 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let parameters = [("PrivateKeyParameter", "/own/rsa"), ("KeyNameParameter", "/own/key")];
     let stack = local_stack.deploy_as("rotated", &parameters).unwrap();
-    let desk = Desk::of(&stack);
-    let (old_key, old_name) = keygen(&desk, "old@example.com");
-    let (new_key, new_name) = keygen(&desk, "new@example.com");
+    let operator = Operator::of(&stack);
+    let (old_key, old_name) = keygen(&operator, "old@example.com");
+    let (new_key, new_name) = keygen(&operator, "new@example.com");
 
-    fs::write(desk.path().join("garbage"), "no key").unwrap();
-    let said = desk.run(&format!("key put --key garbage --key-name {old_name}"));
+    fs::write(operator.path().join("garbage"), "no key").unwrap();
+    let said = operator.run(&format!("key put --key garbage --key-name {old_name}"));
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
-    let said = desk.done(&format!("key put --key {old_key} --key-name {old_name}"));
+    let said = operator.done(&format!("key put --key {old_key} --key-name {old_name}"));
     assert_eq!(said, format!("signing {old_name}\n"));
-    let public = fs::read(desk.path().join(&old_name)).unwrap();
+    let public = fs::read(operator.path().join(&old_name)).unwrap();
     // Clients can be set up before there is a package.
     assert_eq!(stack.get(&old_name).await.unwrap(), Some(public));
     for name in [&old_name, &new_name] {
-        let said = desk.run(&format!("key put --key {new_key} --key-name {name}"));
+        let said = operator.run(&format!("key put --key {new_key} --key-name {name}"));
         assert_eq!(said.status, Some(2), "{said}");
         assert!(said.err.starts_with("error: /own/key holds a key name already\n"), "{said}");
     }
-    let said = desk.run(&format!("key rotate --key {new_key} --key-name {old_name}"));
+    let said = operator.run(&format!("key rotate --key {new_key} --key-name {old_name}"));
     assert!(said.err.starts_with(&format!("error: a key in use is called {old_name}\n")), "{said}");
-    let said = desk.run(&format!("key drop {old_name}"));
+    let said = operator.run(&format!("key drop {old_name}"));
     assert!(said.err.starts_with(&format!("error: {old_name} is the only key\n")), "{said}");
 
-    desk.build(&PackageSpec::new("hello", "1.0"), "");
-    desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
+    operator.build(&PackageSpec::new("hello", "1.0"), "");
+    operator.done("push hello-1.0-r0.apk --to 3.22/main --wait");
     assert_eq!(signers(&stack).await, std::slice::from_ref(&old_name));
     assert_eq!(stack.get(&new_name).await.unwrap(), None);
-    let said = desk.done(&format!("key rotate --key {new_key} --key-name {new_name}"));
+    let said = operator.done(&format!("key rotate --key {new_key} --key-name {new_name}"));
     let both = format!("signing {old_name}\nsigning {new_name}\nAll indexes are signed again.\n");
     assert_eq!(said, both);
     assert_eq!(signers(&stack).await, [old_name.clone(), new_name.clone()]);
-    let said = desk.run(&format!("key rotate --key {new_key} --key-name {new_name}"));
+    let said = operator.run(&format!("key rotate --key {new_key} --key-name {new_name}"));
     assert!(said.err.starts_with("error: there are two keys already\n"), "{said}");
-    let setup = desk.json(0, "setup 3.22/main");
+    let setup = operator.json(0, "setup 3.22/main");
     let base = "https://rotated.s3.eu-central-1.amazonaws.com";
     assert_eq!(setup["repository"], format!("{base}/3.22/main"));
     assert_eq!(setup["public_keys"][1], format!("{base}/{new_name}"));
 
     for name in [&old_name, &new_name] {
-        let public = fs::read_to_string(desk.path().join(name)).unwrap();
+        let public = fs::read_to_string(operator.path().join(name)).unwrap();
         let client = stack.client_with_key("3.22/main", name, &public).unwrap();
         assert!(client.update().unwrap().status.success(), "{name}");
     }
-    let said = desk.done(&format!("key drop {old_name}"));
+    let said = operator.done(&format!("key drop {old_name}"));
     assert_eq!(said, format!("signing {new_name}\n"));
-    assert_eq!(desk.done("verify"), "right: 1 package in 1 index\n");
-    let said = desk.run(&format!("key rotate --key {new_key} --key-name {old_name}"));
+    assert_eq!(operator.done("verify"), "right: 1 package in 1 index\n");
+    let said = operator.run(&format!("key rotate --key {new_key} --key-name {old_name}"));
     assert_eq!(said.status, Some(2), "{said}");
     let error =
         format!("error: another public key is published as {old_name}\nhint: clients may know");
     assert!(said.err.starts_with(&error), "{said}");
-    assert_eq!(desk.json(0, "setup 3.22/main")["public_keys"].as_array().unwrap().len(), 1);
-    let said = desk.run(&format!("key drop {old_name}"));
+    assert_eq!(operator.json(0, "setup 3.22/main")["public_keys"].as_array().unwrap().len(), 1);
+    let said = operator.run(&format!("key drop {old_name}"));
     assert!(
         said.err.starts_with(&format!("error: no key in use is called {old_name}\n")),
         "{said}"
     );
-    desk.done("reindex --sign");
+    operator.done("reindex --sign");
     assert_eq!(signers(&stack).await, std::slice::from_ref(&new_name));
-    let said = desk.run(&format!("key put --key {old_key} --key-name {old_name}"));
+    let said = operator.run(&format!("key put --key {old_key} --key-name {old_name}"));
     assert!(said.err.starts_with("error: /own/key-2 holds a key name already\n"), "{said}");
 
     // The private key is lost, and put back.
     let delete = ["ssm", "delete-parameter", "--name", "/own/rsa-2"];
     command::output(local_stack.emulator().aws().args(delete)).unwrap();
-    let ends = desk.json(1, "push hello-1.0-r0.apk --to later/main --wait");
+    let ends = operator.json(1, "push hello-1.0-r0.apk --to later/main --wait");
     let cause = ends[0]["cause"].as_str().unwrap();
     assert!(cause.starts_with("the index can't be signed"), "{cause}");
-    let said = desk.run(&format!("key rotate --key {old_key} --key-name {old_name}"));
+    let said = operator.run(&format!("key rotate --key {old_key} --key-name {old_name}"));
     let error = format!("error: {new_name} is in use, and its private key is missing or unusable");
     assert!(said.err.starts_with(&error), "{said}");
-    let said = desk.done(&format!("key put --key {new_key} --key-name {new_name}"));
+    let said = operator.done(&format!("key put --key {new_key} --key-name {new_name}"));
     assert_eq!(said, format!("signing {new_name}\n"));
-    desk.json(0, "replay --failed --since 1h");
+    operator.json(0, "replay --failed --since 1h");
 }
 
 #[tokio::test]
@@ -132,32 +132,32 @@ async fn a_key_in_kms_gets_a_name_and_a_second_key_beside_it() {
     let made: Value = serde_json::from_slice(&made).unwrap();
     let signing_key = format!("kms:{}", made["KeyMetadata"]["Arn"].as_str().unwrap());
     let stack = local_stack.deploy_as("in-kms", &[("SigningKey", &signing_key)]).unwrap();
-    let desk = Desk::of(&stack);
-    let (key, name) = keygen(&desk, "second@example.com");
+    let operator = Operator::of(&stack);
+    let (key, name) = keygen(&operator, "second@example.com");
     let in_kms = "kms@example.com-5f3c2a1b.rsa.pub";
 
-    let said = desk.run(&format!("key put --key {key} --key-name {in_kms}"));
+    let said = operator.run(&format!("key put --key {key} --key-name {in_kms}"));
     assert_eq!(said.status, Some(2), "{said}");
     assert!(said.err.starts_with("error: the stack signs with a key in KMS:"), "{said}");
-    let said = desk.run(&format!("key rotate --key-name {name}"));
+    let said = operator.run(&format!("key rotate --key-name {name}"));
     assert!(said.err.starts_with("error: nothing says where the private key is\n"), "{said}");
-    let said = desk.done(&format!("key rotate --key {key} --key-name {name}"));
+    let said = operator.done(&format!("key rotate --key {key} --key-name {name}"));
     assert_eq!(said, format!("signing {name}\nAll indexes are signed again.\n"));
-    let public = fs::read(desk.path().join(&name)).unwrap();
+    let public = fs::read(operator.path().join(&name)).unwrap();
     assert_eq!(stack.get(&name).await.unwrap(), Some(public), "although there is no index yet");
-    desk.build(&PackageSpec::new("hello", "1.0"), "");
-    desk.done("push hello-1.0-r0.apk --to 3.22/main --wait");
-    let said = desk.done(&format!("key put --key-name {in_kms}"));
+    operator.build(&PackageSpec::new("hello", "1.0"), "");
+    operator.done("push hello-1.0-r0.apk --to 3.22/main --wait");
+    let said = operator.done(&format!("key put --key-name {in_kms}"));
     assert_eq!(said, format!("signing {in_kms}\nsigning {name}\n"));
     let public = String::from_utf8(stack.get(in_kms).await.unwrap().unwrap()).unwrap();
     assert!(VerifyingKey::from_pem(&public).is_ok(), "{public}");
-    let fault = &desk.json(1, "verify")["faults"][0];
+    let fault = &operator.json(1, "verify")["faults"][0];
     assert_eq!(fault["fault"], format!("it is not signed by {in_kms}, a key that is in use"));
-    assert_eq!(fault["mend"], "alpinist reindex 3.22/main/x86_64 --sign");
-    desk.done("reindex --sign");
-    assert_eq!(desk.done("verify"), "right: 1 package in 1 index\n");
+    assert_eq!(fault["fix"], "alpinist reindex 3.22/main/x86_64 --sign");
+    operator.done("reindex --sign");
+    assert_eq!(operator.done("verify"), "right: 1 package in 1 index\n");
     assert_eq!(signers(&stack).await, [in_kms, &name]);
-    desk.done(&format!("key drop {name}"));
-    desk.done("reindex --sign");
+    operator.done(&format!("key drop {name}"));
+    operator.done("reindex --sign");
     assert_eq!(signers(&stack).await, [in_kms]);
 }

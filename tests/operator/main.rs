@@ -2,9 +2,9 @@
 
 #![cfg(test)]
 
-mod desk;
 mod embedded;
 mod executions;
+mod fixture;
 mod keys;
 mod packages;
 mod quotas;

@@ -4,7 +4,7 @@ use std::thread;
 
 use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec};
 
-use crate::desk::Desk;
+use crate::fixture::Operator;
 
 const JOBS: usize = 20;
 const PACKAGES: usize = 15;
@@ -16,24 +16,24 @@ async fn twenty_jobs_of_fifteen_packages_see_all_of_them_published() {
     let stack = local_stack.deploy_as("quotas", &[]).unwrap();
     let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
-    let desk = Desk::of(&stack);
+    let operator = Operator::of(&stack);
     let packages =
-        PackageSpec::new("many", "1.0").build_series(&desk.tools, JOBS * PACKAGES).unwrap();
+        PackageSpec::new("many", "1.0").build_series(&operator.tools, JOBS * PACKAGES).unwrap();
     for (job, packages) in packages.chunks(PACKAGES).enumerate() {
         for package in packages {
-            package.save(&desk.path().join(format!("{job}/quotas/main/x86_64"))).unwrap();
+            package.save(&operator.path().join(format!("{job}/quotas/main/x86_64"))).unwrap();
         }
     }
     let mark = stack.requests().mark().unwrap();
     let said = thread::scope(|scope| {
         let jobs = (0..JOBS).map(|job| {
-            let directory = desk.path().join(format!("{job}/quotas/main/x86_64"));
+            let directory = operator.path().join(format!("{job}/quotas/main/x86_64"));
             let names = std::fs::read_dir(&directory).unwrap();
             let names = names.map(|name| name.unwrap().file_name().into_string().unwrap());
             let arguments = names.collect::<Vec<_>>().join(" ");
-            let desk = &desk;
+            let operator = &operator;
             scope.spawn(move || {
-                desk.run_in(&directory, &format!("push {arguments} --to quotas/main --wait"))
+                operator.run_in(&directory, &format!("push {arguments} --to quotas/main --wait"))
             })
         });
         let jobs: Vec<_> = jobs.collect();

@@ -17,7 +17,7 @@ pub struct Alpinist {
 
 /// What the command said, and how it ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Said {
+pub struct CommandOutput {
     /// The exit status: 0 done, 1 the answer is no, 2 could not find out.
     pub status: Option<i32>,
     /// What it wrote to standard output.
@@ -67,13 +67,13 @@ impl Alpinist {
     }
 
     /// Runs it in a directory, with these arguments, which spaces separate.
-    pub fn run(&self, directory: &Path, arguments: &str) -> Result<Said, Error> {
+    pub fn run(&self, directory: &Path, arguments: &str) -> Result<CommandOutput, Error> {
         let mut alpinist = self.command();
         alpinist.current_dir(directory);
         let output = alpinist.args(arguments.split_whitespace()).stdin(Stdio::null()).output();
         let output = output.map_err(command::not_started(&alpinist))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Said {
+        Ok(CommandOutput {
             status: output.status.code(),
             out: text(&output.stdout),
             err: text(&output.stderr),
@@ -81,7 +81,7 @@ impl Alpinist {
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for CommandOutput {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}{}(exit status {:?})", self.out, self.err, self.status)
     }

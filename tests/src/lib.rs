@@ -18,7 +18,7 @@
 //! | [`tools`] | install the programs: [`Tools`] |
 //! | [`functions`] | build the functions, and lay them out |
 //! | [`emulator`] | the emulated AWS: [`Emulator`] |
-//! | [`directions`](mod@directions) | what to type while it is up |
+//! | [`next_steps`](mod@next_steps) | what to type while it is up |
 //! | [`http`], [`interruption`] | requests without credentials, Ctrl-C |
 //! | [`command`], [`workspace`] | run other programs, directories |
 //! | [`progress`], [`error`] | messages to people, failures |
@@ -45,7 +45,6 @@
 pub mod alpinist;
 pub mod apk;
 pub mod command;
-pub mod directions;
 pub mod emulator;
 pub mod error;
 pub mod execution;
@@ -54,6 +53,7 @@ pub mod http;
 pub mod interruption;
 pub mod key_pair;
 pub mod local_stack;
+pub mod next_steps;
 pub mod package;
 pub mod progress;
 pub mod requests;
@@ -62,14 +62,14 @@ pub mod stack;
 pub mod tools;
 pub mod workspace;
 
-pub use alpinist::{Alpinist, Said};
+pub use alpinist::{Alpinist, CommandOutput};
 pub use apk::{Apk, ApkClient, ApkOutput};
-pub use directions::directions;
 pub use emulator::{Emulator, EmulatorOptions, Fault, FaultAnswer, FunctionProcess};
 pub use error::Error;
 pub use execution::{Execution, ExecutionStatus, StateVisit};
 pub use key_pair::KeyPair;
 pub use local_stack::LocalStack;
+pub use next_steps::next_steps;
 pub use package::{Package, PackageSpec};
 pub use requests::{Request, RequestLog};
 pub use stack::Stack;

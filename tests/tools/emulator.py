@@ -71,9 +71,9 @@ async def serve(listener, notes, latency, faults, quotas):
     import hypercorn.asyncio
     import hypercorn.config
     from ministack.app import app
-    import mending
+    import patches
 
-    mending.mend()
+    patches.fix()
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.fileno()}"]
     # Longer than any client keeps an idle connection, so that none is closed under a request.

@@ -101,7 +101,7 @@ impl Operator {
         }
     }
 
-    /// Tells whether `version` is one that this operator and `wanted` ask for.
+    /// Returns whether `version` is one that this operator and `wanted` ask for.
     fn admits(self, version: &str, wanted: &str) -> bool {
         let order = version::compare(version, wanted);
         let is_like = || version::begins_with(version, wanted);
@@ -178,7 +178,7 @@ impl<'a> Dependency<'a> {
         })
     }
 
-    /// Tells whether it says a version.
+    /// Returns whether it says a version.
     pub fn has_version(&self) -> bool {
         self.constraint.is_some()
     }
@@ -195,18 +195,18 @@ impl<'a> Dependency<'a> {
         self.name
     }
 
-    /// Tells whether it asks for a package to be there, rather than not to be.
+    /// Returns whether it asks for a package to be there, rather than not to be.
     pub fn is_requirement(&self) -> bool {
         !self.conflict
     }
 
-    /// Tells whether a package called `name` fulfils it, if it is a requirement.
+    /// Returns whether a package called `name` fulfils it, if it is a requirement.
     pub fn is_met_by(&self, name: &str, version: &str) -> bool {
         let admits = |(operator, wanted): (Operator, &str)| operator.admits(version, wanted);
         self.name == name && self.constraint.is_none_or(admits)
     }
 
-    /// Tells whether a package that provides `provided` fulfils it, if it is a requirement. What is provided without
+    /// Returns whether a package that provides `provided` fulfils it, if it is a requirement. What is provided without
     /// a version fulfils only what asks for none.
     pub fn is_met_by_provided(&self, provided: Dependency<'_>) -> bool {
         match provided.constraint {
@@ -261,13 +261,13 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Tells whether a token is the syntax of Debian or RPM, in which apk sees names: `bash (>= 4.4) | fish, zsh` would
+/// Returns whether a token is the syntax of Debian or RPM, in which apk sees names: `bash (>= 4.4) | fish, zsh` would
 /// ask for packages called `bash`, `(`, `4.4)`, `|`, `fish,` and `zsh`.
 fn is_foreign(token: &str, name: &str) -> bool {
     name.starts_with('(') || token == "|" || token.ends_with(',') || name.contains("${")
 }
 
-/// Tells whether a character may stand in a token. apk takes any but its separators (measured: `cmd:größe` and
+/// Returns whether a character may stand in a token. apk takes any but its separators (measured: `cmd:größe` and
 /// `cmd:a'b` are resolved); those that a line or a terminal would obey are left out.
 fn is_shown(character: char) -> bool {
     !character.is_control() && !character.is_whitespace()

@@ -34,7 +34,7 @@ impl GzipStream {
     }
 
     /// Inflates `input` as far as it belongs to this stream, handing what comes out to `sink`.
-    pub(crate) fn feed<E: From<NotGzip>>(
+    pub(crate) fn push<E: From<NotGzip>>(
         &mut self,
         input: &[u8],
         mut sink: impl FnMut(&[u8]) -> Result<(), E>,

@@ -293,7 +293,7 @@ impl VerifyingKey {
         self.0.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Unusable)
     }
 
-    /// Tells whether `signature` is one of `message` by this key.
+    /// Returns whether `signature` is one of `message` by this key.
     pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &Signature) -> bool {
         self.verifies_digest(algorithm, &algorithm.digest(message), signature)
     }

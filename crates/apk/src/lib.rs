@@ -7,7 +7,7 @@
 //! | [`entry`] | one package's lines in an index |
 //! | [`metadata`] | what these two have in common |
 //! | [`index`] | all entries of a repository prefix, in apk's order |
-//! | [`archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
+//! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
 //! | [`key`], [`signature`] | RSA keys, their names, and what they sign |
 //! | [`warning`] | what is in order and yet surprises a package's users |
 //! | [`value`], [`version`], [`dependency`], [`checksum`] | the checked values that these are made of |
@@ -28,11 +28,11 @@
 //! # Ok::<(), alpinist_apk::entry::EntryError>(())
 //! ```
 
-pub mod archive;
 pub mod checksum;
 pub mod dependency;
 pub mod entry;
 pub mod index;
+pub mod index_archive;
 pub mod key;
 pub mod metadata;
 pub mod package;

@@ -327,12 +327,12 @@ impl PackageReader {
         };
         let fed = self
             .stream
-            .feed(bytes, |out| {
+            .push(bytes, |out| {
                 *inflated += out.len() as u64;
                 if *inflated > max {
                     return Err(PackageError::Length { section, max });
                 }
-                tar.feed(out).map_err(|source| PackageError::Tar { section, source })?;
+                tar.push(out).map_err(|source| PackageError::Tar { section, source })?;
                 let Some(contents) = &mut contents else { return Ok(()) };
                 Ok(tar.take_headers().iter().try_for_each(|header| contents.take(header))?)
             })
@@ -450,7 +450,7 @@ fn belongs_to_control(entry: &Entry) -> bool {
         && (entry.is_file() || !is_info)
 }
 
-/// Tells whether a client runs this entry.
+/// Returns whether a client runs this entry.
 fn is_script(entry: &Entry) -> bool {
     const SCRIPTS: [&[u8]; 7] = [
         b".pre-install",

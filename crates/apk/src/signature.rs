@@ -107,7 +107,7 @@ pub struct PackageSignature {
 }
 
 impl PackageSignature {
-    /// Tells whether it was made by `key`.
+    /// Returns whether it was made by `key`.
     pub fn is_by(&self, key: &VerifyingKey) -> bool {
         key.verifies_digest(self.name.algorithm, &self.digest, &self.signature)
     }

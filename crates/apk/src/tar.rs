@@ -112,7 +112,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Tells the kind from the type flag; `None` for one that apk passes over.
+    /// Returns the kind from the type flag; `None` for one that apk passes over.
     fn of(flag: u8) -> Option<Self> {
         match flag {
             b'0' | b'7' => Some(Self::File),
@@ -144,12 +144,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Tells whether apk takes this for a regular file.
+    /// Returns whether apk takes this for a regular file.
     pub(crate) fn is_file(&self) -> bool {
         self.header.kind == Kind::File
     }
 
-    /// Tells whether apk takes this for a signature, if only such stand before it.
+    /// Returns whether apk takes this for a signature, if only such stand before it.
     pub(crate) fn is_signature(&self) -> bool {
         let path = &self.header.path;
         self.is_file() && path.starts_with(b".SIGN.") && !path.contains(&b'/')
@@ -229,7 +229,7 @@ impl Scanner {
     }
 
     /// Takes the next bytes of the tar.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), TarError> {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), TarError> {
         while !bytes.is_empty() {
             let wanted = match &self.state {
                 State::Header => (BLOCK - self.collected.len()) as u64,
@@ -511,7 +511,7 @@ impl Pax {
         pax
     }
 
-    /// Tells whether it has a name, of the entry or of what that points to.
+    /// Returns whether it has a name, of the entry or of what that points to.
     fn renames(&self) -> bool {
         self.path.is_some() || self.target.is_some()
     }
@@ -530,12 +530,12 @@ fn text(value: &[u8]) -> Vec<u8> {
     value.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
 }
 
-/// Tells whether a value begins with a SHA-1 in hexadecimal digits: apk reads no further.
+/// Returns whether a value begins with a SHA-1 in hexadecimal digits: apk reads no further.
 fn is_sha1(value: &[u8]) -> bool {
     value.get(..40).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Tells whether apk 3 rejects to extract or even to fetch a package with this path (measured): it
+/// Returns whether apk 3 rejects to extract or even to fetch a package with this path (measured): it
 /// would leave the directory, or has a part that names no file.
 fn is_unusable(path: &[u8]) -> bool {
     let path = path.strip_suffix(b"/").unwrap_or(path);
@@ -595,9 +595,9 @@ mod tests {
         let tar = write_segment(&[("a", b"1"), ("b", b""), ("c", b"3")]).unwrap();
         for bodies in [Bodies::Keep, Bodies::Skip] {
             let mut scanner = Scanner::new(bodies, 3);
-            scanner.feed(&tar).unwrap();
+            scanner.push(&tar).unwrap();
             assert_eq!(scanner.finish().unwrap().count, 3);
-            let error = Scanner::new(bodies, 2).feed(&tar).unwrap_err();
+            let error = Scanner::new(bodies, 2).push(&tar).unwrap_err();
             assert_eq!(error.to_string(), "tar has more than 2 entries");
         }
     }

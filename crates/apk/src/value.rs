@@ -30,7 +30,7 @@ impl Excerpt {
     /// The most characters that an excerpt shows.
     pub const MAX: usize = 80;
 
-    /// Returns the beginning of `bytes`, with whatever is not printable escaped.
+    /// Returns the beginning of `bytes`, with whatever is not escaped escaped.
     pub fn of(bytes: &[u8]) -> Self {
         let beginning = bytes.get(..Self::MAX * 4).unwrap_or(bytes);
         let text: Cow<'_, str> = String::from_utf8_lossy(beginning);
@@ -50,9 +50,9 @@ impl fmt::Display for Excerpt {
     }
 }
 
-/// Returns a whole message with whatever is not printable escaped, so that no foreign text in it begins a line
+/// Returns a whole message with whatever is not escaped escaped, so that no foreign text in it begins a line
 /// or commands a terminal.
-pub fn printable(message: &str) -> String {
+pub fn escaped(message: &str) -> String {
     let mut shown = String::with_capacity(message.len());
     for character in message.chars() {
         match character {
@@ -144,12 +144,12 @@ const FOREIGN: [(&[&str], &str); 19] = [
 ];
 
 impl Architecture {
-    /// Tells whether this is `noarch`: the package fits every architecture.
+    /// Returns whether this is `noarch`: the package fits every architecture.
     pub fn is_noarch(&self) -> bool {
         self.0 == "noarch"
     }
 
-    /// Tells whether Alpine or OpenWrt build packages for an architecture of this name.
+    /// Returns whether Alpine or OpenWrt build packages for an architecture of this name.
     pub fn is_known(&self) -> bool {
         let of_openwrt = |family: &&str| {
             self.0.strip_prefix(*family).is_some_and(|processor| processor.starts_with('_'))
@@ -176,7 +176,7 @@ impl Architecture {
 pub struct FieldText(String);
 
 impl FieldText {
-    /// Tells whether there is no text.
+    /// Returns whether there is no text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -353,6 +353,6 @@ mod tests {
         #[case] message: &str,
         #[case] shown: &str,
     ) {
-        assert_eq!(printable(message), shown);
+        assert_eq!(escaped(message), shown);
     }
 }

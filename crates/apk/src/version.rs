@@ -30,13 +30,13 @@ impl Version {
         compare(&self.0, &other.0)
     }
 
-    /// Tells whether `apk version --check` would accept this version.
+    /// Returns whether `apk version --check` would accept this version.
     pub fn is_canonical(&self) -> bool {
         is_canonical(&self.0)
     }
 }
 
-/// Tells whether `text` is a version by the grammar of `apk version --check` (apk-tools 3):
+/// Returns whether `text` is a version by the grammar of `apk version --check` (apk-tools 3):
 /// `1(.2)*[a](_suffix[3])*[~hash][-r4]`.
 pub(crate) fn is_canonical(text: &str) -> bool {
     !tokens(text).contains(&Token::Invalid)
@@ -47,7 +47,7 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     tokens(a).cmp(&tokens(b))
 }
 
-/// Tells whether `version` begins with all parts of `begin`, as `1.2.3-r0` does with those of `1.2`.
+/// Returns whether `version` begins with all parts of `begin`, as `1.2.3-r0` does with those of `1.2`.
 pub(crate) fn begins_with(version: &str, begin: &str) -> bool {
     let mut begin = tokens(begin);
     begin.pop_if(|last| *last == Token::End);

@@ -49,7 +49,7 @@ pub struct InvalidVariable {
     pub name: &'static str,
 }
 
-/// Tells from `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` where AWS is and
+/// Returns from `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` where AWS is and
 /// who asks it; from `AWS_ENDPOINT_URL`, where an emulated one is.
 ///
 /// Lambda sets them for good: the credentials outlive the environment. The SDK's own chain, which also looks in
@@ -82,12 +82,12 @@ fn aws_of(
     Ok(config.build())
 }
 
-/// Tells from `AWS_LAMBDA_LOG_LEVEL` what is written to the log. Without it, that is `INFO` and what is more severe.
+/// Returns from `AWS_LAMBDA_LOG_LEVEL` what is written to the log. Without it, that is `INFO` and what is more severe.
 pub fn log_level() -> LevelFilter {
     parsed("AWS_LAMBDA_LOG_LEVEL").unwrap_or(LevelFilter::INFO)
 }
 
-/// Tells from `STACK_NAME` which stack the function belongs to.
+/// Returns from `STACK_NAME` which stack the function belongs to.
 ///
 /// # Errors
 ///
@@ -96,7 +96,7 @@ pub fn stack() -> Result<String, InvalidVariable> {
     variable("STACK_NAME")
 }
 
-/// Tells from `PLUS_COPIES` whether copies of packages whose names have a `+` are kept.
+/// Returns from `PLUS_COPIES` whether copies of packages whose names have a `+` are kept.
 ///
 /// # Errors
 ///
@@ -105,7 +105,7 @@ pub fn plus_copies() -> Result<PlusCopies, InvalidVariable> {
     Ok(if variable("PLUS_COPIES")? == "true" { PlusCopies::Kept } else { PlusCopies::None })
 }
 
-/// Tells from `PACKAGE_SIGNATURES` and `MAX_PACKAGE_MIB` what is asked of packages.
+/// Returns from `PACKAGE_SIGNATURES` and `MAX_PACKAGE_MIB` what is asked of packages.
 ///
 /// # Errors
 ///
@@ -118,7 +118,7 @@ pub fn policy() -> Result<Policy, InvalidVariable> {
     })
 }
 
-/// Tells from `PRIVATE_KEY_PARAMETER`, `KEY_NAME_PARAMETER` and `SIGNING_KEY` which keys sign.
+/// Returns from `PRIVATE_KEY_PARAMETER`, `KEY_NAME_PARAMETER` and `SIGNING_KEY` which keys sign.
 ///
 /// # Errors
 ///
@@ -134,7 +134,7 @@ pub fn signing_keys() -> Result<SigningKeys, InvalidVariable> {
     Ok(SigningKeys { first: KeyParameters { private_key, key_name }, second, kms })
 }
 
-/// Tells from `BUCKET`, `STATE_MACHINE` and `REINDEX_STATE_MACHINE` what can be started.
+/// Returns from `BUCKET`, `STATE_MACHINE` and `REINDEX_STATE_MACHINE` what can be started.
 ///
 /// # Errors
 ///

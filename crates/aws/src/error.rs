@@ -53,7 +53,7 @@ where
     StoreError::Unavailable { key, source }
 }
 
-/// Tells whether the same request would be answered in the same way each time.
+/// Returns whether the same request would be answered in the same way each time.
 fn is_permanent(status: Option<u16>, code: Option<&str>) -> bool {
     let passes = |code| {
         let lists = [THROTTLING_ERRORS, TRANSIENT_ERRORS, &PASSING];
@@ -74,7 +74,7 @@ pub(crate) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// Tells whether S3 says that a precondition does not hold, or that a rival was faster.
+/// Returns whether S3 says that a precondition does not hold, or that a rival was faster.
 pub(crate) fn is_conflict(code: Option<&str>) -> bool {
     matches!(code, Some("PreconditionFailed" | "ConditionalRequestConflict"))
 }

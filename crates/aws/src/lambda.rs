@@ -96,7 +96,7 @@ mod tests {
         let diagnostic = diagnostic(&failure);
         assert_eq!(diagnostic.error_type, "Alpinist.AccessDenied");
         assert!(
-            diagnostic.error_message.starts_with("access to k was denied: AccessDenied: no. Mend "),
+            diagnostic.error_message.starts_with("access to k was denied: AccessDenied: no. Fix "),
             "{diagnostic:?}"
         );
     }

@@ -30,7 +30,7 @@ impl SfnStarter {
         Self { client, bucket, state_machine, reindex_state_machine }
     }
 
-    /// Tells whether a reindex runs whose name begins so.
+    /// Returns whether a reindex runs whose name begins so.
     async fn is_running(&self, begin: &str) -> Result<bool, StoreError> {
         let request = self.client.list_executions().status_filter(ExecutionStatus::Running);
         let request = request.state_machine_arn(&self.reindex_state_machine);

@@ -18,7 +18,7 @@
 
 use std::io::{self, Write};
 
-use alpinist_apk::value::printable;
+use alpinist_apk::value::escaped;
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     outcome::{Change, Response},
@@ -105,12 +105,12 @@ impl Invocation {
         let text = |place| request.pointer(place).and_then(Value::as_str);
         let places = ["/key", "/detail/object/key", "/prefix", "/run"];
         Self {
-            subject: printable(places.into_iter().find_map(text).unwrap_or("the input")),
+            subject: escaped(places.into_iter().find_map(text).unwrap_or("the input")),
             changed: text("/time").and_then(|time| time.parse().ok()),
         }
     }
 
-    /// Tells what a step did, in one line, and counts it.
+    /// Returns what a step did, in one line, and counts it.
     pub fn tell(&self, outcome: Result<&impl Response, &Failure>, now: Timestamp) {
         let change = match outcome {
             Ok(response) => self.tell_response(response),

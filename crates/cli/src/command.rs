@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     error::Error,
-    output::{Answer, Output},
+    output::{ExitStatus, Output},
 };
 
 /// What `alpinist --help` shows after all else.
@@ -61,7 +61,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Does it.
-    pub(crate) fn run(self, output: Output) -> Result<Answer, Error> {
+    pub(crate) fn run(self, output: Output) -> Result<ExitStatus, Error> {
         match self {
             Self::Push(push) => wait(push.run(output)),
             Self::Ls(ls) => wait(ls.run(output)),
@@ -83,6 +83,6 @@ impl Command {
 }
 
 /// Runs what makes requests.
-fn wait(command: impl Future<Output = Result<Answer, Error>>) -> Result<Answer, Error> {
+fn wait(command: impl Future<Output = Result<ExitStatus, Error>>) -> Result<ExitStatus, Error> {
     Runtime::new().map_err(Error::Runtime)?.block_on(command)
 }

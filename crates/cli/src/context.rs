@@ -34,7 +34,7 @@ pub(crate) struct Access {
 /// Where the repository is. A stack knows all of it.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Where")]
-pub(crate) struct Place {
+pub(crate) struct TargetOptions {
     /// The stack, which knows the rest
     #[arg(
         long,
@@ -83,7 +83,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Context {
     session: Session,
-    place: Place,
+    target_options: TargetOptions,
     stack: Stack,
 }
 
@@ -95,7 +95,7 @@ impl Access {
     }
 }
 
-impl Place {
+impl TargetOptions {
     /// Asks the stack, if one is named.
     pub(crate) async fn open(self) -> Result<Context, Error> {
         let session = self.access.clone().open().await;
@@ -106,14 +106,14 @@ impl Place {
                 found.ok_or_else(|| Error::NoStack { name: name.clone() })?
             }
         };
-        Ok(Context { session, place: self, stack })
+        Ok(Context { session, target_options: self, stack })
     }
 }
 
 impl Context {
     /// Returns the bucket's name.
     pub(crate) fn bucket_name(&self) -> Result<&str, Error> {
-        self.find(self.place.bucket.as_deref(), "BucketName", "--bucket")
+        self.find(self.target_options.bucket.as_deref(), "BucketName", "--bucket")
     }
 
     /// Returns the bucket.
@@ -123,12 +123,16 @@ impl Context {
 
     /// Returns the ARN of the state machine that follows uploads.
     pub(crate) fn state_machine(&self) -> Result<&str, Error> {
-        self.find(self.place.state_machine.as_deref(), "StateMachineArn", "--state-machine")
+        self.find(
+            self.target_options.state_machine.as_deref(),
+            "StateMachineArn",
+            "--state-machine",
+        )
     }
 
     /// Returns the ARN of the state machine that makes everything again.
     pub(crate) fn reindex_state_machine(&self) -> Result<&str, Error> {
-        let said = self.place.reindex_state_machine.as_deref();
+        let said = self.target_options.reindex_state_machine.as_deref();
         self.find(said, "ReindexStateMachineArn", "--reindex-state-machine")
     }
 
@@ -154,14 +158,14 @@ impl Context {
 
     /// Fails if no stack is named.
     pub(crate) fn expect_stack(&self) -> Result<(), Error> {
-        self.place.stack.as_ref().map(|_| ()).ok_or(Error::StackNotSaid)
+        self.target_options.stack.as_ref().map(|_| ()).ok_or(Error::StackNotSaid)
     }
 
     /// Returns another stack that has the same value for a parameter of the template, if there is one.
     pub(crate) async fn sharing(&self, parameter: &str) -> Result<Option<String>, StoreError> {
         let own = self.stack.parameters.get(parameter);
         let shares = |(name, other): (String, Stack)| {
-            let is_other = self.place.stack.as_ref() != Some(&name);
+            let is_other = self.target_options.stack.as_ref() != Some(&name);
             (is_other && own.is_some() && other.parameters.get(parameter) == own).then_some(name)
         };
         Ok(self.session.stacks().all().await?.into_iter().find_map(shares))
@@ -186,7 +190,7 @@ impl Context {
         })
     }
 
-    /// Tells whether the stack keeps copies of packages whose names have a `+`.
+    /// Returns whether the stack keeps copies of packages whose names have a `+`.
     pub(crate) fn plus_copies(&self) -> Result<PlusCopies, Error> {
         let copies = self.parse("PlusCopies", "true and false", |value| match value {
             "true" => Some(PlusCopies::Kept),
@@ -214,7 +218,7 @@ impl Context {
         output: &str,
         option: &'static str,
     ) -> Result<&'a str, Error> {
-        said.or_else(|| self.output(output)).ok_or(Error::NotSaid { option })
+        said.or_else(|| self.output(output)).ok_or(Error::MissingOption { option })
     }
 }
 
@@ -230,15 +234,16 @@ mod tests {
     #[derive(Parser)]
     struct Arguments {
         #[command(flatten)]
-        place: Place,
+        target_options: TargetOptions,
     }
 
     /// A stack with this parameter.
     async fn with(parameter: &str, value: &str) -> Context {
-        let place = Arguments::parse_from(["alpinist", "--region", "eu-central-1"]).place;
+        let target_options =
+            Arguments::parse_from(["alpinist", "--region", "eu-central-1"]).target_options;
         let parameters = BTreeMap::from([(parameter.to_owned(), value.to_owned())]);
-        let session = place.access.clone().open().await;
-        Context { session, place, stack: Stack { parameters, ..Stack::default() } }
+        let session = target_options.access.clone().open().await;
+        Context { session, target_options, stack: Stack { parameters, ..Stack::default() } }
     }
 
     #[tokio::test]

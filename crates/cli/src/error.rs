@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use alpinist_apk::{archive::ArchiveError, key::KeyError, value::InvalidValue};
+use alpinist_apk::{index_archive::ArchiveError, key::KeyError, value::InvalidValue};
 use alpinist_aws::upload::UploadError;
 use alpinist_repository::{failure::Failure, port::StoreError};
 
@@ -75,7 +75,7 @@ pub(crate) enum Error {
     },
     /// Neither an option nor a stack says where something is.
     #[error("nothing says what `{option}` is")]
-    NotSaid {
+    MissingOption {
         /// The option that says it.
         option: &'static str,
     },
@@ -206,7 +206,7 @@ pub(crate) enum Error {
         /// The parameter of the template.
         parameter: &'static str,
     },
-    /// A place for a key is taken.
+    /// A target_options for a key is taken.
     #[error("{parameter} holds a key name already")]
     KeyPlaceTaken {
         /// The parameter.
@@ -216,7 +216,9 @@ pub(crate) enum Error {
     #[error("nothing says where the private key is")]
     NoPrivateKey,
     /// A private key is to be stored where the one in KMS signs.
-    #[error("the stack signs with a key in KMS: no private key can be stored in its place")]
+    #[error(
+        "the stack signs with a key in KMS: no private key can be stored in its target_options"
+    )]
     KeyIsInKms,
     /// A new key has the name of one that is in use.
     #[error("a key in use is called {name}")]
@@ -239,7 +241,7 @@ pub(crate) enum Error {
     /// Both places for keys are taken.
     #[error("there are two keys already")]
     TwoKeys,
-    /// No place has a key of this name.
+    /// No target_options has a key of this name.
     #[error("no key in use is called {name}")]
     NoKey {
         /// The name.
@@ -289,7 +291,7 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
-    /// Tells whether it is only that the reader of standard output has seen enough.
+    /// Returns whether it is only that the reader of standard output has seen enough.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -317,7 +319,7 @@ impl Error {
             Self::NoStack { .. } => "`aws cloudformation list-stacks` lists the stacks of this \
                                      account and region; `--profile` and `--region` choose others"
                 .to_owned(),
-            Self::NotSaid { option } => format!(
+            Self::MissingOption { option } => format!(
                 "name the stack with `--stack NAME` or ALPINIST_STACK, or give `{option}` itself"
             ),
             Self::Setting { .. } => {
@@ -328,7 +330,7 @@ impl Error {
                 "name the stack with `--stack NAME` or ALPINIST_STACK".to_owned()
             }
             Self::NoRepository { .. } => "`alpinist ls` lists what there is".to_owned(),
-            Self::PublishedIndex { .. } => "`alpinist verify` tells how to mend it".to_owned(),
+            Self::PublishedIndex { .. } => "`alpinist verify` tells how to fix it".to_owned(),
             Self::NoExecution { .. } => "`alpinist runs --since 7d` lists executions".to_owned(),
             Self::NoDestination { .. } => {
                 "say it with `--to BRANCH/REPOSITORY`, such as `--to 3.22/main`".to_owned()
@@ -346,7 +348,7 @@ impl Error {
             }
             Self::NoPackage { .. } => "`alpinist ls` lists the packages".to_owned(),
             Self::NoIndex { .. } => {
-                "nothing was changed: `alpinist verify` tells how to mend the index; or say which are meant by their \
+                "nothing was changed: `alpinist verify` tells how to fix the index; or say which are meant by their \
                  keys"
                     .to_owned()
             }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use alpinist_apk::{
-    archive::{self, IndexArchive},
     checksum::PullChecksum,
     index::Index,
-    value::printable,
+    index_archive::{self, IndexArchive},
+    value::escaped,
 };
 use alpinist_aws::{
     executions::{Execution, Executions, Listed, Milliseconds, Status},
@@ -74,7 +74,7 @@ impl Change {
         Self { key, etag: None, listed: Listing::Not }
     }
 
-    /// Tells whether a published index, or none, has the change.
+    /// Returns whether a published index, or none, has the change.
     fn is_in(&self, key: &PackageKey, index: &Index) -> bool {
         let mut entries = index.entries().iter();
         match self.listed {
@@ -110,13 +110,13 @@ pub(crate) enum End {
     /// Somebody else wrote or deleted the package after that.
     Overtaken,
     /// No execution began.
-    NotSeen,
+    NotObserved,
 }
 
 impl End {
-    /// Tells how an execution ended, or `None` if it has not.
+    /// Returns how an execution ended, or `None` if it has not.
     pub(crate) fn of(execution: &Execution) -> Option<Self> {
-        let text = |text: &Option<String>| printable(text.as_deref().unwrap_or_default());
+        let text = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
         let Execution { arn, status, error, cause, .. } = execution;
         match status {
             Status::Running => None,
@@ -194,9 +194,9 @@ impl<'a> Watch<'a> {
         loop {
             let known = ends.iter().flatten().count();
             for directory in &mut directories {
-                directory
-                    .awaited
-                    .retain(|(place, _)| ends.get(*place).is_some_and(Option::is_none));
+                directory.awaited.retain(|(target_options, _)| {
+                    ends.get(*target_options).is_some_and(Option::is_none)
+                });
                 if !directory.awaited.is_empty() {
                     self.look(directory, changes, &mut ends).await?;
                 }
@@ -216,7 +216,7 @@ impl<'a> Watch<'a> {
                 (last_news, interval) = (Instant::now(), INTERVALS[0]);
             }
             if is_all(&ends) || last_news.elapsed() > PATIENCE {
-                return Ok(ends.into_iter().map(|end| end.unwrap_or(End::NotSeen)).collect());
+                return Ok(ends.into_iter().map(|end| end.unwrap_or(End::NotObserved)).collect());
             }
             tokio::time::sleep(interval).await;
             interval = (interval * 3 / 2).min(longest_interval);
@@ -231,11 +231,14 @@ impl<'a> Watch<'a> {
         ends: &mut [Option<End>],
     ) -> Result<(), Error> {
         let key = directory.prefix.index_key();
-        let index = match self.store.newer(&key, directory.seen.as_ref(), archive::MAX_LENGTH).await
+        let index = match self
+            .store
+            .newer(&key, directory.seen.as_ref(), index_archive::MAX_LENGTH)
+            .await
         {
             Ok(Newer::Object { etag, bytes }) => {
                 directory.seen = Some(etag);
-                // A damaged one is mended by an execution.
+                // A damaged one is fixed by an execution.
                 IndexArchive::read(&bytes).ok().map(|read| read.index)
             }
             Ok(Newer::Nothing) => Some(Index::default()),
@@ -247,8 +250,9 @@ impl<'a> Watch<'a> {
             Err(error) => return Err(error.into()),
         };
         let Some(index) = index else { return Ok(()) };
-        for (place, key) in &directory.awaited {
-            if let (Some(change), Some(end)) = (changes.get(*place), ends.get_mut(*place))
+        for (target_options, key) in &directory.awaited {
+            if let (Some(change), Some(end)) =
+                (changes.get(*target_options), ends.get_mut(*target_options))
                 && change.is_in(key, &index)
             {
                 *end = Some(End::Published);
@@ -267,7 +271,9 @@ impl<'a> Watch<'a> {
         let missing = |ends: &[Option<End>]| {
             let missing = changes.iter().zip(ends).enumerate();
             let missing = missing.filter(|(_, (_, end))| end.is_none());
-            missing.map(|(place, (change, _))| (place, change)).collect::<Vec<_>>()
+            missing
+                .map(|(target_options, (change, _))| (target_options, change))
+                .collect::<Vec<_>>()
         };
         let mut listed = match self.executions.list(self.state_machine, self.since).await {
             Ok(listed) => listed,
@@ -296,30 +302,30 @@ impl<'a> Watch<'a> {
             });
         for execution in found.try_collect::<Vec<_>>().await? {
             let about = change_in(&execution.input);
-            for (place, change) in missing(ends) {
+            for (target_options, change) in missing(ends) {
                 let is_it = about
                     .as_ref()
                     .is_some_and(|(key, etag)| *key == change.key && *etag == change.etag);
-                if is_it && let Some(end) = ends.get_mut(place) {
+                if is_it && let Some(end) = ends.get_mut(target_options) {
                     *end = End::of(&execution);
                 }
             }
             self.looked_at.insert(execution.arn);
         }
-        let looks = missing(ends)
-            .into_iter()
-            .map(async |(place, change)| Ok::<_, Error>((place, self.is_overtaken(change).await?)));
+        let looks = missing(ends).into_iter().map(async |(target_options, change)| {
+            Ok::<_, Error>((target_options, self.is_overtaken(change).await?))
+        });
         let looks: Vec<_> =
             stream::iter(looks).buffer_unordered(PARALLEL_LOOKS).try_collect().await?;
-        for (place, is_overtaken) in looks {
-            if is_overtaken && let Some(end) = ends.get_mut(place) {
+        for (target_options, is_overtaken) in looks {
+            if is_overtaken && let Some(end) = ends.get_mut(target_options) {
                 *end = Some(End::Overtaken);
             }
         }
         Ok(is_running)
     }
 
-    /// Tells whether the bucket has another object, or none, in the place of the change.
+    /// Returns whether the bucket has another object, or none, in the target_options of the change.
     async fn is_overtaken(&self, change: &Change) -> Result<bool, Error> {
         match self.store.head(&change.key).await {
             Ok(found) => Ok(found.map(|found| found.etag) != change.etag),
@@ -332,7 +338,7 @@ impl<'a> Watch<'a> {
 
 fn by_directory(changes: &[Change]) -> Vec<Directory> {
     let mut directories = BTreeMap::new();
-    for (place, change) in changes.iter().enumerate() {
+    for (target_options, change) in changes.iter().enumerate() {
         let Ok(key) = change.key.parse::<PackageKey>() else { continue };
         let directory = directories.entry(key.prefix().to_string()).or_insert_with(|| Directory {
             prefix: key.prefix().clone(),
@@ -340,7 +346,7 @@ fn by_directory(changes: &[Change]) -> Vec<Directory> {
             is_hidden: false,
             awaited: Vec::new(),
         });
-        directory.awaited.push((place, key));
+        directory.awaited.push((target_options, key));
     }
     directories.into_values().collect()
 }
@@ -390,7 +396,7 @@ pub(crate) async fn patiently<T>(
 pub(crate) fn key_in(input: &str) -> Option<String> {
     let input: Value = serde_json::from_str(input).ok()?;
     let key = input.pointer("/detail/object/key").or_else(|| input.get("key"))?;
-    key.as_str().map(printable)
+    key.as_str().map(escaped)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use clap::Parser;
 
 use crate::{
     command::Command,
-    output::{Answer, Output},
+    output::{ExitStatus, Output},
 };
 
 /// Signed Alpine Linux package repositories in an S3 bucket.
@@ -53,12 +53,12 @@ fn main() -> ExitCode {
     let Arguments { command, json } = Arguments::parse();
     let output = Output::new(json.into());
     match command.run(output) {
-        Ok(Answer::Yes) => ExitCode::SUCCESS,
-        Ok(Answer::No) => ExitCode::from(1),
-        Ok(Answer::Unknown) => ExitCode::from(2),
+        Ok(ExitStatus::Yes) => ExitCode::SUCCESS,
+        Ok(ExitStatus::No) => ExitCode::from(1),
+        Ok(ExitStatus::Unknown) => ExitCode::from(2),
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&error);
+            output::print_error(&error);
             ExitCode::from(2)
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use alpinist_apk::entry::IndexEntry;
-use alpinist_apk::value::printable;
+use alpinist_apk::value::escaped;
 use alpinist_repository::message::warnings;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(crate) const HEADING: Style = Style::new().bold();
 
 /// The answer of a command, which is its exit status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Answer {
+pub(crate) enum ExitStatus {
     /// It is done, or it is so.
     Yes,
     /// It is not so, or a part of it could not be done.
@@ -43,7 +43,7 @@ pub(crate) enum Format {
 }
 
 impl From<bool> for Format {
-    /// Tells the format from the flag `--json`.
+    /// Returns the format from the flag `--json`.
     fn from(json: bool) -> Self {
         if json { Self::Json } else { Self::Text }
     }
@@ -80,39 +80,39 @@ impl Output {
     }
 }
 
-/// Tells a person something, on standard error. That nobody listens is no fault.
-pub(crate) fn say(message: impl Display) {
+/// Returns a person something, on standard error. That nobody listens is no fault.
+pub(crate) fn status(message: impl Display) {
     let _ = writeln!(anstream::stderr(), "{message}");
 }
 
 /// Warns of a package that may be listed and surprises its users.
 pub(crate) fn warn(file: &Path, entry: &IndexEntry) {
     for warning in warnings(entry) {
-        say(format_args!("{HEADING}warning{HEADING:#}: {}: {warning}", file.display()));
+        status(format_args!("{HEADING}warning{HEADING:#}: {}: {warning}", file.display()));
     }
 }
 
 /// Says why something could not be found out: the error, its causes, and what to do.
-pub(crate) fn complain(error: &Error) {
-    say(format_args!("{BAD}error{BAD:#}: {}", printable(&error.to_string())));
+pub(crate) fn print_error(error: &Error) {
+    status(format_args!("{BAD}error{BAD:#}: {}", escaped(&error.to_string())));
     let mut next = error.source();
     while let Some(cause) = next {
-        say(format_args!("{HEADING}cause{HEADING:#}: {}", printable(&cause.to_string())));
+        status(format_args!("{HEADING}cause{HEADING:#}: {}", escaped(&cause.to_string())));
         next = cause.source();
     }
     if let Some(hint) = error.hint() {
-        say(format_args!("{HEADING}hint{HEADING:#}: {}", printable(&hint)));
+        status(format_args!("{HEADING}hint{HEADING:#}: {}", escaped(&hint)));
     }
 }
 
 /// Returns a number of things in words: `1 package`, `2 packages`.
-pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
+pub(crate) fn pluralize(number: usize, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
 
-/// Returns foreign text of several lines with each of them [printable].
-pub(crate) fn printable_lines(text: &str) -> String {
-    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+/// Returns foreign text of several lines with each of them [escaped].
+pub(crate) fn escaped_lines(text: &str) -> String {
+    text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -122,6 +122,6 @@ mod tests {
     #[test]
     fn foreign_text_can_not_command_a_terminal() {
         let text = "ä = b\n\u{1b}[2J\r\u{9b}\u{202e}\n";
-        assert_eq!(printable_lines(text), "ä = b\n\\u{1b}[2J\\r\\u{9b}\\u{202e}\n");
+        assert_eq!(escaped_lines(text), "ä = b\n\\u{1b}[2J\\r\\u{9b}\\u{202e}\n");
     }
 }

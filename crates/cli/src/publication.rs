@@ -108,7 +108,7 @@ pub(crate) struct Written {
 pub(crate) enum Outcome {
     /// It was written; there was nothing before.
     New(ETag),
-    /// It was written in the place of other bytes.
+    /// It was written in the target_options of other bytes.
     Replaced(ETag),
     /// The same bytes were there already, and nothing was written.
     Unchanged(ETag),
@@ -226,7 +226,7 @@ impl Present {
         }
     }
 
-    /// Says why a package may not be written there, unless it may take the place of another one.
+    /// Says why a package may not be written there, unless it may take the target_options of another one.
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Nothing | Self::Same(_) => None,
@@ -293,7 +293,9 @@ async fn without_repeats(
     let (mut kept, mut taken): (Vec<Write>, Vec<TakenKey>) = (Vec::new(), Vec::new());
     let mut places = HashMap::new();
     for write in writes {
-        let Some(first) = places.get(&write.key).and_then(|place: &usize| kept.get(*place)) else {
+        let Some(first) =
+            places.get(&write.key).and_then(|target_options: &usize| kept.get(*target_options))
+        else {
             places.insert(write.key.clone(), kept.len());
             kept.push(write);
             continue;
@@ -328,7 +330,7 @@ pub(crate) async fn write_all(
     let written: Vec<_> = stream::iter(writes).buffered(PARALLEL).try_collect().await?;
     drop(progress);
     if written.iter().any(|written| matches!(written.outcome, Outcome::Replaced(_))) {
-        output::say(
+        output::status(
             "note: clients that have a replaced version installed keep its old files: `apk upgrade` does \
              nothing, since the version is the same. They take the new ones with `apk upgrade --available`; \
              for all others, raise pkgrel.",
@@ -402,7 +404,7 @@ pub(crate) async fn follow(
     for written in written {
         ends.push(match &written.outcome {
             Outcome::New(_) | Outcome::Replaced(_) => {
-                Fate::Followed(followed.next().unwrap_or(End::NotSeen))
+                Fate::Followed(followed.next().unwrap_or(End::NotObserved))
             }
             Outcome::Taken { reason } => {
                 Fate::NotWritten(NotWritten::Taken { reason: reason.clone() })
@@ -416,7 +418,7 @@ pub(crate) async fn follow(
     Ok(ends)
 }
 
-/// Tells whether the published index has a package as it is.
+/// Returns whether the published index has a package as it is.
 async fn is_listed(store: &S3Store, write: &Write) -> Result<bool, Error> {
     let Some((key, checksum)) = write.key.parse::<PackageKey>().ok().zip(write.checksum.as_ref())
     else {
@@ -440,7 +442,7 @@ async fn list(context: &Context, key: &str) -> Result<End, Error> {
     let input = json!({"bucket": context.bucket_name()?, "key": key}).to_string();
     let arn = executions.start(context.state_machine()?, &input).await?;
     let ended = follow::to_the_end(&executions, &arn).await?;
-    Ok(End::of(&ended).unwrap_or(End::NotSeen))
+    Ok(End::of(&ended).unwrap_or(End::NotObserved))
 }
 
 impl Report for Taken {

@@ -3,14 +3,14 @@
 use std::{fmt, str::FromStr};
 
 use alpinist_apk::{
-    archive::{self, IndexArchive},
     index::Index,
+    index_archive::{self, IndexArchive},
     value::Architecture,
 };
 use alpinist_repository::{
+    discovery::{self, Discovery},
     location::RepositoryPrefix,
     port::{self, ObjectStore},
-    survey::{self, Survey},
 };
 
 use crate::error::Error;
@@ -126,7 +126,7 @@ pub(crate) async fn repositories<S: ObjectStore>(
     store: &S,
     prefix: &Prefix,
 ) -> Result<Vec<RepositoryPrefix>, Error> {
-    let Survey { repositories, .. } = survey(store, prefix).await?;
+    let Discovery { repositories, .. } = discover(store, prefix).await?;
     if repositories.is_empty() && !prefix.as_str().is_empty() {
         return Err(Error::NoRepository { prefix: prefix.as_str().to_owned() });
     }
@@ -134,9 +134,12 @@ pub(crate) async fn repositories<S: ObjectStore>(
 }
 
 /// Looks what there is below a prefix. It is an error if nothing is.
-pub(crate) async fn survey<S: ObjectStore>(store: &S, prefix: &Prefix) -> Result<Survey, Error> {
-    let found = survey::survey(store, prefix.as_str()).await?;
-    if found == Survey::default() && !prefix.as_str().is_empty() {
+pub(crate) async fn discover<S: ObjectStore>(
+    store: &S,
+    prefix: &Prefix,
+) -> Result<Discovery, Error> {
+    let found = discovery::discover(store, prefix.as_str()).await?;
+    if found == Discovery::default() && !prefix.as_str().is_empty() {
         return Err(Error::NoRepository { prefix: prefix.as_str().to_owned() });
     }
     Ok(found)
@@ -156,7 +159,7 @@ pub(crate) async fn published_index<S: ObjectStore>(
     prefix: &RepositoryPrefix,
 ) -> Result<Option<Index>, Error> {
     let key = prefix.index_key();
-    let Some(published) = port::read(store, &key, archive::MAX_LENGTH).await? else {
+    let Some(published) = port::read(store, &key, index_archive::MAX_LENGTH).await? else {
         return Ok(None);
     };
     match IndexArchive::read(&published.body) {

@@ -9,12 +9,12 @@ use std::{
 use alpinist_apk::{
     package::{MAX_CONTROL_LENGTH, MAX_DATA_LENGTH},
     package_info,
-    value::printable,
+    value::escaped,
 };
 use flate2::bufread::GzDecoder;
 use serde::Serialize;
 
-use crate::{error::Error, output::printable_lines};
+use crate::{error::Error, output::escaped_lines};
 
 /// What a section holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -80,11 +80,11 @@ fn read_entries(tar: &[u8], info: &mut Option<String>) -> io::Result<Vec<String>
     let mut names = Vec::new();
     for entry in tar::Archive::new(tar).entries()? {
         let entry = entry?;
-        let name = printable(&String::from_utf8_lossy(&entry.path_bytes()));
+        let name = escaped(&String::from_utf8_lossy(&entry.path_bytes()));
         if name == ".PKGINFO" {
             let mut text = Vec::new();
             entry.take(package_info::MAX_LENGTH as u64).read_to_end(&mut text)?;
-            *info = Some(printable_lines(&String::from_utf8_lossy(&text)));
+            *info = Some(escaped_lines(&String::from_utf8_lossy(&text)));
         }
         names.push(name);
     }

@@ -66,7 +66,7 @@ impl Directory {
         })
     }
 
-    /// Tells whether there may be versions of the package of this name, and no index that knows.
+    /// Returns whether there may be versions of the package of this name, and no index that knows.
     fn may_hide(&self, name: &str) -> bool {
         let begin = format!("{}{name}-", self.prefix);
         let is_of = |key: &String| key.starts_with(&begin) && key.ends_with(".apk");
@@ -84,7 +84,7 @@ impl Directory {
     }
 }
 
-/// Tells whether a person has typed the key of a package: nothing else has a slash.
+/// Returns whether a person has typed the key of a package: nothing else has a slash.
 pub(crate) fn is_key(name: &str) -> bool {
     name.contains('/')
 }
@@ -167,7 +167,7 @@ fn by_name(directories: &[Directory], name: &str) -> Result<Vec<Selected>, Error
 #[cfg(test)]
 mod tests {
     use alpinist_apk::{
-        archive,
+        index_archive,
         signature::{Algorithm, Signature, SignatureName},
     };
     use alpinist_repository::{
@@ -199,8 +199,8 @@ mod tests {
     fn signed(index: &Index) -> Vec<u8> {
         let key_name = "ops.rsa.pub".parse().unwrap();
         let name = SignatureName { algorithm: Algorithm::RsaSha256, key_name };
-        let unsigned = archive::write_unsigned("", index).unwrap();
-        archive::write_signed(&[(name, Signature::from(vec![0; 256]))], &unsigned).unwrap()
+        let unsigned = index_archive::write_unsigned("", index).unwrap();
+        index_archive::write_signed(&[(name, Signature::from(vec![0; 256]))], &unsigned).unwrap()
     }
 
     const GO: [(&str, &str, &str); 4] = [

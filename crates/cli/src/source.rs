@@ -41,7 +41,7 @@ impl Source {
         Ok(Self { name, copy })
     }
 
-    /// Tells whether it is a file of this machine.
+    /// Returns whether it is a file of this machine.
     pub(crate) fn is_file(&self) -> bool {
         self.copy.is_none()
     }

@@ -3,9 +3,9 @@
 use std::error::Error;
 
 use alpinist_apk::{
-    archive::ArchiveError,
+    index_archive::ArchiveError,
     key::KeyError,
-    value::{InvalidValue, printable},
+    value::{InvalidValue, escaped},
 };
 
 use crate::{
@@ -277,7 +277,7 @@ impl Failure {
     pub fn report(&self) -> String {
         match self {
             Self::PackageRejected { cause, .. } => cause.clone(),
-            _ => printable(&format!("{}. {}", chain(self), self.remedy())),
+            _ => escaped(&format!("{}. {}", chain(self), self.remedy())),
         }
     }
 
@@ -309,7 +309,7 @@ impl Failure {
             ),
             Self::Key(KeyStoreError::Unusable { .. }) | Self::RemoteKey { .. } => {
                 "The key must exist and be enabled in the region of the stack, with the usage \
-                 SIGN_VERIFY and the specification RSA_2048, RSA_3072 or RSA_4096. Mend that, or deploy \
+                 SIGN_VERIFY and the specification RSA_2048, RSA_3072 or RSA_4096. Fix that, or deploy \
                  the stack with another SigningKey, then redrive this execution."
                     .to_owned()
             }
@@ -340,10 +340,10 @@ impl Failure {
             }
             Self::Unadopted { prefix, .. } => format!(
                 "Look at them with `alpinist reindex {prefix} --stale`; if that reports packages that failed, \
-                 mend or delete those. Then redrive this execution."
+                 fix or delete those. Then redrive this execution."
             ),
             Self::Incomplete { .. } => {
-                "The failed executions tell why. Mend that, then start another reindex with the same input."
+                "The failed executions tell why. Fix that, then start another reindex with the same input."
                     .to_owned()
             }
             Self::Key(KeyStoreError::Store(error)) | Self::Store(error) => store_remedy(error),
@@ -369,7 +369,7 @@ const REDRIVE: &str = "Redrive this execution.";
 fn store_remedy(error: &StoreError) -> String {
     match error {
         StoreError::Conflict { .. } => GOES_ON.to_owned(),
-        StoreError::Denied { .. } => "Mend the role of this function or the policy of the bucket, \
+        StoreError::Denied { .. } => "Fix the role of this function or the policy of the bucket, \
                                       then redrive this execution."
             .to_owned(),
         StoreError::NoBucket { .. } => {

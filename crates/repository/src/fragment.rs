@@ -23,19 +23,19 @@ pub(crate) fn new(accepted: &Accepted) -> NewObject {
     NewObject { bytes, content_type: "text/plain; charset=utf-8", attributes }
 }
 
-/// Tells whether `fragment` is what [`new`] makes of the accepted package. Its attributes alone would not
+/// Returns whether `fragment` is what [`new`] makes of the accepted package. Its attributes alone would not
 /// tell: whoever plants a fragment can copy them.
 pub(crate) fn is_current(fragment: &Object<Vec<u8>>, accepted: &Accepted) -> bool {
     describes(&fragment.info, &accepted.package)
         && fragment.body == accepted.entry.to_string().into_bytes()
 }
 
-/// Tells whether `fragment` says that it describes the package with the ETag `package`.
+/// Returns whether `fragment` says that it describes the package with the ETag `package`.
 pub(crate) fn describes(fragment: &ObjectInfo, package: &ETag) -> bool {
     fragment.attributes.get(PACKAGE_ETAG) == Some(&package.0)
 }
 
-/// Tells whether an object that is called like a fragment is one of ours, or may be: others have `.index` files, too, in
+/// Returns whether an object that is called like a fragment is one of ours, or may be: others have `.index` files, too, in
 /// directories that are called as no architecture.
 pub(crate) async fn is_ours<S: ObjectStore>(
     store: &S,

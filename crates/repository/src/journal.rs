@@ -200,7 +200,7 @@ async fn read_json<S: ObjectStore, T: DeserializeOwned>(
     serde_json::from_slice(&body).map_err(|source| Failure::Journal { key: key.to_owned(), source })
 }
 
-/// Tells whether this run rejected the version `package` of the object at `key`.
+/// Returns whether this run rejected the version `package` of the object at `key`.
 pub(crate) async fn is_rejected<S: ObjectStore>(
     store: &S,
     run: &str,

@@ -33,7 +33,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Tells whether anybody ever taken the lease to make the snapshot that comes after that of `generation`.
+    /// Returns whether anybody ever taken the lease to make the snapshot that comes after that of `generation`.
     pub(crate) async fn exists<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
@@ -42,7 +42,7 @@ impl Lease {
         Ok(store.head(&prefix.lease_key(generation)).await?.is_some())
     }
 
-    /// Tells whether a snapshot of `generation` that is so old was made by who had taken the lease to. That one publishes it,
+    /// Returns whether a snapshot of `generation` that is so old was made by who had taken the lease to. That one publishes it,
     /// or fails and says so.
     pub(crate) async fn was_kept<S: ObjectStore>(
         store: &S,
@@ -89,7 +89,7 @@ impl Lease {
         }
     }
 
-    /// Tells whether somebody else had the lease before and may still be at work.
+    /// Returns whether somebody else had the lease before and may still be at work.
     pub(crate) fn was_stolen(&self) -> bool {
         !self.is_first
     }

@@ -10,7 +10,7 @@
 //! | [`rejection`] | why a package may not be listed, and what to do about it |
 //! | [`policy`], [`trust`] | what is asked of packages, and whose are listed |
 //! | [`finding`] | what a reindex finds |
-//! | [`survey`], [`verify`] | what repositories there are, and whether what is published is what is there |
+//! | [`discovery`], [`verify`] | what repositories there are, and whether what is published is what is there |
 //! | [`prune`] | which packages are superseded, and what depends on them |
 //! | [`location`] | the layout of the bucket |
 //! | [`snapshot`] | an index with the objects it was made from: what is staged and cached |
@@ -21,6 +21,7 @@
 //! Preconditions on fragments, on the index and on the snapshot keep concurrent executions apart.
 //! `docs/architecture.md` explains the protocol; read it before changing a step.
 
+pub mod discovery;
 pub mod failure;
 pub mod journal;
 pub mod location;
@@ -36,7 +37,6 @@ pub mod prune;
 pub mod rejection;
 pub mod snapshot;
 pub mod step;
-pub mod survey;
 pub mod trust;
 pub mod verify;
 

@@ -133,13 +133,13 @@ impl fmt::Display for RepositoryPrefix {
     }
 }
 
-/// Tells by its file name whether an object makes its directory one that an index covers: a package, a fragment or an
+/// Returns by its file name whether an object makes its directory one that an index covers: a package, a fragment or an
 /// index.
 pub(crate) fn is_of_repository(file: &str) -> bool {
     file.ends_with(".apk") || file.ends_with(".index") || file == INDEX
 }
 
-/// Tells whether a package can have this `<name>-<version>`, as far as its key tells.
+/// Returns whether a package can have this `<name>-<version>`, as far as its key tells.
 pub(crate) fn may_be_stem(stem: &str) -> bool {
     !stem.is_empty() && !stem.contains(char::is_control) && check_stem(stem).is_ok()
 }
@@ -159,7 +159,7 @@ fn check_stem(stem: &str) -> Result<(), PackageKeyError> {
     Ok(())
 }
 
-/// Tells whether a repository can lie in a directory, by the last part of its path: not in one of ours, or in one
+/// Returns whether a repository can lie in a directory, by the last part of its path: not in one of ours, or in one
 /// whose name is unsafe in a URL.
 pub(crate) fn may_hold(directory: &str) -> bool {
     directory

@@ -7,7 +7,7 @@ use std::fmt;
 
 use alpinist_apk::{
     entry::IndexEntry,
-    value::printable,
+    value::escaped,
     warning::{self, Warning},
 };
 use jiff::Timestamp;
@@ -130,7 +130,7 @@ pub struct Accepted {
 
 /// Returns what the maintainer of a listed package should know, and what to do: whole sentences.
 pub fn warnings(entry: &IndexEntry) -> Vec<String> {
-    let said = |warning: &Warning| printable(&format!("{warning}. {}", warning.remedy()));
+    let said = |warning: &Warning| escaped(&format!("{warning}. {}", warning.remedy()));
     warning::warnings(entry).iter().map(said).collect()
 }
 
@@ -156,7 +156,7 @@ impl RejectionReport {
     pub fn new(key: &str, package: ETag, rejection: &Rejection) -> Self {
         let error = FailureKind::PackageRejected.name().to_owned();
         let cause = format!("{key} was rejected: {}. {}", chain(rejection), rejection.remedy());
-        let (cause, rule) = (printable(&cause), rejection.rule().to_owned());
+        let (cause, rule) = (escaped(&cause), rejection.rule().to_owned());
         Self { package, error, cause, rule, fragment: None }
     }
 }

@@ -104,7 +104,7 @@ impl Response for Published {
 impl Response for ReindexResponse {
     fn outcome(&self) -> Outcome<'_> {
         let text = match self {
-            Self::Surveyed { .. } => "bucket was surveyed",
+            Self::Discovered { .. } => "repositories were listed",
             Self::Reported(_) => "reindex was reported",
         };
         Outcome::new(text, Change::None)

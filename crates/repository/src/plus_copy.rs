@@ -30,12 +30,12 @@ pub(crate) fn package_of(copy: &str) -> Option<PackageKey> {
     (key.plus_copy_key().as_deref() == Some(copy)).then_some(key)
 }
 
-/// Tells whether an object is such a copy.
+/// Returns whether an object is such a copy.
 pub(crate) fn is_copy(object: &ObjectInfo) -> bool {
     object.attributes.contains_key(COPY_OF)
 }
 
-/// Tells whether a package of the version `package` has its copy, or needs none.
+/// Returns whether a package of the version `package` has its copy, or needs none.
 pub(crate) async fn is_there<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
@@ -91,7 +91,7 @@ pub(crate) async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Resul
     Ok(())
 }
 
-/// Tells whether an object is the copy of a package of the version `package`.
+/// Returns whether an object is the copy of a package of the version `package`.
 pub(crate) fn is_of(copy: &ObjectInfo, package: &ETag) -> bool {
     copy.attributes.get(COPY_OF) == Some(&package.0)
 }

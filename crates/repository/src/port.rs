@@ -164,7 +164,7 @@ pub trait ObjectBody: Send {
 /// What is sought in a directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Sought {
-    /// Tells by its name whether it is this file.
+    /// Returns by its name whether it is this file.
     pub file: fn(&str) -> bool,
     /// Whether nothing else matters once one is found.
     pub ends_listing: bool,

@@ -189,7 +189,7 @@ fn package_remedy(error: &PackageError) -> &'static str {
         PackageError::PackageInfo(PackageInfoError::Dependency { .. }) => {
             "Write it as apk does, such as `bash>=4.4`, without blanks, brackets and commas, and build the package anew."
         }
-        PackageError::PackageInfo(_) => "Mend what the package says of itself, and build it anew.",
+        PackageError::PackageInfo(_) => "Fix what the package says of itself, and build it anew.",
         PackageError::Tar { source: TarError::Number { .. }, .. } => {
             "Build it anew with a newer packager: nfpm up to 2.47.0 writes such numbers for `type: tree`."
         }

@@ -30,7 +30,7 @@ impl RejectionNotes {
         Ok(Self(notes.collect()))
     }
 
-    /// Tells whether the version `package` of the package `stem` was rejected since it was written. A copy onto itself, in
+    /// Returns whether the version `package` of the package `stem` was rejected since it was written. A copy onto itself, in
     /// another storage class, is of the same version.
     pub(crate) fn contain(&self, stem: &str, package: &ETag, written: i64) -> bool {
         self.0.get(&name(stem, package)).is_some_and(|noted| *noted >= written)

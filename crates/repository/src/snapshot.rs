@@ -74,7 +74,7 @@ fn is_zero(rank: &u32) -> bool {
 }
 
 impl Record {
-    /// Tells whether both say the same of the same objects, whatever generation had them first.
+    /// Returns whether both say the same of the same objects, whatever generation had them first.
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.package, &self.fragment, &self.entry)
             == (&other.package, &other.fragment, &other.entry)
@@ -166,7 +166,7 @@ impl Snapshot {
         self.records.len()
     }
 
-    /// Tells whether there is no package.
+    /// Returns whether there is no package.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }

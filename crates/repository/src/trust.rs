@@ -78,7 +78,7 @@ type Judgement = Result<Option<SignedBy>, Rejection>;
 /// # Errors
 ///
 /// Those of the store.
-pub(crate) async fn judge<S: ObjectStore>(
+pub(crate) async fn verify_signatures<S: ObjectStore>(
     store: &S,
     policy: PackageSignatures,
     package: &Package,

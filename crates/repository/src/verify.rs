@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use alpinist_apk::{
-    archive::{self, ArchiveError, IndexArchive},
     entry::IndexEntry,
+    index_archive::{self, ArchiveError, IndexArchive},
     key::{KeyName, VerifyingKey},
     warning::{self, Warning},
 };
@@ -120,7 +120,7 @@ pub enum Problem {
     NoCopy,
 }
 
-/// How a problem is mended.
+/// How a problem is fixed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Remedy {
@@ -135,8 +135,8 @@ pub enum Remedy {
 }
 
 impl Problem {
-    /// Tells how it is mended.
-    pub fn mend(&self) -> Remedy {
+    /// Returns how it is fixed.
+    pub fn fix(&self) -> Remedy {
         match self {
             Self::NoIndex
             | Self::Missing
@@ -179,7 +179,7 @@ pub async fn verify<S: ObjectStore>(
     options: &VerifyOptions,
 ) -> Result<Verified, Failure> {
     let index_key = prefix.index_key();
-    let published = port::read(store, &index_key, archive::MAX_LENGTH).await?;
+    let published = port::read(store, &index_key, index_archive::MAX_LENGTH).await?;
     let listing = Listing::read(store, prefix, &Snapshot::default()).await?;
     let mut problems = Vec::new();
     let mut entries = Vec::new();
@@ -336,7 +336,7 @@ impl<S: ObjectStore> Repository<'_, S> {
         })
     }
 
-    /// Tells whether a fragment says of a package what the index says.
+    /// Returns whether a fragment says of a package what the index says.
     async fn describes(
         &self,
         fragment: &Listed,
@@ -353,7 +353,7 @@ impl<S: ObjectStore> Repository<'_, S> {
         Ok(described.is_ok_and(|found| found == *entry))
     }
 
-    /// Tells whether a package has the copy that it needs, if it needs one.
+    /// Returns whether a package has the copy that it needs, if it needs one.
     async fn has_copy(&self, package: &Listed) -> Result<bool, StoreError> {
         let key = package.key.parse::<PackageKey>().ok();
         let copy = key.and_then(|key| key.plus_copy_key());

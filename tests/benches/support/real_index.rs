@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use alpinist_apk::{archive::IndexArchive, checksum::PullChecksum, entry::IndexEntry};
+use alpinist_apk::{checksum::PullChecksum, entry::IndexEntry, index_archive::IndexArchive};
 
 /// Returns `count` entries: those of Alpine 3.16's main repository, and once these are used up, the same under
 /// other names. Each has a checksum of its own, which compresses as badly as a real one.

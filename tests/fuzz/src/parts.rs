@@ -74,7 +74,7 @@ struct Patch {
     byte: u8,
 }
 
-/// Where a byte is patched: in a tar, whose headers are mended afterwards, or in the whole file.
+/// Where a byte is patched: in a tar, whose headers are fixed afterwards, or in the whole file.
 #[derive(Arbitrary, Clone, Copy, Debug, Eq, PartialEq)]
 enum Place {
     Control,
@@ -144,7 +144,7 @@ impl<'a> Parts<'a> {
     fn section(&self, place: Place, mut tar: Vec<u8>, zero_blocks: usize) -> Vec<u8> {
         tar.resize(tar.len() + zero_blocks * BLOCK, 0);
         self.patch(place, &mut tar);
-        gzip(&mended(tar), u32::from(self.level % 10))
+        gzip(&fixed(tar), u32::from(self.level % 10))
     }
 
     fn patch(&self, place: Place, bytes: &mut [u8]) {
@@ -172,7 +172,7 @@ pub fn entry(path: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// Returns a tar in which each header has the checksum of its bytes.
-pub fn mended(mut tar: Vec<u8>) -> Vec<u8> {
+pub fn fixed(mut tar: Vec<u8>) -> Vec<u8> {
     for block in tar.chunks_exact_mut(BLOCK) {
         if block[257..].starts_with(b"ustar") {
             let mut header = Header::from_byte_slice(block).clone();

@@ -3,10 +3,10 @@
 #![no_main]
 
 use alpinist_apk::{
-    archive::{IndexArchive, write_signed, write_unsigned},
+    index_archive::{IndexArchive, write_signed, write_unsigned},
     signature::{Signature, SignatureName},
 };
-use alpinist_fuzz::parts::{entry, gzip, mended};
+use alpinist_fuzz::parts::{entry, gzip, fixed};
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
@@ -47,7 +47,7 @@ impl Wrapped<'_> {
                 *place = byte;
             }
         }
-        [gzip(&mended(signatures), 1), gzip(&mended(content), 1)].concat()
+        [gzip(&fixed(signatures), 1), gzip(&fixed(content), 1)].concat()
     }
 }
 

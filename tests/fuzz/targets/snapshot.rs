@@ -6,7 +6,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use alpinist_apk::{
-    archive::{IndexArchive, write_signed, write_unsigned},
+    index_archive::{IndexArchive, write_signed, write_unsigned},
     signature::SignatureName,
 };
 use alpinist_fuzz::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 use alpinist_tests::progress::{say, step};
 use alpinist_tests::{
     ApkClient, ApkOutput, EmulatorOptions, Error, Execution, ExecutionStatus, KeyPair, LocalStack,
-    Package, PackageSpec, Stack, StateVisit, command, directions, interruption,
+    Package, PackageSpec, Stack, StateVisit, command, interruption, next_steps,
 };
 use clap::Parser;
 
@@ -69,7 +69,7 @@ async fn demonstrate(arguments: &Arguments) -> Result<(), Failure> {
     let client = stack.client(REPOSITORY, ARCHITECTURE).await?;
     install(&client)?;
     if !arguments.once {
-        println!("{}", directions(&local_stack, &stack, &client, REPOSITORY));
+        println!("{}", next_steps(&local_stack, &stack, &client, REPOSITORY));
         interruption::wait().await?;
     }
     Ok(())

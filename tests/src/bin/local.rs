@@ -11,11 +11,11 @@ use std::process::ExitCode;
 
 use alpinist_tests::progress::say;
 use alpinist_tests::{
-    ApkClient, EmulatorOptions, Error, KeyPair, LocalStack, Stack, directions, interruption,
+    ApkClient, EmulatorOptions, Error, KeyPair, LocalStack, Stack, interruption, next_steps,
 };
 use clap::{Args, Parser};
 
-/// The repository of which the directions speak.
+/// The repository of which the next_steps speak.
 const REPOSITORY: &str = "3.22/main";
 
 /// Runs the whole of Alpinist on this machine.
@@ -59,7 +59,7 @@ async fn up(arguments: &Up) -> Result<(), Error> {
     stack.put_key(&key_pair).await?;
     print_places(&stack, &key_pair);
     let client = client(&stack, &key_pair)?;
-    say(&directions(&local_stack, &stack, &client, REPOSITORY));
+    say(&next_steps(&local_stack, &stack, &client, REPOSITORY));
     interruption::wait().await
 }
 

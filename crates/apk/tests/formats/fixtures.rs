@@ -12,10 +12,10 @@ use std::{
 };
 
 use alpinist_apk::{
-    archive::IndexArchive,
     checksum::DataHash,
     entry::IndexEntry,
     index::Index,
+    index_archive::IndexArchive,
     key::{KeyName, VerifyingKey},
     package::{Package, PackageError},
     signature::Algorithm,
@@ -36,7 +36,7 @@ fn fixtures() -> PathBuf {
     env::var_os("ALPINIST_FIXTURES").map_or(beside, PathBuf::from)
 }
 
-/// Tells whether there are no fixtures, and says so; in CI, or where they were promised, that is
+/// Returns whether there are no fixtures, and says so; in CI, or where they were promised, that is
 /// a failure.
 fn fixtures_are_absent() -> bool {
     let folder = fixtures();

@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 
 use alpinist_apk::{
-    archive::IndexArchive,
     checksum::PullChecksum,
     dependency::Dependency,
     entry::IndexEntry,
     index::Index,
+    index_archive::IndexArchive,
     key::{SigningKey, VerifyingKey},
     package::Package,
     package_info::{PackageInfo, PackageInfoError},
@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use crate::support::{
     package::Parts,
     read,
-    tar::{end_of_archive, file, gzip, installed, mended},
+    tar::{end_of_archive, file, fixed, gzip, installed},
 };
 
 /// Text without control characters, of which one byte could be part of another format.
@@ -291,7 +291,7 @@ proptest! {
     #[test]
     fn a_mutated_control_tar_never_panics(mutations in mutations()) {
         let parts = Parts::new().after_info(file(".post-install", "#!/bin/sh\n"));
-        let control = gzip(mended(mutate(parts.control_tar(), &mutations)));
+        let control = gzip(fixed(mutate(parts.control_tar(), &mutations)));
         if let Ok(package) = read(&parts.sections().map_control(|_| control).build()) {
             let Package { info, checksum, size, has_content, .. } = package;
             let entry =
@@ -304,7 +304,7 @@ proptest! {
     #[test]
     fn a_mutated_data_tar_never_panics(mutations in mutations()) {
         let tar = [installed("usr/hello", "hello\n"), installed("usr/bye", ""), end_of_archive()].concat();
-        let data = gzip(mended(mutate(tar, &mutations)));
+        let data = gzip(fixed(mutate(tar, &mutations)));
         let _never_panics = read(&Parts::new().data_stream(data).build());
     }
 }

@@ -3,9 +3,9 @@
 use std::{fs, io::Write as _};
 
 use alpinist_apk::{
-    archive::{self, IndexArchive},
     entry::IndexEntry,
     index::Index,
+    index_archive::{self, IndexArchive},
     key::{KeyName, SigningKey},
     signature::Algorithm,
 };
@@ -34,7 +34,7 @@ fn index() -> Index {
 }
 
 fn unsigned() -> Vec<u8> {
-    archive::write_unsigned("v3.22", &index()).unwrap()
+    index_archive::write_unsigned("v3.22", &index()).unwrap()
 }
 
 fn sign(unsigned: &[u8]) -> Vec<u8> {
@@ -95,7 +95,7 @@ fn all_headers_have_fixed_modes_owners_and_times() {
 fn the_same_entries_give_the_same_bytes_in_whatever_order_they_come() {
     let mut entries = index().entries().to_vec();
     entries.reverse();
-    let other = archive::write_unsigned("v3.22", &Index::new(entries)).unwrap();
+    let other = index_archive::write_unsigned("v3.22", &Index::new(entries)).unwrap();
     assert_eq!(other, unsigned());
     assert_eq!(sign(&other), sign(&unsigned()));
 }
@@ -134,7 +134,7 @@ fn a_signed_index_is_read_back() {
 
 #[test]
 fn an_index_without_entries_is_read_back() {
-    let signed = sign(&archive::write_unsigned("", &Index::default()).unwrap());
+    let signed = sign(&index_archive::write_unsigned("", &Index::default()).unwrap());
     assert_eq!(IndexArchive::read(&signed).unwrap().index, Index::default());
 }
 
@@ -155,7 +155,7 @@ fn what_was_written_is_told_from_anything_else() {
     let signed = sign(&unsigned());
     let (name, key) = (key_name(), signing_key().verifying_key());
     let verify_round_trip =
-        |index: &Index| archive::verify_round_trip(&signed, index, [(&name, &key)]);
+        |index: &Index| index_archive::verify_round_trip(&signed, index, [(&name, &key)]);
     assert!(verify_round_trip(&index()).unwrap());
 
     let entries = index().entries().to_vec();
@@ -169,9 +169,9 @@ fn what_was_written_is_told_from_anything_else() {
     }
     let other: KeyName = "other.rsa.pub".parse().unwrap();
     let keys = [(&name, &key), (&other, &key)];
-    assert!(!archive::verify_round_trip(&signed, &index(), keys).unwrap());
+    assert!(!index_archive::verify_round_trip(&signed, &index(), keys).unwrap());
     let cut = &signed[..signed.len() - 1];
-    assert!(archive::verify_round_trip(cut, &index(), [(&name, &key)]).is_err());
+    assert!(index_archive::verify_round_trip(cut, &index(), [(&name, &key)]).is_err());
 }
 
 #[test]

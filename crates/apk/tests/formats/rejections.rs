@@ -1,6 +1,6 @@
 //! Files that are no package, each with the whole text of its rejection in `snapshots/`.
 
-use alpinist_apk::{archive, index::Index, package::PackageError};
+use alpinist_apk::{index::Index, index_archive, package::PackageError};
 use insta::assert_snapshot;
 use rstest::{Context, rstest};
 use tar::EntryType;
@@ -96,7 +96,7 @@ fn split_control(parts: &Parts, at: usize) -> Vec<u8> {
 }
 
 fn unsigned_index() -> Vec<u8> {
-    archive::write_unsigned("v3.22", &Index::default()).unwrap()
+    index_archive::write_unsigned("v3.22", &Index::default()).unwrap()
 }
 
 fn signed_index() -> Vec<u8> {

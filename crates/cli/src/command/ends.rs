@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use alpinist_apk::value::printable;
+use alpinist_apk::value::escaped;
 use serde::Serialize;
 
 use crate::{
     error::Error,
     follow::{Change, End, Watch},
-    output::{self, Answer, BAD, GOOD, Output, Report},
+    output::{self, BAD, ExitStatus, GOOD, Output, Report},
     progress::Progress,
     publication::{Fate, NotWritten},
 };
@@ -36,7 +36,7 @@ struct KeyEnd {
 }
 
 impl Ends {
-    /// Tells what became of these packages; `done` is what they are if all is well, such as "published".
+    /// Returns what became of these packages; `done` is what they are if all is well, such as "published".
     pub(super) fn new<'a>(
         done: &'static str,
         keys: impl Iterator<Item = &'a str>,
@@ -46,21 +46,21 @@ impl Ends {
         Self { done, ends }
     }
 
-    /// Tells the ends of the deletion of these packages.
+    /// Returns the ends of the deletion of these packages.
     pub(super) fn of_deletions(changes: &[Change], ends: Vec<End>) -> Self {
         let ends = ends.into_iter().map(Fate::Followed).collect();
         Self::new("removed", changes.iter().map(|change| change.key.as_str()), ends)
     }
 
     /// Prints them, and tells whether all is well.
-    pub(super) fn print(&self, output: Output) -> Result<Answer, Error> {
+    pub(super) fn print(&self, output: Output) -> Result<ExitStatus, Error> {
         output.print(self)?;
-        if self.ends.iter().any(|key| key.end == Fate::Followed(End::NotSeen)) {
-            output::say(
+        if self.ends.iter().any(|key| key.end == Fate::Followed(End::NotObserved)) {
+            output::status(
                 "hint: no execution took notice within two minutes: does the bucket send its events to \
                  EventBridge?",
             );
-            return Ok(Answer::Unknown);
+            return Ok(ExitStatus::Unknown);
         }
         let is_well = self.ends.iter().all(|key| {
             matches!(
@@ -68,14 +68,14 @@ impl Ends {
                 Fate::Followed(End::Published) | Fate::NotWritten(NotWritten::Unchanged)
             )
         });
-        Ok(if is_well { Answer::Yes } else { Answer::No })
+        Ok(if is_well { ExitStatus::Yes } else { ExitStatus::No })
     }
 }
 
 impl Report for Ends {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for KeyEnd { key, end } in &self.ends {
-            let key = &printable(key);
+            let key = &escaped(key);
             match end {
                 Fate::NotWritten(NotWritten::Unchanged) => {
                     writeln!(out, "{GOOD}unchanged{GOOD:#} {key}")?;
@@ -104,7 +104,7 @@ impl Ends {
                 out,
                 "{BAD}overtaken{BAD:#} {key}: somebody else wrote or deleted it after that, and what is there now counts"
             ),
-            End::NotSeen => writeln!(out, "{BAD}not seen{BAD:#} {key}"),
+            End::NotObserved => writeln!(out, "{BAD}not seen{BAD:#} {key}"),
         }
     }
 }

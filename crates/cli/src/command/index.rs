@@ -6,12 +6,12 @@ use std::{
 };
 
 use alpinist_apk::{
-    archive,
     entry::IndexEntry,
     index::Index as PackageIndex,
+    index_archive,
     key::{KeyName, SigningKey},
     package::{Package, PackageError},
-    value::{Architecture, printable},
+    value::{Architecture, escaped},
 };
 use alpinist_repository::{failure::chain, rejection::Rejection, step};
 use clap::Args;
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::Error,
-    output::{self, Answer, BAD, GOOD, Output, Report, counted},
+    output::{self, BAD, ExitStatus, GOOD, Output, Report, pluralize},
     package_file,
     repository::architecture_of_clients,
 };
@@ -85,7 +85,7 @@ struct Rejected {
 }
 
 impl Index {
-    pub(crate) fn run(self, output: Output) -> Result<Answer, Error> {
+    pub(crate) fn run(self, output: Output) -> Result<ExitStatus, Error> {
         let key = self.read_key()?;
         let files = package_file::list(&self.directory)?;
         if files.is_empty() {
@@ -102,7 +102,7 @@ impl Index {
         let is_complete = packages > 0 && (rejected.is_empty() || self.skip_rejected);
         let index = if is_complete { Some(self.write(&key, entries)?) } else { None };
         output.print(&Indexed { index, architecture, packages, rejected })?;
-        Ok(if is_complete { Answer::Yes } else { Answer::No })
+        Ok(if is_complete { ExitStatus::Yes } else { ExitStatus::No })
     }
 
     fn read_key(&self) -> Result<SigningKey, Error> {
@@ -122,13 +122,14 @@ impl Index {
 
     /// Makes the index as it is published, and looks at it as a client will.
     fn sign(&self, key: &SigningKey, index: &PackageIndex) -> Result<Vec<u8>, Error> {
-        let unsigned = archive::write_unsigned("", index).map_err(Error::Index)?;
+        let unsigned = index_archive::write_unsigned("", index).map_err(Error::Index)?;
         let signatures = key
             .sign_index(&self.key_name, &unsigned, &mut OsRng)
             .map_err(|source| Error::Signature { path: self.key.clone(), source })?;
-        let signed = archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
+        let signed = index_archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
         let keys = [(&self.key_name, &key.verifying_key())];
-        let is_right = archive::verify_round_trip(&signed, index, keys).map_err(Error::Index)?;
+        let is_right =
+            index_archive::verify_round_trip(&signed, index, keys).map_err(Error::Index)?;
         if is_right { Ok(signed) } else { Err(Error::SelfCheck) }
     }
 }
@@ -181,7 +182,7 @@ fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntr
                     Rejection::FileName { expected, .. } => format!("Rename it to {expected}.apk."),
                     other => other.remedy(),
                 };
-                let [reason, remedy] = [chain(&rejection), remedy].map(|text| printable(&text));
+                let [reason, remedy] = [chain(&rejection), remedy].map(|text| escaped(&text));
                 rejected.push(Rejected { file, reason, remedy });
             }
         }
@@ -206,7 +207,7 @@ impl Report for Indexed {
         for Rejected { file, reason, remedy } in &self.rejected {
             writeln!(out, "{BAD}rejected{BAD:#} {}: {reason}. {remedy}", file.display())?;
         }
-        let packages = counted(self.packages, "package", "packages");
+        let packages = pluralize(self.packages, "package", "packages");
         let architecture = &self.architecture;
         match &self.index {
             Some(index) => writeln!(

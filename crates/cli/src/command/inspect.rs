@@ -10,7 +10,7 @@ use alpinist_apk::{
     key::VerifyingKey,
     package::Package,
     signature::{PackageSignature, SignerName},
-    value::{Architecture, Excerpt, printable},
+    value::{Architecture, Excerpt, escaped},
 };
 use alpinist_repository::{failure::chain, message, rejection::Rejection, step};
 use clap::Args;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::{
     context::Access,
     error::Error,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, Report},
     package_file,
     repository::architecture_of_clients,
     sections::{self, Section},
@@ -109,7 +109,7 @@ impl From<&Rejection> for BrokenRule {
 type Keys = BTreeMap<String, VerifyingKey>;
 
 impl Inspect {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
         let source = Source::open(&self.file, self.access.clone()).await?;
         let keys = self.keys_dir.as_deref().map(read_keys).transpose()?.unwrap_or_default();
         let sections::Sections { sections, info } = sections::look(source.path())?;
@@ -119,7 +119,7 @@ impl Inspect {
             Err(error) => (Vec::new(), None, vec![(&Rejection::from(error)).into()]),
             Ok(package) => {
                 renamed = file_name(&package, &source.stem());
-                self.judge(&package, &keys)
+                self.verify_signatures(&package, &keys)
             }
         };
         let mut warnings = entry.as_ref().map(message::warnings).unwrap_or_default();
@@ -134,7 +134,7 @@ impl Inspect {
                 broken_rules.push(rejection.into());
             }
         }
-        let answer = if broken_rules.is_empty() { Answer::Yes } else { Answer::No };
+        let answer = if broken_rules.is_empty() { ExitStatus::Yes } else { ExitStatus::No };
         let size = metadata.len();
         let file = self.file;
         let inspected =
@@ -143,7 +143,7 @@ impl Inspect {
         Ok(answer)
     }
 
-    fn judge(
+    fn verify_signatures(
         &self,
         package: &Package,
         keys: &Keys,
@@ -237,7 +237,7 @@ impl Report for Inspected {
         for (heading, text) in [(".PKGINFO", &self.info), ("index entry", &entry)] {
             writeln!(out, "\n{HEADING}{heading}{HEADING:#}")?;
             for line in text.iter().flat_map(|text| text.trim_end().lines()) {
-                writeln!(out, "  {}", printable(line))?;
+                writeln!(out, "  {}", escaped(line))?;
             }
         }
         writeln!(out, "\n{HEADING}rules that it breaks{HEADING:#}")?;
@@ -245,7 +245,7 @@ impl Report for Inspected {
             writeln!(out, "  {GOOD}none{GOOD:#}")?;
         }
         for BrokenRule { rule, remedy } in &self.broken_rules {
-            writeln!(out, "  {BAD}{}.{BAD:#} {}", printable(rule), printable(remedy))?;
+            writeln!(out, "  {BAD}{}.{BAD:#} {}", escaped(rule), escaped(remedy))?;
         }
         if !self.warnings.is_empty() {
             writeln!(out, "\n{HEADING}warnings{HEADING:#}")?;
@@ -269,7 +269,7 @@ impl Section {
 
 impl SignatureSeen {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let key_name = printable(self.key_name.as_str());
+        let key_name = escaped(self.key_name.as_str());
         write!(out, "  {:<6} by {key_name}: ", self.algorithm)?;
         match self.verdict {
             Verdict::Right => writeln!(out, "{GOOD}right{GOOD:#}"),

@@ -6,7 +6,7 @@ use std::{
 
 use alpinist_apk::{
     key::{KeyName, SigningKey, VerifyingKey},
-    value::printable,
+    value::escaped,
 };
 use alpinist_aws::{
     executions::{Execution, Status},
@@ -23,9 +23,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     command::reindex,
-    context::{Context, Place},
+    context::{Context, TargetOptions},
     error::Error,
-    output::{self, Answer, BAD, GOOD, Output, Report},
+    output::{self, BAD, ExitStatus, GOOD, Output, Report},
 };
 
 const EXAMPLES: &str = "\
@@ -83,7 +83,7 @@ struct Put {
     #[arg(long, value_name = "NAME")]
     key_name: KeyName,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 #[derive(Args, Debug)]
@@ -91,7 +91,7 @@ struct Drop {
     /// The key name
     name: KeyName,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 /// The keys that sign from now on.
@@ -105,14 +105,14 @@ struct Keys {
     cause: Option<String>,
 }
 
-/// A place for a key: two parameters, or one if the private key is in KMS.
+/// A target_options for a key: two parameters, or one if the private key is in KMS.
 struct KeyPlace {
     private_key: Option<String>,
     key_name: String,
 }
 
 impl Key {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
         match self.action {
             Action::Put(put) => put.put(output).await,
             Action::Rotate(put) => put.rotate(output).await,
@@ -122,15 +122,15 @@ impl Key {
 }
 
 /// Opens a stack whose keys are changed. What it is by default is not good enough for that: a key of a stack with other
-/// parameters would go to a place that nobody looks at.
-async fn open(place: Place) -> Result<Context, Error> {
-    let context = place.open().await?;
+/// parameters would go to a target_options that nobody looks at.
+async fn open(target_options: TargetOptions) -> Result<Context, Error> {
+    let context = target_options.open().await?;
     context.expect_stack()?;
     for parameter in ["PrivateKeyParameter", "KeyNameParameter"] {
         match context.sharing(parameter).await {
             Ok(Some(stack)) => return Err(Error::SharedKey { stack, parameter }),
             Ok(None) => {}
-            Err(StoreError::Denied { .. }) => output::say(
+            Err(StoreError::Denied { .. }) => output::status(
                 "warning: these credentials may not list stacks, so another stack may share this one's keys",
             ),
             Err(error) => return Err(error.into()),
@@ -150,15 +150,15 @@ fn places(context: &Context) -> [KeyPlace; 2] {
     })
 }
 
-/// Returns the names of the keys that sign, each with its place.
+/// Returns the names of the keys that sign, each with its target_options.
 async fn in_use(
     context: &Context,
     parameters: &Parameters,
 ) -> Result<Vec<(String, KeyPlace)>, Error> {
     let mut found = Vec::new();
-    for place in places(context) {
-        if let Some(name) = parameters.get(&place.key_name).await? {
-            found.push((name.trim().to_owned(), place));
+    for target_options in places(context) {
+        if let Some(name) = parameters.get(&target_options.key_name).await? {
+            found.push((name.trim().to_owned(), target_options));
         }
     }
     Ok(found)
@@ -171,25 +171,25 @@ pub(super) async fn names_in_use(context: &Context) -> Result<Vec<String>, Error
 }
 
 impl Put {
-    async fn put(self, output: Output) -> Result<Answer, Error> {
+    async fn put(self, output: Output) -> Result<ExitStatus, Error> {
         let (pem, key) = self.read()?.unzip();
-        let context = open(self.place.clone()).await?;
+        let context = open(self.target_options.clone()).await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         let same = used.iter().find(|(name, _)| *name == self.key_name.as_str());
-        if let (Some((_, place)), Some(pem)) = (same, &pem) {
-            if place.can_sign(&parameters).await? {
-                return Err(Error::KeyPlaceTaken { parameter: place.key_name.clone() });
+        if let (Some((_, target_options)), Some(pem)) = (same, &pem) {
+            if target_options.can_sign(&parameters).await? {
+                return Err(Error::KeyPlaceTaken { parameter: target_options.key_name.clone() });
             }
-            self.publish(&context, place, key.as_ref()).await?;
-            place.store(&parameters, pem).await?;
+            self.publish(&context, target_options, key.as_ref()).await?;
+            target_options.store(&parameters, pem).await?;
             return report(&context, None, output).await;
         }
         let [first, _] = places(&context);
-        // Beside a key in KMS there may be one in the second place already.
-        let taken = used
-            .iter()
-            .find(|(_, place)| first.private_key.is_some() || place.key_name == first.key_name);
+        // Beside a key in KMS there may be one in the second target_options already.
+        let taken = used.iter().find(|(_, target_options)| {
+            first.private_key.is_some() || target_options.key_name == first.key_name
+        });
         if let Some((_, taken)) = taken {
             return Err(Error::KeyPlaceTaken { parameter: taken.key_name.clone() });
         }
@@ -199,27 +199,29 @@ impl Put {
         report(&context, None, output).await
     }
 
-    async fn rotate(self, output: Output) -> Result<Answer, Error> {
+    async fn rotate(self, output: Output) -> Result<ExitStatus, Error> {
         let (pem, key) = self.read()?.unzip();
-        let context = open(self.place.clone()).await?;
+        let context = open(self.target_options.clone()).await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         if used.len() == 2 {
             return Err(Error::TwoKeys);
         }
-        for (name, place) in &used {
+        for (name, target_options) in &used {
             if *name == self.key_name.as_str() {
                 return Err(Error::KeyNameInUse { name: name.clone() });
             }
-            if !place.can_sign(&parameters).await? {
+            if !target_options.can_sign(&parameters).await? {
                 return Err(Error::KeyCannotSign { name: name.clone() });
             }
         }
-        let is_used =
-            |place: &KeyPlace| used.iter().any(|(_, used)| used.key_name == place.key_name);
-        // A place that is without a private key is for the key in KMS alone.
-        let mut free = places(&context).into_iter().filter(|place| !is_used(place));
-        let free = free.find(|place| place.private_key.is_some());
+        let is_used = |target_options: &KeyPlace| {
+            used.iter().any(|(_, used)| used.key_name == target_options.key_name)
+        };
+        // A target_options that is without a private key is for the key in KMS alone.
+        let mut free =
+            places(&context).into_iter().filter(|target_options| !is_used(target_options));
+        let free = free.find(|target_options| target_options.private_key.is_some());
         let free = free.ok_or(Error::TwoKeys)?;
         free.expect_key(pem.as_ref())?;
         self.publish(&context, &free, key.as_ref()).await?;
@@ -234,12 +236,12 @@ impl Put {
     async fn publish(
         &self,
         context: &Context,
-        place: &KeyPlace,
+        target_options: &KeyPlace,
         key: Option<&SigningKey>,
     ) -> Result<(), Error> {
         let public = match key {
             Some(key) => Ok(key.verifying_key()),
-            None => place.public_key(context).await,
+            None => target_options.public_key(context).await,
         };
         let published = match public {
             Ok(public) => step::publish_key(&context.bucket()?, &self.key_name, &public).await,
@@ -251,10 +253,10 @@ impl Put {
                 | Failure::Key(_)
                 | Failure::RemoteKey { .. }),
             ) => {
-                output::say(format_args!(
+                output::status(format_args!(
                     "warning: the public key is not published yet: {}. The first publication of an index \
                      does it",
-                    printable(&chain(&error))
+                    escaped(&chain(&error))
                 ));
                 Ok(())
             }
@@ -275,7 +277,7 @@ impl Put {
 }
 
 impl KeyPlace {
-    /// Tells whether there is a private key, and it is one.
+    /// Returns whether there is a private key, and it is one.
     async fn can_sign(&self, parameters: &Parameters) -> Result<bool, Error> {
         let Some(private_key) = &self.private_key else { return Ok(true) };
         let pem = parameters.get(private_key).await?;
@@ -299,14 +301,14 @@ impl KeyPlace {
         }
     }
 
-    /// Stores a private key in the place of an unusable one, or of none.
+    /// Stores a private key in the target_options of an unusable one, or of none.
     async fn store(&self, parameters: &Parameters, pem: &str) -> Result<(), Error> {
         let private_key = self.private_key.as_ref().ok_or(Error::KeyIsInKms)?;
         parameters.delete(private_key).await?;
         Ok(parameters.create(private_key, pem, ParameterKind::Secret).await?)
     }
 
-    /// Puts a key into a place that has no name. The name comes last: with it, the key begins to sign.
+    /// Puts a key into a target_options that has no name. The name comes last: with it, the key begins to sign.
     async fn fill(
         &self,
         parameters: &Parameters,
@@ -319,7 +321,7 @@ impl KeyPlace {
         Ok(parameters.create(&self.key_name, name.as_str(), ParameterKind::Text).await?)
     }
 
-    /// Empties the place. The name goes first: with it, the key stops to sign.
+    /// Empties the target_options. The name goes first: with it, the key stops to sign.
     async fn empty(&self, parameters: &Parameters) -> Result<(), Error> {
         parameters.delete(&self.key_name).await?;
         if let Some(private_key) = &self.private_key {
@@ -330,12 +332,12 @@ impl KeyPlace {
 }
 
 impl Drop {
-    async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = open(self.place).await?;
+    async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = open(self.target_options).await?;
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         let name = self.name.to_string();
-        let Some((_, place)) = used.iter().find(|(used, _)| *used == name) else {
+        let Some((_, target_options)) = used.iter().find(|(used, _)| *used == name) else {
             return Err(Error::NoKey { name });
         };
         if used.len() == 1 {
@@ -344,7 +346,7 @@ impl Drop {
         if used.iter().all(|(used, _)| *used == name) {
             return Err(Error::KeyNameTwice { name });
         }
-        place.empty(&parameters).await?;
+        target_options.empty(&parameters).await?;
         report(&context, None, output).await
     }
 }
@@ -353,13 +355,13 @@ async fn report(
     context: &Context,
     signed: Option<Execution>,
     output: Output,
-) -> Result<Answer, Error> {
+) -> Result<ExitStatus, Error> {
     let signing = names_in_use(context).await?;
     let is_well = signed.as_ref().is_none_or(|signed| signed.status == Status::Succeeded);
     let reindex = signed.as_ref().map(|signed| signed.status.name());
     let cause = signed.and_then(|signed| signed.cause);
     output.print(&Keys { signing, reindex, cause })?;
-    Ok(if is_well { Answer::Yes } else { Answer::No })
+    Ok(if is_well { ExitStatus::Yes } else { ExitStatus::No })
 }
 
 impl Report for Keys {

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     error::Error,
-    output::{Answer, Output, Report},
+    output::{ExitStatus, Output, Report},
 };
 
 const EXAMPLES: &str = "\
@@ -46,7 +46,7 @@ struct NewKey {
 }
 
 impl Keygen {
-    pub(crate) fn run(self, output: Output) -> Result<Answer, Error> {
+    pub(crate) fn run(self, output: Output) -> Result<ExitStatus, Error> {
         let Self { who, dir } = self;
         // The digits of the name are good until 2106.
         let now = u32::try_from(Timestamp::now().as_second()).unwrap_or(u32::MAX);
@@ -57,7 +57,7 @@ impl Keygen {
         write(&private_key, &key.to_pem().map_err(Error::NewKey)?, 0o600)?;
         write(&public_key, &key.verifying_key().to_pem().map_err(Error::NewKey)?, 0o644)?;
         output.print(&NewKey { key_name, private_key, public_key })?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Yes)
     }
 }
 

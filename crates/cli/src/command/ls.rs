@@ -1,14 +1,14 @@
 use std::io::{self, Write};
 
-use alpinist_apk::{entry::IndexEntry, value::printable};
+use alpinist_apk::{entry::IndexEntry, value::escaped};
 use alpinist_repository::location::RepositoryPrefix;
 use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    context::Place,
+    context::TargetOptions,
     error::Error,
-    output::{Answer, Output, Report},
+    output::{ExitStatus, Output, Report},
     repository::{self, Prefix},
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Ls {
     #[arg(default_value = "", hide_default_value = true)]
     prefix: Prefix,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 /// The packages, by repository and in the order of the index.
@@ -68,8 +68,8 @@ impl ListedPackage {
 }
 
 impl Ls {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let store = self.place.open().await?.bucket()?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let store = self.target_options.open().await?.bucket()?;
         let mut packages = Vec::new();
         for prefix in repository::repositories(&store, &self.prefix).await? {
             let index = repository::index(&store, &prefix).await?;
@@ -77,7 +77,7 @@ impl Ls {
             packages.extend(entries.map(|entry| ListedPackage::new(&prefix, entry)));
         }
         output.print(&Packages(packages))?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Yes)
     }
 }
 
@@ -85,7 +85,7 @@ impl Report for Packages {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let widest = self.0.iter().map(|package| package.key.len()).max().unwrap_or_default();
         for ListedPackage { key, size, description, .. } in &self.0 {
-            writeln!(out, "{key:widest$}  {size:>11}  {}", printable(description))?;
+            writeln!(out, "{key:widest$}  {size:>11}  {}", escaped(description))?;
         }
         Ok(())
     }

@@ -3,10 +3,10 @@ use clap::Args;
 
 use crate::{
     command::ends::Ends,
-    context::Place,
+    context::TargetOptions,
     error::Error,
     follow::Watch,
-    output::{Answer, Output},
+    output::{ExitStatus, Output},
     publication::{self, Content, Write},
     repository::RepositoryName,
     selection::{self, Selected},
@@ -44,17 +44,17 @@ pub(crate) struct Promote {
     #[arg(long)]
     replace: bool,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 impl Promote {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
         if let (None, Some(name)) =
             (&self.from, self.packages.iter().find(|name| !selection::is_key(name)))
         {
             return Err(Error::NoSource { name: name.clone() });
         }
-        let context = self.place.open().await?;
+        let context = self.target_options.open().await?;
         let (store, executions) = (context.bucket()?, context.executions());
         let found = selection::select(&store, self.from.as_ref(), &self.packages).await?;
         let copies: Result<_, Error> =
@@ -63,7 +63,7 @@ impl Promote {
             Ok(planned) => planned,
             Err(taken) => {
                 output.print(&taken)?;
-                return Ok(Answer::No);
+                return Ok(ExitStatus::No);
             }
         };
         let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;

@@ -17,10 +17,10 @@ use crate::{
         ends::{self, Ends},
         rm,
     },
-    context::Place,
+    context::TargetOptions,
     error::Error,
     follow::Watch,
-    output::{self, Answer, BAD, GOOD, HEADING, Output, Report},
+    output::{self, BAD, ExitStatus, GOOD, HEADING, Output, Report},
     repository::{self, Prefix},
     time::Since,
 };
@@ -57,7 +57,7 @@ pub(crate) struct Prune {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 /// What would go, and what depends on it.
@@ -79,15 +79,15 @@ struct Needed {
 }
 
 impl Prune {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.clone().open().await?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = self.target_options.clone().open().await?;
         let (store, executions) = (context.bucket()?, context.executions());
         let mut plan = Plan::default();
         for prefix in repository::repositories(&store, &self.prefix).await? {
             self.plan(&store, &prefix, &mut plan).await?;
         }
         for key in &plan.tied {
-            output::say(format_args!(
+            output::status(format_args!(
                 "kept {key}: apk can't tell whether its version is older than one that stays. If it is to go, say \
                  `alpinist rm {key}`"
             ));
@@ -95,7 +95,7 @@ impl Prune {
         let is_allowed = self.force || plan.needed.is_empty();
         if self.dry_run || !is_allowed || plan.packages.is_empty() {
             output.print(&plan)?;
-            return Ok(if is_allowed { Answer::Yes } else { Answer::No });
+            return Ok(if is_allowed { ExitStatus::Yes } else { ExitStatus::No });
         }
         let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let changes = rm::delete_all(&store, plan.packages).await?;

@@ -7,16 +7,17 @@ use std::{
 
 use alpinist_apk::{
     package::Package,
-    value::{Architecture, printable},
+    value::{Architecture, escaped},
 };
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
+    discovery,
     failure::chain,
     location::RepositoryPrefix,
     policy::Policy,
     port::{ETag, ObjectStore as _},
     rejection::Rejection,
-    step, survey,
+    step,
 };
 use clap::Args;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -24,10 +25,10 @@ use serde::Serialize;
 
 use crate::{
     command::ends::Ends,
-    context::{Context, Place},
+    context::{Context, TargetOptions},
     error::Error,
     follow::Watch,
-    output::{self, Answer, BAD, GOOD, Output, Report},
+    output::{self, BAD, ExitStatus, GOOD, Output, Report},
     package_file,
     publication::{self, Content, Outcome, Written},
     repository::{Prefix, RepositoryName, architecture_of_clients},
@@ -74,7 +75,7 @@ pub(crate) struct Push {
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 /// A package that breaks no rule by itself.
@@ -112,8 +113,8 @@ struct UploadedFile {
 }
 
 impl Push {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.clone().open().await?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = self.target_options.clone().open().await?;
         let policy = context.policy()?;
         let loaded: Result<Vec<_>, Error> =
             self.files.par_iter().map(|file| load(file, policy)).collect();
@@ -127,21 +128,21 @@ impl Push {
         let directories = self.directories(&context, &accepted).await?;
         let mut writes = Vec::new();
         for package in accepted {
-            match package.place(self.to.as_ref(), &directories)? {
+            match package.target_options(self.to.as_ref(), &directories)? {
                 Ok(placed) => writes.extend(placed),
                 Err(file) => rejected.push(file),
             }
         }
         if !rejected.is_empty() {
             output.print(&Rejected { rejected })?;
-            return Ok(Answer::No);
+            return Ok(ExitStatus::No);
         }
         let store = context.bucket()?;
         match publication::plan(&store, writes, self.replace, "uploaded").await? {
             Ok(planned) => self.upload(&context, &store, planned, output).await,
             Err(taken) => {
                 output.print(&taken)?;
-                Ok(Answer::No)
+                Ok(ExitStatus::No)
             }
         }
     }
@@ -152,13 +153,13 @@ impl Push {
         store: &S3Store,
         planned: Vec<publication::Planned>,
         output: Output,
-    ) -> Result<Answer, Error> {
+    ) -> Result<ExitStatus, Error> {
         if !self.wait {
             let uploaded = publication::write_all(store, planned, self.replace).await?;
             let is_taken = |file: &Written| matches!(file.outcome, Outcome::Taken { .. });
             let is_well = !uploaded.iter().any(is_taken);
             output.print(&Uploaded(uploaded.into_iter().map(UploadedFile::from).collect()))?;
-            return Ok(if is_well { Answer::Yes } else { Answer::No });
+            return Ok(if is_well { ExitStatus::Yes } else { ExitStatus::No });
         }
         let executions = context.executions();
         let watch = Watch::begin(store, &executions, context.state_machine()?).await?;
@@ -192,7 +193,7 @@ impl Push {
 /// Returns the architectures that a repository has packages for.
 async fn architectures(store: &S3Store, to: &RepositoryName) -> Result<Vec<Architecture>, Error> {
     let mut found = Vec::new();
-    for prefix in survey::repositories(store, Prefix::from(to).as_str()).await? {
+    for prefix in discovery::repositories(store, Prefix::from(to).as_str()).await? {
         let is_its_own = to.directory(prefix.architecture()).as_ref() == Some(&prefix);
         // Anything may lie beside the architectures.
         if is_its_own && has_packages(store, &prefix).await? {
@@ -224,7 +225,7 @@ fn load(file: &Path, policy: Policy) -> Result<Result<Loaded, RejectedFile>, Err
 
 impl RejectedFile {
     fn new(file: &Path, rejection: &Rejection) -> Self {
-        let cause = printable(&format!("{}. {}", chain(rejection), rejection.remedy()));
+        let cause = escaped(&format!("{}. {}", chain(rejection), rejection.remedy()));
         Self { file: file.to_owned(), cause }
     }
 }
@@ -239,7 +240,7 @@ impl Loaded {
     }
 
     /// Finds where the package goes, and judges it there as the pipeline will.
-    fn place(
+    fn target_options(
         &self,
         to: Option<&RepositoryName>,
         directories: &BTreeSet<Architecture>,

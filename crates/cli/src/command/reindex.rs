@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use alpinist_apk::value::printable;
+use alpinist_apk::value::escaped;
 use alpinist_aws::{
     executions::{Execution, Executions, Status},
     s3::S3Store,
@@ -16,10 +16,10 @@ use serde_json::json;
 
 use crate::{
     command::runs,
-    context::{Context, Place},
+    context::{Context, TargetOptions},
     error::Error,
     follow,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report, counted},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, Report, pluralize},
     progress::Progress,
     repository::{self, Prefix},
 };
@@ -55,7 +55,7 @@ pub(crate) struct Reindex {
     #[arg(long, conflicts_with = "stale")]
     sign: bool,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 /// How a reindex ended.
@@ -72,8 +72,8 @@ struct Ended {
 }
 
 impl Reindex {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.open().await?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = self.target_options.open().await?;
         let input = json!({
             "prefix": self.prefix.as_str(), "only_stale": self.stale, "sign": self.sign,
         });
@@ -87,8 +87,8 @@ impl Reindex {
         };
         let is_rejected = report.as_ref().is_some_and(|report| !report.rejected.is_empty());
         let answer = match execution.status {
-            Status::Succeeded if !is_rejected => Answer::Yes,
-            _ => Answer::No,
+            Status::Succeeded if !is_rejected => ExitStatus::Yes,
+            _ => ExitStatus::No,
         };
         let Execution { arn, status, error, cause, .. } = execution;
         let id = runs::id(&arn).to_owned();
@@ -127,7 +127,7 @@ impl Report for Ended {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(report) = &self.report {
             for rejected in &report.rejected {
-                writeln!(out, "{BAD}rejected{BAD:#} {}", printable(&rejected.report.cause))?;
+                writeln!(out, "{BAD}rejected{BAD:#} {}", escaped(&rejected.report.cause))?;
             }
             for (heading, keys) in [
                 ("removed", &report.removed),
@@ -136,10 +136,10 @@ impl Report for Ended {
                 ("not published", &report.unpublished),
             ] {
                 for key in keys {
-                    writeln!(out, "{HEADING}{heading}{HEADING:#} {}", printable(key))?;
+                    writeln!(out, "{HEADING}{heading}{HEADING:#} {}", escaped(key))?;
                 }
             }
-            let indexed = counted(report.indexed.len(), "package", "packages");
+            let indexed = pluralize(report.indexed.len(), "package", "packages");
             writeln!(out, "{indexed} indexed, {} unchanged", report.unchanged.len())?;
         }
         match (&self.error, &self.cause) {

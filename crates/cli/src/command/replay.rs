@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::{
     command::{run, runs},
-    context::Place,
+    context::TargetOptions,
     error::Error,
     follow::{self, End, key_in, patiently},
-    output::{Answer, BAD, GOOD, Output, Report},
+    output::{BAD, ExitStatus, GOOD, Output, Report},
     progress::Progress,
     time::Since,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "TIME", default_value = "1d", conflicts_with = "id")]
     since: Since,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,8 +64,8 @@ enum How {
 }
 
 impl Replay {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.open().await?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = self.target_options.open().await?;
         let executions = context.executions();
         let chosen = match &self.id {
             Some(id) => vec![run::find(&context, &executions, id).await?],
@@ -81,14 +81,14 @@ impl Replay {
         for ((arn, how), execution) in begun {
             let ended = follow::to_the_end(&executions, &arn).await?;
             progress.add(1);
-            let end = End::of(&ended).unwrap_or(End::NotSeen);
+            let end = End::of(&ended).unwrap_or(End::NotObserved);
             let key = key_in(&execution.input);
             replayed.push(One { id: runs::id(&arn).to_owned(), key, how, end });
         }
         drop(progress);
         let is_well = replayed.iter().all(|one| one.end == End::Published);
         output.print(&Replayed(replayed))?;
-        Ok(if is_well { Answer::Yes } else { Answer::No })
+        Ok(if is_well { ExitStatus::Yes } else { ExitStatus::No })
     }
 }
 
@@ -148,7 +148,7 @@ impl Report for Replayed {
                 End::Failed { error, cause, .. } => {
                     writeln!(out, "{BAD}failed{BAD:#} {id} ({how}) {key}: {error}: {cause}")?;
                 }
-                End::Overtaken | End::NotSeen => {
+                End::Overtaken | End::NotObserved => {
                     writeln!(out, "{BAD}not seen{BAD:#} {id} ({how}) {key}")?;
                 }
             }

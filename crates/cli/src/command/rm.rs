@@ -4,10 +4,10 @@ use clap::Args;
 
 use crate::{
     command::ends::{self, Ends},
-    context::Place,
+    context::TargetOptions,
     error::Error,
     follow::{Change, Watch},
-    output::{Answer, Output},
+    output::{ExitStatus, Output},
     repository::RepositoryName,
     selection,
 };
@@ -38,12 +38,12 @@ pub(crate) struct Rm {
     #[arg(long, value_name = "BRANCH/REPOSITORY")]
     from: Option<RepositoryName>,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 impl Rm {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.open().await?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = self.target_options.open().await?;
         let (store, executions) = (context.bucket()?, context.executions());
         let found = selection::select(&store, self.from.as_ref(), &self.packages).await?;
         let found = found.into_iter().map(|found| found.object).collect();

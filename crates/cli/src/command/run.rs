@@ -1,16 +1,16 @@
 use std::io::{self, Write};
 
-use alpinist_apk::value::printable;
+use alpinist_apk::value::escaped;
 use alpinist_aws::executions::{Execution, Executions, Visit};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    context::{Context, Place},
+    context::{Context, TargetOptions},
     error::Error,
     follow::patiently,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report, printable_lines},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, Report, escaped_lines},
     time,
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Run {
     /// Its name or ARN
     id: String,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,14 +58,14 @@ struct State {
 }
 
 impl Run {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.open().await?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = self.target_options.open().await?;
         let executions = context.executions();
         let execution = find(&context, &executions, &self.id).await?;
         let visits = patiently(async || executions.visits(&execution.arn).await).await?;
         let has_failed = super::runs::has_failed(execution.status);
         output.print(&Shown::new(execution, visits))?;
-        Ok(if has_failed { Answer::No } else { Answer::Yes })
+        Ok(if has_failed { ExitStatus::No } else { ExitStatus::Yes })
     }
 }
 
@@ -106,8 +106,8 @@ impl Shown {
             states: visits.into_iter().map(State::from).collect(),
             input: json(input),
             output: output.map(json),
-            error: error.as_deref().map(printable),
-            cause: cause.as_deref().map(printable),
+            error: error.as_deref().map(escaped),
+            cause: cause.as_deref().map(escaped),
             is_redrivable: execution.is_redrivable,
             arn,
         }
@@ -156,7 +156,7 @@ impl Report for Shown {
         let output = self.output.as_ref();
         for (heading, value) in [("input", Some(&self.input)), ("output", output)] {
             if let Some(value) = value {
-                let lines = printable_lines(&format!("{value:#}")).replace('\n', "\n  ");
+                let lines = escaped_lines(&format!("{value:#}")).replace('\n', "\n  ");
                 writeln!(out, "\n{HEADING}{heading}{HEADING:#}\n  {lines}")?;
             }
         }

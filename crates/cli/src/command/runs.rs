@@ -3,17 +3,17 @@ use std::{
     io::{self, Write},
 };
 
-use alpinist_apk::value::printable;
+use alpinist_apk::value::escaped;
 use alpinist_aws::executions::{Execution, Executions, Listed, Status};
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use crate::{
-    context::Place,
+    context::TargetOptions,
     error::Error,
     follow::{key_in, patiently},
-    output::{Answer, BAD, GOOD, Output, Report},
+    output::{BAD, ExitStatus, GOOD, Output, Report},
     time::{self, Since},
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct Runs {
     #[arg(long, value_name = "TIME", default_value = "1d")]
     since: Since,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 /// Executions.
@@ -61,8 +61,8 @@ struct Run {
 }
 
 impl Runs {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.open().await?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = self.target_options.open().await?;
         let executions = context.executions();
         let since = self.since.milliseconds();
         let list =
@@ -75,11 +75,11 @@ impl Runs {
         listed.retain(|listed| !self.failed || has_failed(listed.status));
         let found = look_at_all(&executions, listed).await?;
         output.print(&Found(found.into_iter().map(Run::from).collect()))?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Yes)
     }
 }
 
-/// Tells whether an execution ended in another way than well.
+/// Returns whether an execution ended in another way than well.
 pub(super) fn has_failed(status: Status) -> bool {
     !matches!(status, Status::Running | Status::Succeeded)
 }
@@ -112,7 +112,7 @@ impl From<Execution> for Run {
             duration: ended.map(|ended| time::show_duration(began, ended)),
             key: key_in(&input),
             error,
-            cause: cause.as_deref().map(printable),
+            cause: cause.as_deref().map(escaped),
         }
     }
 }

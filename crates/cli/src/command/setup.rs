@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::{
     command::key,
-    context::Place,
+    context::TargetOptions,
     error::Error,
-    output::{Answer, HEADING, Output, Report},
+    output::{ExitStatus, HEADING, Output, Report},
     repository::RepositoryName,
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Setup {
     #[arg(long, value_name = "NAME")]
     key_name: Vec<KeyName>,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 /// What a client needs.
@@ -51,18 +51,18 @@ struct Client {
 }
 
 impl Setup {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let Self { repository, url, key_name, place } = self;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let Self { repository, url, key_name, target_options } = self;
         let mut names: Vec<_> = key_name.iter().map(ToString::to_string).collect();
         let url = match url {
             Some(url) if !names.is_empty() => url,
             url => {
-                let context = place.open().await?;
+                let context = target_options.open().await?;
                 if names.is_empty() {
                     names = key::names_in_use(&context).await?;
                 }
                 let output = context.output("RepositoryBaseUrl").map(str::to_owned);
-                url.or(output).ok_or(Error::NotSaid { option: "--url" })?
+                url.or(output).ok_or(Error::MissingOption { option: "--url" })?
             }
         };
         let url = url.trim_end_matches('/');
@@ -75,7 +75,7 @@ impl Setup {
                 .collect(),
             key_names: names,
         })?;
-        Ok(Answer::Yes)
+        Ok(ExitStatus::Yes)
     }
 }
 

@@ -1,11 +1,11 @@
 use std::io::{self, Write};
 
-use alpinist_apk::value::printable;
+use alpinist_apk::value::escaped;
 use alpinist_repository::{
+    discovery::Discovery,
     failure::chain,
     location::RepositoryPrefix,
     port::{ObjectStore as _, StoreError},
-    survey::Survey,
     verify::{self, Depth, Problem, Remedy, VerifyOptions},
 };
 use clap::Args;
@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use crate::{
     command::key,
-    context::Place,
+    context::TargetOptions,
     error::Error,
-    output::{Answer, BAD, GOOD, HEADING, Output, Report, counted},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, Report, pluralize},
     repository::{self, Prefix},
 };
 
@@ -24,13 +24,13 @@ Examples:
   alpinist verify --stack alpinist
   alpinist verify 3.22/main/x86_64 --deep
 
-  # The commands that mend what is wrong, each once.
-  alpinist verify --json | jq -r '.problems[].mend // empty' | sort -u";
+  # The commands that fix what is wrong, each once.
+  alpinist verify --json | jq -r '.problems[].fix // empty' | sort -u";
 
 /// Check what is published against what is there
 ///
 /// Reads each index as a client does, verifies its signatures, and compares its entries with the packages in
-/// the bucket. Says what is wrong, and which command mends it, if one does: none deletes anything. What is
+/// the bucket. Says what is wrong, and which command fixes it, if one does: none deletes anything. What is
 /// uploaded meanwhile may be told as a problem. The exit status is 1 if anything is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -42,7 +42,7 @@ pub(crate) struct Verify {
     #[arg(long)]
     deep: bool,
     #[command(flatten)]
-    place: Place,
+    target_options: TargetOptions,
 }
 
 /// What was looked at, and what is wrong.
@@ -64,15 +64,15 @@ struct FoundWarning {
 struct FoundFault {
     key: String,
     problem: String,
-    /// The command that mends it.
-    mend: Option<String>,
+    /// The command that fixes it.
+    fix: Option<String>,
     /// The command that deletes the package, which nothing else is to be done with but what the problem says.
     delete: Option<String>,
 }
 
 impl Verify {
-    pub(crate) async fn run(self, output: Output) -> Result<Answer, Error> {
-        let context = self.place.open().await?;
+    pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
+        let context = self.target_options.open().await?;
         let store = context.bucket()?;
         let depth = if self.deep { Depth::Content } else { Depth::Listing };
         let signers = match key::names_in_use(&context).await {
@@ -85,7 +85,7 @@ impl Verify {
         let options = VerifyOptions { depth, policy, plus_copies, signers };
         let mut verified = Verified::default();
         let bucket = context.bucket_name()?;
-        let Survey { repositories, strays } = repository::survey(&store, &self.prefix).await?;
+        let Discovery { repositories, strays } = repository::discover(&store, &self.prefix).await?;
         for directory in strays {
             let packages = store.list(&directory, &[]).await?;
             let keys = packages.into_iter().map(|package| package.key);
@@ -101,12 +101,12 @@ impl Verify {
                 .problems
                 .extend(problems.map(|(key, problem)| FoundFault::new(&prefix, &key, &problem)));
             verified.warnings.extend(found.warnings.into_iter().map(|(key, warning)| {
-                let warning = printable(&format!("{warning}. {}", warning.remedy()));
-                FoundWarning { key: printable(&key), warning }
+                let warning = escaped(&format!("{warning}. {}", warning.remedy()));
+                FoundWarning { key: escaped(&key), warning }
             }));
         }
         output.print(&verified)?;
-        Ok(if verified.problems.is_empty() { Answer::Yes } else { Answer::No })
+        Ok(if verified.problems.is_empty() { ExitStatus::Yes } else { ExitStatus::No })
     }
 }
 
@@ -114,14 +114,14 @@ impl FoundFault {
     fn new(prefix: &RepositoryPrefix, key: &str, problem: &Problem) -> Self {
         let below = prefix.to_string();
         let below = below.trim_end_matches('/');
-        let (mend, delete) = match problem.mend() {
+        let (fix, delete) = match problem.fix() {
             Remedy::ReindexStale => (Some(format!("alpinist reindex {below} --stale")), None),
             Remedy::Sign => (Some(format!("alpinist reindex {below} --sign")), None),
             Remedy::Replace => (None, Some(format!("alpinist rm {key}"))),
             _ => (Some(format!("alpinist reindex {below}")), None),
         };
-        let [mend, delete] = [mend, delete].map(|command| command.as_deref().map(printable));
-        Self { key: printable(key), problem: printable(&chain(problem)), mend, delete }
+        let [fix, delete] = [fix, delete].map(|command| command.as_deref().map(escaped));
+        Self { key: escaped(key), problem: escaped(&chain(problem)), fix, delete }
     }
 }
 
@@ -130,16 +130,16 @@ impl FoundFault {
     fn stray(bucket: &str, key: &str) -> Self {
         let delete = format!("aws s3 rm 's3://{bucket}/{}'", key.replace('\'', r"'\''"));
         let problem = "it lies in no directory of a repository, so it is listed nowhere".to_owned();
-        Self { key: printable(key), problem, mend: None, delete: Some(printable(&delete)) }
+        Self { key: escaped(key), problem, fix: None, delete: Some(escaped(&delete)) }
     }
 }
 
 impl Report for Verified {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for FoundFault { key, problem, mend, delete } in &self.problems {
+        for FoundFault { key, problem, fix, delete } in &self.problems {
             writeln!(out, "{BAD}wrong{BAD:#} {key}: {problem}")?;
-            if let Some(mend) = mend {
-                writeln!(out, "      mend it with: {mend}")?;
+            if let Some(fix) = fix {
+                writeln!(out, "      fix it with: {fix}")?;
             }
             if let Some(delete) = delete {
                 writeln!(out, "      or delete it with: {delete}")?;
@@ -148,12 +148,12 @@ impl Report for Verified {
         for FoundWarning { key, warning } in &self.warnings {
             writeln!(out, "{HEADING}warning{HEADING:#} {key}: {warning}")?;
         }
-        let packages = counted(self.packages, "package", "packages");
-        let indexes = counted(self.repositories, "index", "indexes");
+        let packages = pluralize(self.packages, "package", "packages");
+        let indexes = pluralize(self.repositories, "index", "indexes");
         match self.problems.len() {
             0 => writeln!(out, "{GOOD}right{GOOD:#}: {packages} in {indexes}"),
             count => {
-                let problems = counted(count, "problem", "problems");
+                let problems = pluralize(count, "problem", "problems");
                 writeln!(out, "{BAD}{problems}{BAD:#} among {packages} in {indexes}")
             }
         }

@@ -1,4 +1,4 @@
-use alpinist_apk::archive::IndexArchive;
+use alpinist_apk::index_archive::IndexArchive;
 
 use crate::support::{Bench, KEY_NAME, key, package, package_with};
 

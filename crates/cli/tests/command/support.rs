@@ -25,7 +25,7 @@ pub(crate) struct Bench {
 }
 
 /// What the command said, and how it ended.
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) status: i32,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -56,27 +56,27 @@ impl Bench {
     }
 
     /// Runs the command there, without anything of this machine's environment.
-    pub(crate) fn run(&self, arguments: &str) -> Said {
+    pub(crate) fn run(&self, arguments: &str) -> CommandOutput {
         self.run_with(&[], arguments)
     }
 
     /// Runs the command there, with arguments that may have spaces.
-    pub(crate) fn run_arguments(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run_arguments(&self, arguments: &[&str]) -> CommandOutput {
         run_in(self.directory.path(), &[], arguments)
     }
 
     /// Runs the command there, with nothing but these variables in its environment.
-    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &str) -> Said {
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &str) -> CommandOutput {
         run_in(self.directory.path(), environment, &arguments.split(' ').collect::<Vec<_>>())
     }
 }
 
-fn run_in(directory: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Said {
+fn run_in(directory: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alpinist"));
     command.args(arguments).current_dir(directory);
     let output = command.env_clear().envs(environment.iter().copied()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said {
+    CommandOutput {
         status: output.status.code().unwrap(),
         out: text(output.stdout),
         err: text(output.stderr),

@@ -1,9 +1,9 @@
 use std::collections::{BTreeSet, HashSet};
 
 use alpinist_apk::{
-    archive::{self, IndexArchive},
     entry::IndexEntry,
-    value::printable,
+    index_archive::{self, IndexArchive},
+    value::escaped,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{debug, warn};
@@ -254,13 +254,13 @@ async fn published_stems<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
 ) -> Result<HashSet<String>, Failure> {
-    let index = match port::read(store, &prefix.index_key(), archive::MAX_LENGTH).await {
+    let index = match port::read(store, &prefix.index_key(), index_archive::MAX_LENGTH).await {
         Ok(Some(index)) => index.body,
         Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(HashSet::new()),
         Err(error) => return Err(error.into()),
     };
     // By one that no client accepts, nothing is published.
-    Ok(archive::listed_stems(&index).unwrap_or_default())
+    Ok(index_archive::listed_stems(&index).unwrap_or_default())
 }
 
 /// What a new snapshot is to replace.
@@ -348,7 +348,7 @@ pub(super) async fn lists<S: ObjectStore>(
     snapshot: &Snapshot,
 ) -> Result<bool, Failure> {
     let key = prefix.index_key();
-    let index = match port::read(store, &key, archive::MAX_LENGTH).await {
+    let index = match port::read(store, &key, index_archive::MAX_LENGTH).await {
         Ok(Some(index)) => index.body,
         Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(false),
         Err(error) => return Err(error.into()),
@@ -413,7 +413,7 @@ async fn forget_rejected<S: ObjectStore>(
     Ok(())
 }
 
-/// Tells what became of each package, for a reindex, and removes the fragments of packages that are
+/// Returns what became of each package, for a reindex, and removes the fragments of packages that are
 /// gone.
 async fn found<S: ObjectStore>(
     store: &S,
@@ -499,14 +499,14 @@ fn compare<'a>(
         } else if let Some(fragment) = fragment {
             changed.push((stem.as_str(), package, fragment));
         } else {
-            warn!(key = printable(&package.key), "package has no fragment and is not listed");
+            warn!(key = escaped(&package.key), "package has no fragment and is not listed");
         }
     }
     debug!(changed = changed.len(), packages = listing.packages.len(), "fragments compared");
     Compared { snapshot: Snapshot::new(records), changed }
 }
 
-/// Tells whether what is known of a package can be taken over without a look at its fragment.
+/// Returns whether what is known of a package can be taken over without a look at its fragment.
 fn holds(
     known: Option<&Record>,
     package: &Listed,

@@ -130,7 +130,7 @@ pub(super) async fn decide<S: ObjectStore>(
     Ok(Decision::Work(Box::new(Job { lease, base })))
 }
 
-/// Tells whether the published index is that of a snapshot. Of an index without a snapshot, nothing is known.
+/// Returns whether the published index is that of a snapshot. Of an index without a snapshot, nothing is known.
 pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>) -> bool {
     match (index, snapshot) {
         (Some(index), Some(header)) => index.attributes.get(DIGEST) == Some(&header.digest),
@@ -139,7 +139,7 @@ pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>
     }
 }
 
-/// Tells whether a snapshot says of the package what the request says. By ETags, since a name says
+/// Returns whether a snapshot says of the package what the request says. By ETags, since a name says
 /// nothing of the content; and by the entry, since somebody may have forged it.
 fn agrees(snapshot: &Snapshot, subject: &Subject, written: &Written) -> bool {
     let Some(stem) = subject.stem() else { return false };

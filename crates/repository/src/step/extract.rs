@@ -1,7 +1,7 @@
 use alpinist_apk::{
     entry::IndexEntry,
     package::{Package, PackageError, PackageReader},
-    value::{Architecture, Excerpt, printable},
+    value::{Architecture, Excerpt, escaped},
 };
 use tracing::{debug, warn};
 
@@ -40,7 +40,7 @@ pub async fn extract<S: ObjectStore>(
     for _ in 0..ATTEMPTS {
         let found = match find(store, policy, &target).await {
             Err(Failure::Store(StoreError::Conflict { .. })) => {
-                debug!(key = printable(&target.key), "package was replaced while it was read");
+                debug!(key = escaped(&target.key), "package was replaced while it was read");
                 continue;
             }
             found => found?,
@@ -67,7 +67,7 @@ async fn package_of_lost_copy<S: ObjectStore>(
     if is_copy || store.head(&package.fragment_key()).await?.is_none() {
         return Ok(target);
     }
-    warn!(key = printable(&target.key), "copy is gone or overwritten; its package is looked at");
+    warn!(key = escaped(&target.key), "copy is gone or overwritten; its package is looked at");
     Ok(Target { key: package.to_string(), ..target })
 }
 
@@ -155,12 +155,12 @@ async fn examine<S: ObjectStore>(
         Ok(package) => package,
         Err(error) => return Ok(Err(error.into())),
     };
-    let judged = trust::judge(store, policy.signatures, &package).await?;
+    let judged = trust::verify_signatures(store, policy.signatures, &package).await?;
     let architecture = key.prefix().architecture();
     Ok(judged.and_then(|signed_by| Ok((make_entry(architecture, key.stem(), package)?, signed_by))))
 }
 
-/// Tells whether a reindex that passes over such packages finds a fragment of the package as it is, and its
+/// Returns whether a reindex that passes over such packages finds a fragment of the package as it is, and its
 /// copy. Without copies, packages with a `+` are looked at each time.
 async fn is_indexed<S: ObjectStore>(store: &S, target: &Target) -> Result<bool, Failure> {
     let passes_over = target.reindex.as_ref().is_some_and(|reindex| reindex.only_stale);

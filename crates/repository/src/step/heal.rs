@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 
 use crate::{
     cached_snapshot::CachedSnapshot,
+    discovery,
     failure::Failure,
     fragment,
     lease::Lease,
@@ -24,7 +25,6 @@ use crate::{
         aggregate::{IN_FLIGHT, lists, unknown},
         decide::{SIGNING_TIME, is_published},
     },
-    survey,
 };
 
 /// How many packages of a directory are looked at by executions of their own. Above that, a reindex is cheaper.
@@ -145,7 +145,7 @@ pub async fn heal<S: ObjectStore>(
             }
         }
         HealRequest::Check { prefix, .. } => {
-            let found = stream::iter(survey::repositories(store, &prefix).await?)
+            let found = stream::iter(discovery::repositories(store, &prefix).await?)
                 .map(async |prefix| {
                     let cure = Directory { store, prefix: &prefix, copies }.check().await;
                     (prefix, cure)
@@ -309,7 +309,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         Ok(Cure::Executions(keys))
     }
 
-    /// Tells whether the fragment of a package is what it ought to be.
+    /// Returns whether the fragment of a package is what it ought to be.
     async fn is_right(&self, stem: &str, snapshot: &Snapshot) -> Result<bool, Failure> {
         let fragment = self.store.head(&self.prefix.fragment_key(stem)).await?;
         let package = self.store.head(&self.prefix.package_key(stem)).await?;

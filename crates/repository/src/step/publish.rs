@@ -1,6 +1,6 @@
 use alpinist_apk::{
-    archive,
     index::Index,
+    index_archive,
     key::{KeyName, VerifyingKey},
 };
 use rand_core::CryptoRngCore;
@@ -86,15 +86,15 @@ async fn sign(
     random: &mut impl CryptoRngCore,
 ) -> Result<Vec<u8>, Failure> {
     let failed = |source| Failure::Archive { prefix: prefix.to_string(), source };
-    let unsigned = archive::write_unsigned(prefix.repository(), index).map_err(failed)?;
+    let unsigned = index_archive::write_unsigned(prefix.repository(), index).map_err(failed)?;
     let mut signatures = Vec::new();
     for signer in signers {
         signatures.extend(signer.sign(keys, &unsigned, random).await?);
     }
-    let signed = archive::write_signed(&signatures, &unsigned).map_err(failed)?;
+    let signed = index_archive::write_signed(&signatures, &unsigned).map_err(failed)?;
     let wrong = |source| Failure::SelfCheck { prefix: prefix.to_string(), source };
     let keys = signers.iter().map(|signer| (&signer.name, &signer.public));
-    match archive::verify_round_trip(&signed, index, keys) {
+    match index_archive::verify_round_trip(&signed, index, keys) {
         Ok(true) => Ok(signed),
         Ok(false) => Err(wrong(None)),
         Err(error) => Err(wrong(Some(error))),

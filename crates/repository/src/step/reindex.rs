@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    discovery,
     failure::Failure,
     journal::{self, Rejected},
     location::{RepositoryPrefix, reindex_prefix},
     port::{Attributes, NewObject, ObjectStore, Precondition},
-    survey,
 };
 
 /// How many indexes one reindex makes at most: their keys travel in one message of 256 KiB.
@@ -21,7 +21,7 @@ const MAX_INDEXES: usize = 1500;
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum ReindexRequest {
     /// The indexes below a prefix.
-    Survey {
+    Discovery {
         /// The bucket.
         bucket: String,
         /// `<branch>/<repository>/<architecture>/`, or its beginning up to a slash, or nothing.
@@ -45,7 +45,7 @@ impl ReindexRequest {
     /// Returns the bucket that is asked about.
     pub fn bucket(&self) -> &str {
         match self {
-            Self::Survey { bucket, .. } | Self::Report { bucket, .. } => bucket,
+            Self::Discovery { bucket, .. } | Self::Report { bucket, .. } => bucket,
         }
     }
 }
@@ -55,7 +55,7 @@ impl ReindexRequest {
 #[serde(untagged)]
 pub enum ReindexResponse {
     /// The keys of the indexes.
-    Surveyed {
+    Discovered {
         /// Each `<branch>/<repository>/<architecture>/APKINDEX.tar.gz`, whether it exists or not.
         indexes: Vec<String>,
     },
@@ -109,7 +109,7 @@ pub async fn reindex<S: ObjectStore>(
     request: ReindexRequest,
 ) -> Result<ReindexResponse, Failure> {
     match request {
-        ReindexRequest::Survey { prefix, .. } => survey(store, prefix).await,
+        ReindexRequest::Discovery { prefix, .. } => discover(store, prefix).await,
         ReindexRequest::Report { run, unpublished, manifest, .. } => {
             let failed = match manifest {
                 Some(manifest) => Some(journal::failed(store, &manifest).await?),
@@ -120,15 +120,15 @@ pub async fn reindex<S: ObjectStore>(
     }
 }
 
-async fn survey<S: ObjectStore>(store: &S, prefix: String) -> Result<ReindexResponse, Failure> {
+async fn discover<S: ObjectStore>(store: &S, prefix: String) -> Result<ReindexResponse, Failure> {
     if !prefix.is_empty() && !prefix.ends_with('/') {
         return Err(Failure::InvalidInput);
     }
-    let prefixes = survey::repositories(store, &prefix).await?;
+    let prefixes = discovery::repositories(store, &prefix).await?;
     let indexes: Vec<_> = prefixes.iter().map(RepositoryPrefix::index_key).collect();
     match indexes.len() {
         found if found > MAX_INDEXES => Err(Failure::TooManyIndexes { found, max: MAX_INDEXES }),
-        _ => Ok(ReindexResponse::Surveyed { indexes }),
+        _ => Ok(ReindexResponse::Discovered { indexes }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Makes the files of the corpus. Each is a package in order, but for one thing.
 
-use alpinist_apk::{archive, index::Index};
+use alpinist_apk::{index::Index, index_archive};
 use tar::EntryType;
 
 use crate::{
@@ -37,7 +37,7 @@ const OTHER_FILES: &[Case] = &[
     ("html", |_| b"<!DOCTYPE html><title>404</title>".to_vec()),
     ("package-of-v3", |_| b"ADB.pckg\xb8\0\0\0".to_vec()),
     ("package-of-v3-compressed", |_| b"ADBc\x01\x09".to_vec()),
-    ("index", |_| archive::write_unsigned("v3.22", &Index::default()).unwrap()),
+    ("index", |_| index_archive::write_unsigned("v3.22", &Index::default()).unwrap()),
     ("gzip-of-nothing", |_| gzip("")),
     ("gzip-of-text", |_| gzip("pkgname = hello\n")),
 ];

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
-use alpinist_apk::{archive::IndexArchive, entry::IndexEntry};
+use alpinist_apk::{entry::IndexEntry, index_archive::IndexArchive};
 use alpinist_repository::{failure::FailureKind, memory::MemoryStore, message::RejectionReport};
 use insta::assert_snapshot;
 

@@ -130,7 +130,7 @@ pub(crate) fn snapshot_key() -> String {
     format!(".alpinist/published/{PREFIX}snapshot.json.gz")
 }
 
-/// Tells whether the published index knows the name of the package.
+/// Returns whether the published index knows the name of the package.
 pub(crate) async fn is_covered_by_name(bucket: &MemoryStore, request: &Aggregated) -> bool {
     let Ok(Some(snapshot)) = read(bucket, &snapshot_key(), MAX_STORED).await else { return false };
     let Ok(Some(index)) = bucket.head(INDEX).await else { return false };

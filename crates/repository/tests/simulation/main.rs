@@ -1,10 +1,10 @@
 //! Random histories of what can happen to a bucket.
 //!
-//! A [`world`] of three packages, what somebody does to them, and how much goes wrong are drawn from a seed.
+//! A [`scenario`] of three packages, what somebody does to them, and how much goes wrong are drawn from a seed.
 //! Each change starts executions, which run the real steps on a [`store`] that holds each request twice:
 //! before it takes effect, and after, before its answer is there. The [`scheduler`] decides at each of
 //! these points who goes on, which request is served, fails, is lost or repeated, and which function
-//! crashes. The [`judge`] sees each effect, and knows what may be published. A [`search`] runs many
+//! crashes. The [`oracle`] sees each effect, and knows what may be published. A [`search`] runs many
 //! histories; each [`fault`] that can be planted must be found by it. The [`trace`] of a seed tells a
 //! history step by step.
 //!
@@ -17,9 +17,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod fault;
-mod judge;
+mod oracle;
+mod scenario;
 mod scheduler;
 mod search;
 mod store;
 mod trace;
-mod world;

@@ -30,10 +30,10 @@ use crate::{
         target,
     },
     fault::{Fault, Tampering, is_covered_by_name},
-    judge::{Judge, Violation, Watched},
-    store::{Fate, Line, Method, Moment, Outcome, Passage, Request, SimulatedStore},
+    oracle::{Oracle, Violation, Watched},
+    scenario::{self, Meddling, Operation, PACKAGES, Plan, pick},
+    store::{Injected, Line, Method, Moment, Outcome, Passage, Request, SimulatedStore},
     trace::Trace,
-    world::{self, Meddling, Operation, PACKAGES, Plan, pick},
 };
 
 /// More steps than any history needs that comes to an end.
@@ -75,7 +75,7 @@ impl Report {
         self.rejections += other.rejections;
     }
 
-    /// Tells whether everything happened that a search is for.
+    /// Returns whether everything happened that a search is for.
     pub(crate) fn has_everything(&self) -> bool {
         let Self { publications, overtaken, waits, crashes, rejections, .. } = *self;
         [publications, overtaken, waits, crashes, rejections].iter().all(|&count| count > 0)
@@ -95,14 +95,14 @@ pub(crate) fn trace(seed: u64, fault: Option<Fault>) -> String {
 }
 
 struct Simulation {
-    chance: Rng,
+    rng: Rng,
     plan: Plan,
     fault: Option<Fault>,
     bucket: MemoryStore,
-    judge: Judge,
+    oracle: Oracle,
     operations: VecDeque<Operation>,
     executions: Vec<Execution>,
-    ghosts: Vec<Invocation>,
+    zombies: Vec<Invocation>,
     /// What the healer is to be told, and when.
     events: VecDeque<(u64, Message)>,
     /// The reindexes, and the executions of each that are still to be waited for.
@@ -162,27 +162,27 @@ struct Invocation {
 
 impl Simulation {
     fn new(seed: u64, fault: Option<Fault>, trace: Trace) -> Self {
-        let mut chance = Rng::with_seed(seed);
-        let plan = Plan::new(&mut chance);
+        let mut rng = Rng::with_seed(seed);
+        let plan = Plan::new(&mut rng);
         let bucket = if plan.is_foreign {
-            world::foreign_bucket(plan.beginning)
+            scenario::foreign_bucket(plan.beginning)
         } else {
-            world::bucket(plan.beginning)
+            scenario::bucket(plan.beginning)
         };
-        let mut judge = Judge::new(&bucket, plan.beginning);
+        let mut oracle = Oracle::new(&bucket, plan.beginning);
         if plan.is_foreign {
-            judge.meddled();
+            oracle.meddled();
         }
         let operations = plan.operations.clone().into();
         let mut simulation = Self {
-            chance,
+            rng,
             plan,
             fault,
             bucket,
-            judge,
+            oracle,
             operations,
             executions: Vec::new(),
-            ghosts: Vec::new(),
+            zombies: Vec::new(),
             events: VecDeque::new(),
             reindexes: Vec::new(),
             priorities: BTreeMap::new(),
@@ -199,16 +199,16 @@ impl Simulation {
 
     fn run(&mut self) -> Result<Report, Violation> {
         self.run_until_quiet()?;
-        let has_deaths = self.needs_repair || !self.ghosts.is_empty();
-        self.report.stayed = usize::from(self.judge.quiet(has_deaths)?);
+        let has_deaths = self.needs_repair || !self.zombies.is_empty();
+        self.report.stayed = usize::from(self.oracle.quiet(has_deaths)?);
         if self.needs_repair {
             self.repair()?;
         }
-        self.judge.end(&self.bucket)?;
+        self.oracle.end(&self.bucket)?;
         self.report.steps = self.step;
         self.report.executions = self.executions.len();
-        self.report.publications = self.judge.publications;
-        self.report.overtaken = self.judge.overtaken;
+        self.report.publications = self.oracle.publications;
+        self.report.overtaken = self.oracle.overtaken;
         Ok(self.report)
     }
 
@@ -232,8 +232,8 @@ impl Simulation {
             if self.step > MAX_STEPS {
                 return Err(Violation("every history comes to an end".to_owned()));
             }
-            if self.chance.u32(..1000) < self.plan.jumps && !self.is_calm {
-                let time = self.chance.u64(20..4000);
+            if self.rng.u32(..1000) < self.plan.jumps && !self.is_calm {
+                let time = self.rng.u64(20..4000);
                 self.pass(time);
             }
             match actor {
@@ -253,17 +253,17 @@ impl Simulation {
         let executions = executions
             .filter(|(_, execution)| !matches!(execution.phase, Phase::Over))
             .map(|(number, _)| Actor::Execution(number));
-        let ghosts = (0..self.ghosts.len()).map(Actor::Ghost);
+        let zombies = (0..self.zombies.len()).map(Actor::Ghost);
         let queue = (!self.events.is_empty()).then_some(Actor::Queue);
-        let actors = uploader.into_iter().chain(queue).chain(executions).chain(ghosts);
+        let actors = uploader.into_iter().chain(queue).chain(executions).chain(zombies);
         let actors: Vec<_> = actors.collect();
         for &actor in &actors {
-            let chance = &mut self.chance;
-            self.priorities.entry(actor).or_insert_with(|| chance.u32(..));
+            let rng = &mut self.rng;
+            self.priorities.entry(actor).or_insert_with(|| rng.u32(..));
         }
         let first = actors.into_iter().max_by_key(|actor| self.priorities[actor])?;
-        if self.chance.u32(..self.plan.patience) == 0 {
-            self.priorities.insert(first, self.chance.u32(..));
+        if self.rng.u32(..self.plan.patience) == 0 {
+            self.priorities.insert(first, self.rng.u32(..));
         }
         Some(first)
     }
@@ -291,9 +291,9 @@ impl Simulation {
                     }
                     None => self.bucket.remove(&key),
                 }
-                self.judge.changed(self.step, package, content);
-                let mut events = *pick(&mut self.chance, &[1, 1, 1, 1, 2]);
-                if self.plan.drops_events && self.chance.u32(..4) == 0 {
+                self.oracle.changed(self.step, package, content);
+                let mut events = *pick(&mut self.rng, &[1, 1, 1, 1, 2]);
+                if self.plan.drops_events && self.rng.u32(..4) == 0 {
                     events = 0;
                     self.needs_repair = true;
                 }
@@ -304,7 +304,7 @@ impl Simulation {
             Operation::Rebuild => self.start(INDEX),
             Operation::Meddle { object, content } => {
                 self.say("meddler", || format!("{object:?} {}", content.unwrap_or("deleted")));
-                self.judge.meddled();
+                self.oracle.meddled();
                 // Nobody is told of leases.
                 self.needs_repair |= matches!(object, Meddling::Leases);
                 for key in object.keys(&self.bucket) {
@@ -323,7 +323,7 @@ impl Simulation {
         if key.parse::<Derived>().is_err() || self.fault == Some(Fault::HealerDeaf) {
             return;
         }
-        if self.plan.drops_events && !self.is_calm && self.chance.u32(..8) == 0 {
+        if self.plan.drops_events && !self.is_calm && self.rng.u32(..8) == 0 {
             self.needs_repair = true;
             return;
         }
@@ -434,13 +434,13 @@ impl Simulation {
 
     /// Lets a function go on whose result nobody waits for.
     fn haunt(&mut self, number: usize) -> Result<(), Violation> {
-        let mut ghost = self.ghosts.remove(number);
-        if self.is_out_of_time(&ghost) {
+        let mut zombie = self.zombies.remove(number);
+        if self.is_out_of_time(&zombie) {
             return Ok(());
         }
-        self.pass_gate(&ghost);
-        if self.advance(&mut ghost)?.is_none() {
-            self.ghosts.insert(number, ghost);
+        self.pass_gate(&zombie);
+        if self.advance(&mut zombie)?.is_none() {
+            self.zombies.insert(number, zombie);
         }
         Ok(())
     }
@@ -466,31 +466,32 @@ impl Simulation {
     }
 
     fn happens(&mut self, of_thousand: u32) -> bool {
-        !self.is_calm && self.chance.u32(..1000) < of_thousand
+        !self.is_calm && self.rng.u32(..1000) < of_thousand
     }
 
     /// Lets one of the waiting requests through.
     fn pass_gate(&mut self, invocation: &Invocation) {
         let waiting = invocation.line.waiting();
-        let gate = pick(&mut self.chance, &waiting).clone();
-        let fate = if gate.1 == Moment::Before { self.fate(&gate.0) } else { Fate::Served };
-        let passage = Passage { fate, dice: self.chance.u64(..) };
-        if gate.1 == Moment::Before && fate != Fate::Served {
-            self.say_of(invocation.number, || format!("  {fate:?}:"));
+        let gate = pick(&mut self.rng, &waiting).clone();
+        let injected =
+            if gate.1 == Moment::Before { self.injected(&gate.0) } else { Injected::Served };
+        let passage = Passage { injected, dice: self.rng.u64(..) };
+        if gate.1 == Moment::Before && injected != Injected::Served {
+            self.say_of(invocation.number, || format!("  {injected:?}:"));
         }
         invocation.line.open(gate, passage);
     }
 
-    fn fate(&mut self, request: &Request) -> Fate {
+    fn injected(&mut self, request: &Request) -> Injected {
         let is_conditional_write = request.is_conditional;
         if self.happens(self.plan.failures) {
-            let fates = [Fate::Unavailable, Fate::Lost, Fate::Repeated];
-            return *pick(&mut self.chance, &fates);
+            let fates = [Injected::Unavailable, Injected::Lost, Injected::Repeated];
+            return *pick(&mut self.rng, &fates);
         }
         if is_conditional_write && self.happens(self.plan.conflicts) {
-            return Fate::Conflict;
+            return Injected::Conflict;
         }
-        Fate::Served
+        Injected::Served
     }
 
     /// Runs an invocation until its requests are held, or to its end, which is returned.
@@ -511,7 +512,7 @@ impl Simulation {
             let who = format_args!("execution {}", invocation.number);
             let state = invocation.state.name();
             self.trace.say_effect(self.step, who, state, &self.bucket, &effect);
-            self.judge.effect(self.step, &self.bucket, &mut invocation.watched, &effect)?;
+            self.oracle.effect(self.step, &self.bucket, &mut invocation.watched, &effect)?;
             let is_write = matches!(effect.request.method, Method::Put | Method::Delete);
             if is_write && matches!(effect.outcome, Outcome::Done(_)) {
                 self.tell_healer(&effect.request.key);
@@ -536,7 +537,7 @@ impl Simulation {
                         execution.package_read = invocation.watched.package_read;
                     }
                     (State::Write(_), Next::Go(State::Aggregate(request))) => {
-                        self.judge.wrote(&invocation.watched, &request.written)?;
+                        self.oracle.wrote(&invocation.watched, &request.written)?;
                     }
                     _ => {}
                 }
@@ -583,7 +584,7 @@ impl Simulation {
                     // It waits for a reindex, which takes many steps of others.
                     self.priorities.insert(Actor::Execution(number), 0);
                 }
-                let seconds = if overtook { 150 } else { self.chance.u64(1..=20) };
+                let seconds = if overtook { 150 } else { self.rng.u64(1..=20) };
                 execution.phase = Phase::Ready(now + seconds, Box::new(state));
                 self.say_of(number, || format!("waits for {seconds} s"));
             }
@@ -599,7 +600,7 @@ impl Simulation {
                     None => "ends".to_owned(),
                 });
                 self.report.rejections += usize::from(rejection.is_some());
-                self.judge.ended(self.step, &key, read, rejection.is_some())?;
+                self.oracle.ended(self.step, &key, read, rejection.is_some())?;
             }
         }
         Ok(())
@@ -626,30 +627,30 @@ impl Simulation {
         self.report.crashes += 1;
         let is_retried = execution.crashes <= MAX_CRASHES;
         let state = invocation.state.clone();
-        let lives_on = self.plan.haunted && self.chance.bool();
+        let lives_on = self.plan.haunted && self.rng.bool();
         self.say_of(number, || {
             format!("crashes{}", if lives_on { " and goes on in the background" } else { "" })
         });
         if lives_on {
             // Nobody hears if it finds that it has to look again.
             self.needs_repair = true;
-            self.ghosts.push(*invocation);
+            self.zombies.push(*invocation);
         }
         self.recover(number, state, is_retried);
     }
 
     /// Retries, redrives, or gives up.
     fn recover(&mut self, number: usize, state: State, is_retried: bool) {
-        let is_redriven = self.chance.u32(..4) > 0;
+        let is_redriven = self.rng.u32(..4) > 0;
         let at = if is_retried && is_redriven {
-            self.now + self.chance.u64(1..60)
-        } else if self.is_calm || is_redriven || self.chance.bool() {
-            self.now + self.chance.u64(60..7200)
+            self.now + self.rng.u64(1..60)
+        } else if self.is_calm || is_redriven || self.rng.bool() {
+            self.now + self.rng.u64(60..7200)
         } else {
             self.say_of(number, || "is dead".to_owned());
             self.needs_repair = true;
             if let Some(reindex) = self.executions[number].reindex {
-                self.judge.reindexed_without();
+                self.oracle.reindexed_without();
                 self.go_on_with_reindex(reindex, Some(number));
             }
             return;

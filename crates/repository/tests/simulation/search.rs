@@ -16,7 +16,7 @@ use rstest::rstest;
 
 use crate::{
     fault::Fault,
-    judge::Violation,
+    oracle::Violation,
     scheduler::{Report, simulate, trace},
 };
 

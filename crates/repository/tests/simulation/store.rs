@@ -51,7 +51,7 @@ pub(crate) enum Moment {
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fate {
+pub(crate) enum Injected {
     Served,
     /// It has no effect and fails.
     Unavailable,
@@ -66,8 +66,8 @@ pub(crate) enum Fate {
 /// What a request that is let through is told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Passage {
-    pub(crate) fate: Fate,
-    /// Decides whatever else is left to chance.
+    pub(crate) injected: Injected,
+    /// Decides whatever else is left to rng.
     pub(crate) dice: u64,
 }
 
@@ -167,19 +167,19 @@ impl SimulatedStore {
             self.line.note(&request, outcome);
             answer
         };
-        let mut answer = match passage.fate {
-            Fate::Served | Fate::Lost | Fate::Repeated => serve(),
-            Fate::Unavailable => {
+        let mut answer = match passage.injected {
+            Injected::Served | Injected::Lost | Injected::Repeated => serve(),
+            Injected::Unavailable => {
                 self.line.note(&request, Outcome::Unavailable);
                 Err(unavailable(key))
             }
-            Fate::Conflict => {
+            Injected::Conflict => {
                 self.line.note(&request, Outcome::Conflict);
                 Err(StoreError::Conflict { key: key.clone() })
             }
         };
         self.line.pass(&request, Moment::After).await;
-        if passage.fate == Fate::Repeated {
+        if passage.injected == Injected::Repeated {
             answer = serve();
             self.line.pass(&request, Moment::After).await;
         }
@@ -193,7 +193,7 @@ fn unavailable(key: &str) -> StoreError {
 
 /// Fails if the answer was lost.
 fn received<T>(key: &str, (answer, passage): (T, Passage)) -> Result<T, StoreError> {
-    if passage.fate == Fate::Lost { Err(unavailable(key)) } else { Ok(answer) }
+    if passage.injected == Injected::Lost { Err(unavailable(key)) } else { Ok(answer) }
 }
 
 fn request(method: Method, key: &str) -> Request {
@@ -250,7 +250,7 @@ impl ObjectStore for SimulatedStore {
             answer.as_ref().map(|(info, _)| info.etag.clone())
         };
         let (answer, passage) = self.request(request(Method::Get, key), serve, version).await?;
-        let breaks_off = passage.fate == Fate::Lost;
+        let breaks_off = passage.injected == Injected::Lost;
         let Some((info, mut content)) = answer.filter(|_| !breaks_off || passage.dice % 2 == 0)
         else {
             return received(key, (None, passage));
@@ -325,7 +325,7 @@ impl ObjectStore for SimulatedStore {
     }
 }
 
-/// Tells in which part of a listing a key is.
+/// Returns in which part of a listing a key is.
 fn part_of(key: &str, dice: u64, parts: usize) -> usize {
     let seed = key.bytes().fold(dice, |seed, byte| seed.rotate_left(7) ^ u64::from(byte));
     Rng::with_seed(seed).usize(..parts)

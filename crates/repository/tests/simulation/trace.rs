@@ -9,8 +9,8 @@ use alpinist_repository::{
 use futures::FutureExt as _;
 
 use crate::{
+    scenario::PACKAGES,
     store::{Effect, Method, Outcome, Request},
-    world::PACKAGES,
 };
 
 /// Lines of text, or nothing if nobody wants to read them.
@@ -38,7 +38,7 @@ impl Trace {
         }
     }
 
-    /// Tells what a request did, and which version of the object is there now.
+    /// Returns what a request did, and which version of the object is there now.
     pub(crate) fn say_effect(
         &mut self,
         step: usize,

@@ -7,8 +7,8 @@ use std::{
 };
 
 use alpinist_apk::{
-    archive::{self, IndexArchive},
     index::Index,
+    index_archive::{self, IndexArchive},
     key::SigningKey,
 };
 use alpinist_repository::{
@@ -106,14 +106,14 @@ async fn a_fragment_with_the_attributes_of_ours_is_made_again(
             "believed" => come_and_go(&store).await,
             _ => {}
         }
-        mend(&store, by).await;
+        fix(&store, by).await;
         assert_eq!(store.content(FRAGMENT).unwrap(), own, "by {by}, {snapshot}");
         assert_eq!(store.content(INDEX).unwrap(), index, "by {by}, {snapshot}");
     }
 }
 
 /// Lets the package `b` be looked at again, or all packages.
-async fn mend(store: &MemoryStore, by: &str) {
+async fn fix(store: &MemoryStore, by: &str) {
     match by {
         "its execution" => execute(store, &key("b-1-r0")).await.unwrap(),
         _ => drop(reindex(store, "", false).await.unwrap()),
@@ -309,13 +309,13 @@ fn signed_by_another(own: &[u8]) -> Vec<u8> {
     let unsigned = IndexArchive::read(own).unwrap().unsigned;
     let key = SigningKey::from_pem(&private_key()).unwrap();
     let signatures = key.sign_index(&KEY_NAME.parse().unwrap(), unsigned, &mut OsRng).unwrap();
-    archive::write_signed(&signatures, unsigned).unwrap()
+    index_archive::write_signed(&signatures, unsigned).unwrap()
 }
 
 /// Replaces the index of both packages by one without any, and leaves the signature.
 fn without_packages(own: &[u8]) -> Vec<u8> {
     let signed = IndexArchive::read(own).unwrap().unsigned.len();
-    let other = archive::write_unsigned("3.22/main", &Index::default()).unwrap();
+    let other = index_archive::write_unsigned("3.22/main", &Index::default()).unwrap();
     [&own[..own.len() - signed], &other].concat()
 }
 

@@ -316,7 +316,7 @@ async fn what_came_and_went_is_not_published_by_who_saw_it() {
 }
 
 #[tokio::test]
-async fn whoever_overtakes_a_publisher_that_dies_mends_what_it_published() {
+async fn whoever_overtakes_a_publisher_that_dies_fixes_what_it_published() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     execute(&store, &key("a-1-r0")).await.unwrap();
@@ -379,7 +379,7 @@ async fn a_package_that_is_signed_anew_is_not_dropped_by_who_saw_its_old_fragmen
 }
 
 #[tokio::test]
-async fn a_crash_while_the_index_is_published_is_mended_by_the_next_attempt() {
+async fn a_crash_while_the_index_is_published_is_fixed_by_the_next_attempt() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     let aggregated = staged(&store, "a-1-r0").await;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use alpinist_apk::{
-    archive::IndexArchive,
+    index_archive::IndexArchive,
     key::{SigningKey, VerifyingKey},
 };
 use alpinist_repository::{
@@ -41,7 +41,7 @@ fn public(private_key: &str) -> VerifyingKey {
     SigningKey::from_pem(private_key).unwrap().verifying_key()
 }
 
-/// Tells whether clients with the old key alone, and those with the new one alone, accept the index.
+/// Returns whether clients with the old key alone, and those with the new one alone, accept the index.
 fn accepts(store: &MemoryStore) -> [bool; 2] {
     let bytes = store.content(INDEX).unwrap();
     let index = IndexArchive::read(&bytes).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alpinist_apk::{archive::IndexArchive, entry::IndexEntry, key::SigningKey};
+use alpinist_apk::{entry::IndexEntry, index_archive::IndexArchive, key::SigningKey};
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use alpinist_apk::{
-    archive,
+    index_archive,
     key::{KeyName, SigningKey},
 };
 use rand_core::OsRng;
@@ -45,7 +45,7 @@ pub(crate) fn signing_key() -> SigningKey {
 /// An index with the signatures of [`signing_key`] under a name.
 pub(crate) fn signed(unsigned: &[u8], key_name: &KeyName) -> Vec<u8> {
     let signatures = signing_key().sign_index(key_name, unsigned, &mut OsRng).unwrap();
-    archive::write_signed(&signatures, unsigned).unwrap()
+    index_archive::write_signed(&signatures, unsigned).unwrap()
 }
 
 pub(crate) fn key_name() -> KeyName {

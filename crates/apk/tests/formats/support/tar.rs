@@ -33,7 +33,7 @@ pub(crate) fn with_header(mut header: Header, path: &str, body: impl AsRef<[u8]>
     padded([header.as_bytes(), body].concat())
 }
 
-/// Returns a header of 512 bytes with `bytes` written over it at `offset`, and its checksum mended.
+/// Returns a header of 512 bytes with `bytes` written over it at `offset`, and its checksum fixed.
 pub(crate) fn patched(mut entry: Vec<u8>, offset: usize, bytes: &[u8]) -> Vec<u8> {
     entry[offset..offset + bytes.len()].copy_from_slice(bytes);
     let mut header = Header::from_byte_slice(&entry[..BLOCK]).clone();
@@ -43,7 +43,7 @@ pub(crate) fn patched(mut entry: Vec<u8>, offset: usize, bytes: &[u8]) -> Vec<u8
 }
 
 /// Returns a tar in which each header has the checksum of its bytes.
-pub(crate) fn mended(mut tar: Vec<u8>) -> Vec<u8> {
+pub(crate) fn fixed(mut tar: Vec<u8>) -> Vec<u8> {
     for block in tar.chunks_exact_mut(BLOCK) {
         if block[257..].starts_with(b"ustar") {
             let mut header = Header::from_byte_slice(block).clone();

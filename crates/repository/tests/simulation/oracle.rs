@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use alpinist_apk::{archive::IndexArchive, entry::IndexEntry, key::SigningKey};
+use alpinist_apk::{entry::IndexEntry, index_archive::IndexArchive, key::SigningKey};
 use alpinist_repository::{
     memory::MemoryStore,
     message::Written,
@@ -17,8 +17,8 @@ use futures::FutureExt as _;
 use crate::{
     common::{INDEX, KEY_NAME, PREFIX, PRIVATE_KEY, execution::State},
     fault::snapshot_key,
+    scenario::{Content, Contents, PACKAGES},
     store::{Effect, Method, Outcome},
-    world::{Content, Contents, PACKAGES},
 };
 
 /// A rule that was broken, and how.
@@ -81,7 +81,7 @@ struct Settled {
 }
 
 /// Watches a history.
-pub(crate) struct Judge {
+pub(crate) struct Oracle {
     /// The contents that each package had, and since when.
     changes: Vec<Vec<(Time, Option<usize>)>>,
     snapshots: HashMap<ETag, Making>,
@@ -97,7 +97,7 @@ pub(crate) struct Judge {
     pub(crate) overtaken: usize,
 }
 
-impl Judge {
+impl Oracle {
     /// Begins with a bucket whose index is published.
     pub(crate) fn new(bucket: &MemoryStore, beginning: Contents) -> Self {
         let settled = PACKAGES.iter().zip(beginning).map(|(package, content)| {
@@ -262,7 +262,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Tells whether a package had this entry at some moment of a time.
+    /// Returns whether a package had this entry at some moment of a time.
     fn was_true(&self, stem: &str, entry: &IndexEntry, time: (Time, Time)) -> bool {
         let package = PACKAGES.iter().position(|package| package.stem == stem);
         package.is_some_and(|package| {

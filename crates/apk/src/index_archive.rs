@@ -114,7 +114,7 @@ impl<'a> IndexArchive<'a> {
         Ok(Self { signatures, unsigned, description, index: text.parse()? })
     }
 
-    /// Tells whether a client that has only `key`, under `name`, accepts the index: it tries the
+    /// Returns whether a client that has only `key`, under `name`, accepts the index: it tries the
     /// first signature of that name and no other (measured).
     pub fn is_signed_by(&self, name: &KeyName, key: &VerifyingKey) -> bool {
         is_signed_by(&self.signatures, self.unsigned, name, key)
@@ -234,9 +234,9 @@ fn stem(entry: &str) -> Option<String> {
 fn read_stream(bytes: &[u8]) -> Result<(tar::Scan, &[u8]), ArchiveError> {
     let mut scanner = Scanner::new(Bodies::Keep, 64);
     let mut length = 0;
-    let fed = GzipStream::new().feed(bytes, |out| {
+    let fed = GzipStream::new().push(bytes, |out| {
         length += out.len() as u64;
-        if length > MAX_LENGTH { Err(ArchiveError::Length) } else { Ok(scanner.feed(out)?) }
+        if length > MAX_LENGTH { Err(ArchiveError::Length) } else { Ok(scanner.push(out)?) }
     })?;
     if !fed.ended {
         return Err(ArchiveError::Gzip);

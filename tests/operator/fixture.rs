@@ -2,26 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use alpinist_tests::{Alpinist, PackageSpec, Said, Stack, Tools};
+use alpinist_tests::{Alpinist, CommandOutput, PackageSpec, Stack, Tools};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// A directory to work in, and the command for one stack.
-pub(crate) struct Desk {
+pub(crate) struct Operator {
     directory: TempDir,
     alpinist: Alpinist,
     pub(crate) tools: Tools,
 }
 
-impl Desk {
+impl Operator {
     pub(crate) fn without_aws() -> Self {
         let (alpinist, tools) = (Alpinist::build().unwrap(), Tools::install().unwrap());
         Self { directory: tempfile::tempdir().unwrap(), alpinist, tools }
     }
 
     pub(crate) fn of(stack: &Stack) -> Self {
-        let desk = Self::without_aws();
-        Self { alpinist: desk.alpinist.on(stack), ..desk }
+        let operator = Self::without_aws();
+        Self { alpinist: operator.alpinist.on(stack), ..operator }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -35,12 +35,12 @@ impl Desk {
     }
 
     /// Runs the command.
-    pub(crate) fn run(&self, arguments: &str) -> Said {
+    pub(crate) fn run(&self, arguments: &str) -> CommandOutput {
         self.run_in(self.path(), arguments)
     }
 
     /// Runs the command in another directory.
-    pub(crate) fn run_in(&self, directory: &Path, arguments: &str) -> Said {
+    pub(crate) fn run_in(&self, directory: &Path, arguments: &str) -> CommandOutput {
         self.alpinist.run(directory, arguments).unwrap()
     }
 

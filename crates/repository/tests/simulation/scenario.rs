@@ -172,21 +172,21 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(chance: &mut Rng) -> Self {
-        let packages = *pick(chance, &[1, 2, 2, 3]);
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let packages = *pick(rng, &[1, 2, 2, 3]);
         let mut beginning = [None; 3];
         for content in &mut beginning[..packages] {
-            *content = chance.bool().then_some(0);
+            *content = rng.bool().then_some(0);
         }
-        let is_foreign = chance.u32(..8) == 0;
-        let meddles = chance.u32(..8) == 0;
-        let length = chance.usize(1..=5);
-        let comes_and_goes = chance.u32(..4) == 0;
+        let is_foreign = rng.u32(..8) == 0;
+        let meddles = rng.u32(..8) == 0;
+        let length = rng.usize(1..=5);
+        let comes_and_goes = rng.u32(..4) == 0;
         let operations = (0..length).map(|number| {
             if comes_and_goes {
                 coming_and_going(number, beginning[0])
             } else {
-                operation(chance, packages, meddles)
+                operation(rng, packages, meddles)
             }
         });
         let operations = operations.collect();
@@ -194,13 +194,13 @@ impl Plan {
             beginning,
             is_foreign,
             operations,
-            drops_events: chance.u32(..4) == 0,
-            patience: *pick(chance, &[1, 3, 10, 30, 30]),
-            failures: *pick(chance, &[0, 0, 10, 50]),
-            conflicts: *pick(chance, &[0, 0, 10, 50]),
-            crashes: *pick(chance, &[0, 0, 10, 30]),
-            haunted: chance.u32(..4) == 0,
-            jumps: *pick(chance, &[0, 0, 10]),
+            drops_events: rng.u32(..4) == 0,
+            patience: *pick(rng, &[1, 3, 10, 30, 30]),
+            failures: *pick(rng, &[0, 0, 10, 50]),
+            conflicts: *pick(rng, &[0, 0, 10, 50]),
+            crashes: *pick(rng, &[0, 0, 10, 30]),
+            haunted: rng.u32(..4) == 0,
+            jumps: *pick(rng, &[0, 0, 10]),
         }
     }
 }
@@ -212,26 +212,26 @@ fn coming_and_going(number: usize, beginning: Option<usize>) -> Operation {
     Operation::Change { package: 0, content: (!is_there).then_some(0) }
 }
 
-fn operation(chance: &mut Rng, packages: usize, meddles: bool) -> Operation {
-    let package = chance.usize(..packages);
-    if meddles && chance.u32(..3) == 0 {
+fn operation(rng: &mut Rng, packages: usize, meddles: bool) -> Operation {
+    let package = rng.usize(..packages);
+    if meddles && rng.u32(..3) == 0 {
         let objects =
             [Meddling::Index, Meddling::Snapshot, Meddling::Leases, Meddling::Fragment(package)];
-        let content = *pick(chance, &[None, None, Some("garbage"), Some("P:x")]);
-        return Operation::Meddle { object: *pick(chance, &objects), content };
+        let content = *pick(rng, &[None, None, Some("garbage"), Some("P:x")]);
+        return Operation::Meddle { object: *pick(rng, &objects), content };
     }
-    match chance.u32(..20) {
+    match rng.u32(..20) {
         0 => Operation::Rebuild,
         1..=6 => Operation::Change { package, content: None },
         _ => {
-            let content = *pick(chance, &[0, 0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6]);
+            let content = *pick(rng, &[0, 0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6]);
             Operation::Change { package, content: Some(content) }
         }
     }
 }
 
-pub(crate) fn pick<'a, T>(chance: &mut Rng, choices: &'a [T]) -> &'a T {
-    &choices[chance.usize(..choices.len())]
+pub(crate) fn pick<'a, T>(rng: &mut Rng, choices: &'a [T]) -> &'a T {
+    &choices[rng.usize(..choices.len())]
 }
 
 impl Meddling {

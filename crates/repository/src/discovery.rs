@@ -17,7 +17,7 @@ const MAX_DIRECTORIES: usize = 10_000;
 
 /// What there is below a prefix.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Survey {
+pub struct Discovery {
     /// The repository prefixes, in order.
     pub repositories: Vec<RepositoryPrefix>,
     /// Directories with packages, fragments or an index that are no repository prefixes, in order: the top is empty,
@@ -29,12 +29,12 @@ pub struct Survey {
 ///
 /// # Errors
 ///
-/// Those of [`survey`].
+/// Those of [`discovery`].
 pub async fn repositories<S: ObjectStore>(
     store: &S,
     prefix: &str,
 ) -> Result<Vec<RepositoryPrefix>, Failure> {
-    Ok(survey(store, prefix).await?.repositories)
+    Ok(discover(store, prefix).await?.repositories)
 }
 
 /// Looks what there is below a prefix, which is empty or ends in a slash.
@@ -46,8 +46,8 @@ pub async fn repositories<S: ObjectStore>(
 /// # Errors
 ///
 /// [`Failure::TooManyDirectories`]; [`Failure::Store`].
-pub async fn survey<S: ObjectStore>(store: &S, prefix: &str) -> Result<Survey, Failure> {
-    let (mut found, mut listed) = (Survey::default(), 0);
+pub async fn discover<S: ObjectStore>(store: &S, prefix: &str) -> Result<Discovery, Failure> {
+    let (mut found, mut listed) = (Discovery::default(), 0);
     let mut directories = vec![prefix.to_owned()];
     while !directories.is_empty() {
         listed += directories.len();
@@ -110,7 +110,7 @@ mod tests {
         ] {
             store.upload(key, "");
         }
-        let found = survey(&store, "").await.unwrap();
+        let found = discover(&store, "").await.unwrap();
         let repositories: Vec<_> = found.repositories.iter().map(ToString::to_string).collect();
         let expected = [
             "3.22/main/",
@@ -123,6 +123,6 @@ mod tests {
         ];
         assert_eq!(repositories, expected);
         assert_eq!(found.strays, ["", "3.22/main/noarch/"]);
-        assert_eq!(survey(&store, "none/").await.unwrap(), Survey::default());
+        assert_eq!(discover(&store, "none/").await.unwrap(), Discovery::default());
     }
 }
