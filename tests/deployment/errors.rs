@@ -3,12 +3,10 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use alpinist_aws::{
-    config::{KeyParameters, SigningKeys},
-    executions::Executions,
-    keys::{self, AwsKeyStore},
+    keys::{self, AwsKeyStore, KeyParameters, SigningKeys},
     s3::S3Store,
-    starter::SfnStarter,
 };
+use alpinist_executions::{Executions, starter::SfnStarter};
 use alpinist_repository::{
     failure::Failure,
     port::{
@@ -213,8 +211,9 @@ fn each_code_that_is_matched_is_one_that_aws_answers() {
     let others = [&others[..], &["ParameterAlreadyExists", "ValidationError"]].concat();
     let known: BTreeSet<_> =
         modelled.chain(documented).chain(others.iter().map(|code| (*code).to_owned())).collect();
-    let directory = workspace::root().join("crates/aws/src");
-    for file in fs::read_dir(directory).unwrap() {
+    let directories = ["crates/aws/src", "crates/cli/src/aws", "crates/executions/src"];
+    let files = directories.iter().flat_map(|it| fs::read_dir(workspace::root().join(it)).unwrap());
+    for file in files {
         let path = file.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         for word in text.split('"').skip(1).step_by(2) {

@@ -35,7 +35,7 @@ const PASSING: [&str; 7] = [
 ];
 
 /// Turns an error of the SDK into one of the ports, keeping what the service said of it.
-pub(crate) fn store_error<E>(key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
+pub fn store_error<E>(key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {

@@ -12,7 +12,7 @@ use aws_smithy_http_client::{
 /// Returns what speaks HTTPS, by way of the proxy that the environment names.
 ///
 /// It is the SDK's own but for the cryptography: AWS-LC would make each function larger by a fifth.
-pub(crate) fn client() -> SharedHttpClient {
+pub fn client() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -38,7 +38,7 @@ pub(crate) const COPIED: Duration = Duration::from_secs(75);
 
 /// Returns how long requests may take. Without this, a service that accepts and never answers would hold a function
 /// until its own time limit. A content that stops to arrive is noticed by the SDK.
-pub(crate) fn timeouts() -> TimeoutConfig {
+pub fn timeouts() -> TimeoutConfig {
     answered_within(ANSWER)
 }
 

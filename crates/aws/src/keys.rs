@@ -14,10 +14,7 @@ use aws_sdk_kms::{
 };
 use zeroize::Zeroizing;
 
-use crate::{
-    config::{KeyParameters, SigningKeys},
-    error::store_error,
-};
+use crate::error::store_error;
 
 /// What KMS answers if a key is of another kind, or not in a state to sign.
 const UNUSABLE: [&str; 6] = [
@@ -28,6 +25,27 @@ const UNUSABLE: [&str; 6] = [
     "NotFoundException",
     "UnsupportedOperationException",
 ];
+
+/// The keys that sign indexes. There are places for two, so that one can take the place of the other
+/// while clients know only one of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SigningKeys {
+    /// The parameters of the first.
+    pub first: KeyParameters,
+    /// The parameters of the second: those of the first with `-2`.
+    pub second: KeyParameters,
+    /// The ARN of a key in KMS that is used instead of the first one's private key.
+    pub kms: Option<String>,
+}
+
+/// The SSM parameters that make a signing key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyParameters {
+    /// Name of the `SecureString` with the private key.
+    pub private_key: String,
+    /// Name of the `String` with the key name. Without this parameter, there is no key in this place.
+    pub key_name: String,
+}
 
 /// The keys that sign indexes. They are read anew for each signature, so a changed parameter takes
 /// effect with the next publication.

@@ -2,10 +2,7 @@
 
 #![cfg(test)]
 
-use alpinist_aws::{
-    config::{KeyParameters, SigningKeys},
-    keys::AwsKeyStore,
-};
+use alpinist_aws::keys::{AwsKeyStore, KeyParameters, SigningKeys};
 use alpinist_repository::port::{KeyMaterial, KeyStore as _, KeyStoreError, StoreError};
 use aws_sdk_kms::{
     operation::{get_public_key::GetPublicKeyOutput, sign::SignOutput},
@@ -129,12 +126,4 @@ async fn a_key_that_kms_does_not_use_is_no_passing_failure() {
     let ssm = parameters(&[("/apk/key", "a.rsa.pub")]);
     let error = key_store(&ssm, &[&disabled]).keys().await.unwrap_err();
     assert!(matches!(&error, KeyStoreError::Unusable { key, .. } if key == ARN), "{error:?}");
-}
-
-#[test]
-fn whoever_reads_keys_leaves_no_core_dump() {
-    use rustix::process::{DumpableBehavior, dumpable_behavior};
-    // Here, the environment names no keys.
-    alpinist_aws::key_store().unwrap_err();
-    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
 }

@@ -1,12 +1,7 @@
 //! Where the repository is: a stack, a bucket, state machines.
 
-use alpinist_aws::{
-    executions::Executions,
-    parameters::Parameters,
-    s3::S3Store,
-    session::{Session, SessionOptions},
-    stacks::Stack,
-};
+use alpinist_aws::s3::S3Store;
+use alpinist_executions::Executions;
 use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
@@ -14,6 +9,11 @@ use alpinist_repository::{
 };
 use clap::{Args, builder::NonEmptyStringValueParser};
 
+use crate::aws::{
+    parameters::Parameters,
+    session::{Session, SessionOptions},
+    stacks::Stack,
+};
 use crate::error::Error;
 
 /// How AWS is reached. What is not said is taken as the AWS CLI takes it, from the environment and `~/.aws`.

@@ -11,10 +11,8 @@ use alpinist_apk::{
     index_archive::{self, IndexArchive},
     value::escaped,
 };
-use alpinist_aws::{
-    executions::{Execution, Executions, Listed, Milliseconds, Status},
-    s3::{Newer, S3Store},
-};
+use alpinist_aws::s3::{Newer, S3Store};
+use alpinist_executions::{Execution, Executions, Listed, Milliseconds, Status};
 use alpinist_repository::{
     failure::FailureKind,
     location::{PackageKey, RepositoryPrefix},

@@ -12,6 +12,7 @@
 //! | [`output`] | what goes to standard output and to standard error, and how |
 //! | [`error`] | why something could not be found out, and what to do |
 
+mod aws;
 mod command;
 mod context;
 mod error;

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use alpinist_aws::executions::Milliseconds;
+use alpinist_executions::Milliseconds;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// A time that was given: as it is, or as how long ago it was, such as `1d` or `90m`.

@@ -1,14 +1,20 @@
 //! `AggregateApkindex`: makes the unsigned index of a repository prefix.
 
-use alpinist_aws::{lambda, s3::S3Store, telemetry};
+use alpinist_aws::s3::S3Store;
+use alpinist_lambda::{clients, telemetry};
 use alpinist_repository::{message::Aggregated, step};
 use lambda_runtime::Error;
+use mimalloc::MiMalloc;
+
+/// That of glibc fragments: see `Cargo.toml` of the workspace.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start_log();
-    let client = alpinist_aws::s3_client()?;
-    lambda::run(async |request: Aggregated| {
+    let client = clients::s3()?;
+    alpinist_lambda::run(async |request: Aggregated| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
         step::aggregate(&store, request).await
     })

@@ -1,16 +1,28 @@
 //! `Heal`: finds what somebody else deleted or overwrote, and starts what makes it right.
 
-use alpinist_aws::{config, lambda, s3::S3Store, telemetry};
+use alpinist_aws::s3::S3Store;
+use alpinist_executions::starter::SfnStarter;
+use alpinist_lambda::{clients, config, telemetry};
 use alpinist_repository::step::{self, HealRequest};
 use lambda_runtime::Error;
+use mimalloc::MiMalloc;
+
+/// That of glibc fragments: see `Cargo.toml` of the workspace.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start_log();
-    let client = alpinist_aws::s3_client()?;
-    let starter = alpinist_aws::starter()?;
+    let client = clients::s3()?;
+    let starter = SfnStarter::new(
+        aws_sdk_sfn::Client::new(&config::aws()?),
+        config::variable("BUCKET")?,
+        config::variable("STATE_MACHINE")?,
+        config::variable("REINDEX_STATE_MACHINE")?,
+    );
     let copies = config::plus_copies()?;
-    lambda::run(async |request: HealRequest| {
+    alpinist_lambda::run(async |request: HealRequest| {
         let store = S3Store::new(client.clone(), request.bucket().unwrap_or_default());
         step::heal(&store, &starter, copies, request).await
     })

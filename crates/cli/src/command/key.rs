@@ -8,10 +8,7 @@ use alpinist_apk::{
     key::{KeyName, SigningKey, VerifyingKey},
     value::escaped,
 };
-use alpinist_aws::{
-    executions::{Execution, Status},
-    parameters::{ParameterKind, Parameters},
-};
+use alpinist_executions::{Execution, Status};
 use alpinist_repository::{
     failure::{Failure, chain},
     port::StoreError,
@@ -22,6 +19,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
+    aws::parameters::{ParameterKind, Parameters},
     command::reindex,
     context::{Context, TargetOptions},
     error::Error,

@@ -1,10 +1,8 @@
 use std::io::{self, Write};
 
 use alpinist_apk::value::escaped;
-use alpinist_aws::{
-    executions::{Execution, Executions, Status},
-    s3::S3Store,
-};
+use alpinist_aws::s3::S3Store;
+use alpinist_executions::{Execution, Executions, Status};
 use alpinist_repository::{
     location::reindex_prefix,
     port::{self, StoreError},

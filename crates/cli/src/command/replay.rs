@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use alpinist_aws::executions::{Execution, Executions};
+use alpinist_executions::{Execution, Executions};
 use alpinist_repository::{failure::FailureKind, port::StoreError};
 use clap::{ArgGroup, Args};
 use serde::Serialize;

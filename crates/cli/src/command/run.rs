@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 
 use alpinist_apk::value::escaped;
-use alpinist_aws::executions::{Execution, Executions, Visit};
+use alpinist_executions::{Execution, Executions, Visit};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;

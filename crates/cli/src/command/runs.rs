@@ -4,7 +4,7 @@ use std::{
 };
 
 use alpinist_apk::value::escaped;
-use alpinist_aws::executions::{Execution, Executions, Listed, Status};
+use alpinist_executions::{Execution, Executions, Listed, Status};
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;

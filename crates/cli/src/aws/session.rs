@@ -1,32 +1,32 @@
 //! Somebody who runs a command: credentials, a region, and where AWS is.
 
+use alpinist_aws::{https, keys, s3::S3Store};
+use alpinist_executions::Executions;
 use alpinist_repository::port::KeyStoreError;
 use aws_config::{Region, SdkConfig};
 
-use crate::{
-    executions::Executions, https, keys, parameters::Parameters, s3::S3Store, stacks::Stacks,
-};
+use crate::aws::{parameters::Parameters, stacks::Stacks};
 
 /// What of a session is not to be taken from the environment and the configuration of the AWS CLI.
 #[derive(Clone, Debug, Default)]
-pub struct SessionOptions {
+pub(crate) struct SessionOptions {
     /// The profile in `~/.aws`.
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// The region.
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
     /// The address of all services, for an emulated AWS.
-    pub endpoint_url: Option<String>,
+    pub(crate) endpoint_url: Option<String>,
 }
 
 /// Credentials, a region, and where AWS is.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     config: SdkConfig,
 }
 
 impl Session {
     /// Opens a session. That makes no request yet.
-    pub async fn open(options: SessionOptions) -> Self {
+    pub(crate) async fn open(options: SessionOptions) -> Self {
         let SessionOptions { profile, region, endpoint_url } = options;
         let mut loader = aws_config::from_env().http_client(https::client());
         loader = loader.timeout_config(https::timeouts());
@@ -44,24 +44,24 @@ impl Session {
 
     /// Returns a bucket. Where another address than that of AWS is set, its name goes into the path, since
     /// no name service knows it.
-    pub fn bucket(&self, name: impl Into<String>) -> S3Store {
+    pub(crate) fn bucket(&self, name: impl Into<String>) -> S3Store {
         let path_style = self.config.endpoint_url().is_some();
         let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(path_style);
         S3Store::new(aws_sdk_s3::Client::from_conf(config.build()), name)
     }
 
     /// Returns the executions of Step Functions.
-    pub fn executions(&self) -> Executions {
+    pub(crate) fn executions(&self) -> Executions {
         Executions::new(aws_sdk_sfn::Client::new(&self.config))
     }
 
     /// Returns the stacks of `CloudFormation`.
-    pub fn stacks(&self) -> Stacks {
+    pub(crate) fn stacks(&self) -> Stacks {
         Stacks::new(aws_sdk_cloudformation::Client::new(&self.config))
     }
 
     /// Returns the parameters of SSM.
-    pub fn parameters(&self) -> Parameters {
+    pub(crate) fn parameters(&self) -> Parameters {
         Parameters::new(aws_sdk_ssm::Client::new(&self.config))
     }
 
@@ -70,7 +70,7 @@ impl Session {
     /// # Errors
     ///
     /// [`KeyStoreError::Unusable`], [`KeyStoreError::Store`].
-    pub async fn public_key_in_kms(&self, key: &str) -> Result<Vec<u8>, KeyStoreError> {
+    pub(crate) async fn public_key_in_kms(&self, key: &str) -> Result<Vec<u8>, KeyStoreError> {
         keys::public_key(&aws_sdk_kms::Client::new(&self.config), key).await
     }
 }

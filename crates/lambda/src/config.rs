@@ -2,44 +2,14 @@
 
 use std::{env, str::FromStr};
 
+use alpinist_aws::{
+    https,
+    keys::{KeyParameters, SigningKeys},
+};
 use alpinist_repository::{plus_copy::PlusCopies, policy::Policy};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use tracing::level_filters::LevelFilter;
-
-use crate::https;
-
-/// The keys that sign indexes. There are places for two, so that one can take the place of the other
-/// while clients know only one of them.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SigningKeys {
-    /// The parameters of the first.
-    pub first: KeyParameters,
-    /// The parameters of the second: those of the first with `-2`.
-    pub second: KeyParameters,
-    /// The ARN of a key in KMS that is used instead of the first one's private key.
-    pub kms: Option<String>,
-}
-
-/// The SSM parameters that make a signing key.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct KeyParameters {
-    /// Name of the `SecureString` with the private key.
-    pub private_key: String,
-    /// Name of the `String` with the key name. Without this parameter, there is no key in this place.
-    pub key_name: String,
-}
-
-/// A bucket, and the state machines that work on it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Machines {
-    /// The bucket.
-    pub bucket: String,
-    /// The ARN of the state machine that follows uploads.
-    pub state_machine: String,
-    /// The ARN of the state machine that makes everything again.
-    pub reindex_state_machine: String,
-}
 
 /// Says that the environment lacks something that `template.yaml` or Lambda sets, or that it makes no sense.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -134,25 +104,17 @@ pub fn signing_keys() -> Result<SigningKeys, InvalidVariable> {
     Ok(SigningKeys { first: KeyParameters { private_key, key_name }, second, kms })
 }
 
-/// Returns from `BUCKET`, `STATE_MACHINE` and `REINDEX_STATE_MACHINE` what can be started.
-///
-/// # Errors
-///
-/// [`InvalidVariable`]
-pub fn machines() -> Result<Machines, InvalidVariable> {
-    Ok(Machines {
-        bucket: variable("BUCKET")?,
-        state_machine: variable("STATE_MACHINE")?,
-        reindex_state_machine: variable("REINDEX_STATE_MACHINE")?,
-    })
-}
-
 fn parsed<T: FromStr>(name: &'static str) -> Result<T, InvalidVariable> {
     variable(name)?.parse().map_err(|_| InvalidVariable { name })
 }
 
+/// Returns the value of a variable.
+///
+/// # Errors
+///
+/// [`InvalidVariable`]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn variable(name: &'static str) -> Result<String, InvalidVariable> {
+pub fn variable(name: &'static str) -> Result<String, InvalidVariable> {
     env::var(name).map_err(|_| InvalidVariable { name })
 }
 

@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use alpinist_aws::executions::Executions;
+use alpinist_executions::Executions;
 use aws_sdk_sfn::{
     Client,
     operation::{

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use alpinist_aws::starter::SfnStarter;
+use alpinist_executions::starter::SfnStarter;
 use alpinist_repository::port::Starter as _;
 use aws_sdk_sfn::{
     Client,

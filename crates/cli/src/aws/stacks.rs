@@ -2,24 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use alpinist_aws::error::store_error;
 use alpinist_repository::port::StoreError;
 use aws_sdk_cloudformation::{Client, error::ProvideErrorMetadata as _, types};
 
-use crate::error::store_error;
-
 /// The stacks of `CloudFormation`.
 #[derive(Clone, Debug)]
-pub struct Stacks {
+pub(crate) struct Stacks {
     client: Client,
 }
 
 /// What a stack says of itself.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Stack {
+pub(crate) struct Stack {
     /// Its outputs, by name.
-    pub outputs: BTreeMap<String, String>,
+    pub(crate) outputs: BTreeMap<String, String>,
     /// The values of its template's parameters, by name.
-    pub parameters: BTreeMap<String, String>,
+    pub(crate) parameters: BTreeMap<String, String>,
 }
 
 impl Stacks {
@@ -32,7 +31,7 @@ impl Stacks {
     /// # Errors
     ///
     /// [`StoreError::Denied`], [`StoreError::Unavailable`].
-    pub async fn find(&self, name: &str) -> Result<Option<Stack>, StoreError> {
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Stack>, StoreError> {
         let found = match self.client.describe_stacks().stack_name(name).send().await {
             Ok(found) => found,
             Err(error) if error.code() == Some("ValidationError") => return Ok(None),
@@ -46,7 +45,7 @@ impl Stacks {
     /// # Errors
     ///
     /// [`StoreError::Denied`], [`StoreError::Unavailable`].
-    pub async fn all(&self) -> Result<BTreeMap<String, Stack>, StoreError> {
+    pub(crate) async fn all(&self) -> Result<BTreeMap<String, Stack>, StoreError> {
         let mut stacks = self.client.describe_stacks().into_paginator().items().send();
         let mut all = BTreeMap::new();
         while let Some(stack) = stacks.next().await {

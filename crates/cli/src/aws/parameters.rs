@@ -1,20 +1,19 @@
 //! Parameters, one by one, for whoever keeps the keys.
 
+use alpinist_aws::error::store_error;
 use alpinist_repository::port::StoreError;
 use aws_sdk_ssm::{Client, error::ProvideErrorMetadata as _, types::ParameterType};
 use zeroize::Zeroizing;
 
-use crate::error::store_error;
-
 /// The parameters of SSM.
 #[derive(Clone, Debug)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     client: Client,
 }
 
 /// How a parameter is kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ParameterKind {
+pub(crate) enum ParameterKind {
     /// As it is (`String`).
     Text,
     /// Encrypted (`SecureString`).
@@ -31,7 +30,7 @@ impl Parameters {
     /// # Errors
     ///
     /// [`StoreError::Denied`], [`StoreError::Unavailable`].
-    pub async fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, StoreError> {
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, StoreError> {
         let found = self.client.get_parameter().name(name).with_decryption(true).send().await;
         match found {
             Ok(found) => {
@@ -47,7 +46,7 @@ impl Parameters {
     /// # Errors
     ///
     /// [`StoreError::Conflict`], if there is one; [`StoreError::Denied`], [`StoreError::Unavailable`].
-    pub async fn create(
+    pub(crate) async fn create(
         &self,
         name: &str,
         value: &str,
@@ -71,7 +70,7 @@ impl Parameters {
     /// # Errors
     ///
     /// [`StoreError::Denied`], [`StoreError::Unavailable`].
-    pub async fn delete(&self, name: &str) -> Result<(), StoreError> {
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), StoreError> {
         match self.client.delete_parameter().name(name).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("ParameterNotFound") => Ok(()),

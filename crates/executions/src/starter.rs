@@ -1,11 +1,10 @@
 //! Starts executions of the two state machines.
 
+use alpinist_aws::error::store_error;
 use alpinist_repository::port::{Starter, StoreError};
 use aws_sdk_sfn::{Client, error::ProvideErrorMetadata as _, types::ExecutionStatus};
 use jiff::Timestamp;
 use serde_json::json;
-
-use crate::error::store_error;
 
 /// The most bytes of a prefix in the name of a reindex, which has 80 at most.
 const MAX_PREFIX: usize = 60;

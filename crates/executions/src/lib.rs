@@ -1,7 +1,9 @@
-//! Executions of state machines.
+//! Executions of state machines, in Step Functions: the command finds, follows and starts them, and `heal` [starts](starter)
+//! what makes something right.
 
 use std::cmp::Reverse;
 
+use alpinist_aws::error::store_error;
 use alpinist_repository::port::StoreError;
 use aws_sdk_sfn::{
     Client,
@@ -12,7 +14,7 @@ use aws_sdk_sfn::{
 };
 use serde_json::Value;
 
-use crate::error::store_error;
+pub mod starter;
 
 /// A time in milliseconds since 1970, by the clock of AWS.
 pub type Milliseconds = i64;

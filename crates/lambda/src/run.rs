@@ -5,7 +5,6 @@ use std::io;
 use alpinist_repository::{failure::Failure, outcome::Response, panic};
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use mimalloc::MiMalloc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::{debug, warn};
@@ -14,12 +13,6 @@ use crate::{
     config,
     telemetry::{Invocation, Metrics},
 };
-
-/// The allocator of glibc fragments: the runtime sets `_X_AMZN_TRACE_ID` for each invocation, glibc keeps
-/// each of these texts for good, and between them it finds no room for large buffers. 3,750 packages
-/// took a process from 13 to 154 MiB (measured).
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Serves invocations with `step` until the environment is shut down.
 ///
