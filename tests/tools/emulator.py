@@ -73,7 +73,7 @@ async def serve(listener, notes, latency, faults, quotas):
     from ministack.app import app
     import patches
 
-    patches.fix()
+    patches.apply()
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.fileno()}"]
     # Longer than any client keeps an idle connection, so that none is closed under a request.

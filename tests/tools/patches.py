@@ -14,7 +14,7 @@ from ministack.services import stepfunctions as sf
 PROCESSES_PER_FUNCTION = 8
 
 
-def mend():
+def apply():
     judge_parameters_by_the_first()
     let_wildcards_match_newlines()
     hold_denials_against_root()
