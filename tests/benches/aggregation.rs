@@ -27,7 +27,7 @@ use alpinist_apk::entry::IndexEntry;
 use alpinist_repository::{
     location::RepositoryPrefix,
     memory::MemoryStore,
-    message::{Aggregated, Target, Written, WrittenFragment},
+    message::{AggregateRequest, PublishRequest, Target, Written, WrittenFragment},
     port::{
         self, Attributes, ETag, KeyMaterial, KeyStore, KeyStoreError, NewObject, ObjectStore,
         Precondition, StoredKey,
@@ -127,7 +127,7 @@ async fn the_original(store: &SlowStore) {
 /// A repository with an index of some packages, and one more package that it does not list yet.
 struct Repository {
     store: MemoryStore,
-    request: Aggregated,
+    request: AggregateRequest,
     /// Where a listing is cut in parts of a thousand objects.
     split_points: Vec<String>,
 }
@@ -140,7 +140,7 @@ impl Repository {
         for entry in entries {
             upload(&store, entry).await;
         }
-        let whole = Aggregated::from(Written {
+        let whole = AggregateRequest::from(Written {
             target: target("APKINDEX.tar.gz"),
             fragment: None,
             changed: false,
@@ -148,9 +148,11 @@ impl Repository {
             signed_by: None,
             warnings: Vec::new(),
         });
-        let staged = step::aggregate(&store, whole).await.expect("it aggregates");
+        let aggregated = step::aggregate(&store, whole).await.expect("it aggregates");
+        let staged = aggregated.staged.expect("an index to publish");
+        let request = PublishRequest { written: aggregated.written, staged };
         let keys = Key(KeyPair::generate("bench@example.com", KeyPair::BITS).expect("a key"));
-        step::publish(&store, &keys, &mut rand_core::OsRng, staged).await.expect("it publishes");
+        step::publish(&store, &keys, &mut rand_core::OsRng, request).await.expect("it publishes");
         // Nobody is about to publish, and the index is not of this second.
         store.pass(Duration::from_mins(5));
         let keys = store.keys();

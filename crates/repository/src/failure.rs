@@ -97,12 +97,6 @@ pub enum Failure {
         /// The object.
         key: String,
     },
-    /// The step was asked to publish, and there is nothing to publish.
-    #[error("nothing is staged for {key}")]
-    NothingStaged {
-        /// The package.
-        key: String,
-    },
     /// A staged index is not what we wrote.
     #[error("the staged index {key} is damaged")]
     StagedDamaged {
@@ -244,10 +238,9 @@ impl Failure {
     /// Returns the kind, on which the state machine decides.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::InvalidInput
-            | Self::NothingStaged { .. }
-            | Self::TooManyDirectories { .. }
-            | Self::TooManyIndexes { .. } => FailureKind::InvalidInput,
+            Self::InvalidInput | Self::TooManyDirectories { .. } | Self::TooManyIndexes { .. } => {
+                FailureKind::InvalidInput
+            }
             Self::Incomplete { .. } | Self::Unadopted { .. } => FailureKind::Incomplete,
             Self::Bug { .. } => FailureKind::Bug,
             Self::PackageRejected { .. } => FailureKind::PackageRejected,
@@ -284,7 +277,7 @@ impl Failure {
     /// Says what to do: whole sentences.
     fn remedy(&self) -> String {
         match self {
-            Self::InvalidInput | Self::NothingStaged { .. } => {
+            Self::InvalidInput => {
                 r#"Start another execution with {"bucket": …, "key": …}."#.to_owned()
             }
             Self::StagedDamaged { source: SnapshotError::TooLarge, .. }

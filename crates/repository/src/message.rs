@@ -218,18 +218,38 @@ pub struct WrittenFragment {
     pub entry: IndexEntry,
 }
 
-/// What aggregation found, and what it is asked again after a wait or a lost race.
+/// What aggregation is asked: at first, and again after a wait or a lost race.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AggregateRequest {
+    /// What was written.
+    #[serde(flatten)]
+    pub written: Written,
+    /// The index that it staged before, and that lost a race.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
+    /// What it remembers of its waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+impl From<Written> for AggregateRequest {
+    fn from(written: Written) -> Self {
+        Self { written, staged: None, waiting: None }
+    }
+}
+
+/// What aggregation found.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Aggregated {
     /// What it was asked.
     #[serde(flatten)]
     pub written: Written,
     /// An index to sign and publish.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub staged: Option<Staged>,
     /// Somebody else is at it: ask again in a while. Without this, and with nothing staged, the
     /// published index covers the change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
 }
 
@@ -237,6 +257,16 @@ impl From<Written> for Aggregated {
     fn from(written: Written) -> Self {
         Self { written, staged: None, waiting: None }
     }
+}
+
+/// What publication is asked.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PublishRequest {
+    /// What was written.
+    #[serde(flatten)]
+    pub written: Written,
+    /// The index to sign and publish.
+    pub staged: Staged,
 }
 
 /// A snapshot whose index waits to be signed.
@@ -351,12 +381,17 @@ mod tests {
             warnings: vec!["w".to_owned()],
         };
         let json = serde_json::to_string(&written).unwrap();
-        let request: Aggregated = serde_json::from_str(&json).unwrap();
-        assert_eq!(request, Aggregated::from(written.clone()));
+        let request: AggregateRequest = serde_json::from_str(&json).unwrap();
+        assert_eq!(request, AggregateRequest::from(written.clone()));
         let waiting = Some(Waiting { since: 7, times: 1, overtook: true, unknown: 3 });
         let staged = Some(Staged { snapshot: ETag("s".into()), replaces: None, is_too_soon: true });
         let aggregated = Aggregated { written, staged, waiting };
         let json = serde_json::to_string(&aggregated).unwrap();
-        assert_eq!(serde_json::from_str::<Aggregated>(&json).unwrap(), aggregated);
+        let Aggregated { written, staged, waiting } = aggregated;
+        let request: PublishRequest = serde_json::from_str(&json).unwrap();
+        let expected = PublishRequest { written: written.clone(), staged: staged.clone().unwrap() };
+        assert_eq!(request, expected);
+        let request: AggregateRequest = serde_json::from_str(&json).unwrap();
+        assert_eq!(request, AggregateRequest { written, staged, waiting });
     }
 }

@@ -10,17 +10,20 @@
 //! Two more stand beside them: [`reindex()`] makes everything again from the packages, and [`heal()`] finds what somebody
 //! else deleted or overwrote.
 
+mod adoption;
 mod aggregate;
 mod decide;
 mod extract;
 mod heal;
+mod merge;
 mod publish;
 mod reindex;
+mod swap;
 mod write_index;
 
 pub use self::{
     aggregate::aggregate,
-    extract::{extract, make_entry},
+    extract::{examine, extract, make_entry},
     heal::{HealRequest, Healed, Message, heal},
     publish::{publish, publish_key},
     reindex::{ReindexRequest, ReindexResponse, Report, Summary, reindex},

@@ -15,7 +15,7 @@ use crate::{
     fragment,
     listing::Listing,
     location::{PackageKey, RepositoryPrefix},
-    message::{Found, Target},
+    message::Found,
     plus_copy::{self, PlusCopies},
     policy::Policy,
     port::{self, Listed, ObjectStore, StoreError},
@@ -320,10 +320,8 @@ impl<S: ObjectStore> Repository<'_, S> {
         package: &Listed,
         entry: Option<&IndexEntry>,
     ) -> Result<Option<Problem>, Failure> {
-        let target =
-            Target { bucket: String::new(), key: package.key.clone(), time: None, reindex: None };
-        let extracted = step::extract(self.store, self.options.policy, target).await?;
-        Ok(match (extracted.found, entry) {
+        let found = step::examine(self.store, self.options.policy, &package.key).await?;
+        Ok(match (found, entry) {
             (Found::Nothing | Found::Indexed, _) => None,
             (Found::Accepted(_), None) => Some(Problem::Unlisted),
             (Found::Accepted(accepted), Some(entry)) => {

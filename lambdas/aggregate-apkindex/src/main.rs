@@ -2,7 +2,7 @@
 
 use alpinist_aws::s3::S3Store;
 use alpinist_lambda::{clients, telemetry};
-use alpinist_repository::{message::Aggregated, step};
+use alpinist_repository::{message::AggregateRequest, step};
 use lambda_runtime::Error;
 use mimalloc::MiMalloc;
 
@@ -14,7 +14,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     telemetry::start_log();
     let client = clients::s3()?;
-    alpinist_lambda::run(async |request: Aggregated| {
+    alpinist_lambda::run(async |request: AggregateRequest| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
         step::aggregate(&store, request).await
     })

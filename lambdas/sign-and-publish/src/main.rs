@@ -2,7 +2,7 @@
 
 use alpinist_aws::s3::S3Store;
 use alpinist_lambda::{clients, telemetry};
-use alpinist_repository::{message::Aggregated, step};
+use alpinist_repository::{message::PublishRequest, step};
 use lambda_runtime::Error;
 use mimalloc::MiMalloc;
 use rand_core::OsRng;
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     telemetry::start_log();
     let client = clients::s3()?;
     let keys = clients::key_store()?;
-    alpinist_lambda::run(async |request: Aggregated| {
+    alpinist_lambda::run(async |request: PublishRequest| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
         step::publish(&store, &keys, &mut OsRng, request).await
     })

@@ -13,7 +13,7 @@ use alpinist_fuzz::parts::Parts;
 use alpinist_repository::{
     location::{PackageKey, RepositoryPrefix, Subject},
     memory::MemoryStore,
-    message::{Aggregated, Extracted, Published, Target, Written},
+    message::{AggregateRequest, Extracted, PublishRequest, Published, Target, Written},
     plus_copy::PlusCopies,
     policy::Policy,
     step::{self, ReindexRequest, ReindexResponse},
@@ -80,7 +80,7 @@ fn extract(target: Target) {
 fn write(extracted: Extracted) {
     let store = bucket();
     if let Ok(written) = block_on(step::write_index(&store, PlusCopies::Kept, extracted)) {
-        assert_eq!(passed::<_, Aggregated>(&written), Aggregated::from(written.clone()));
+        assert_eq!(passed::<_, AggregateRequest>(&written), AggregateRequest::from(written.clone()));
         let _may_be_superseded = block_on(step::aggregate(&store, written.into()));
     }
 }
@@ -90,9 +90,10 @@ fn follow(written: Written) {
     aggregate(written.into());
 }
 
-fn aggregate(request: Aggregated) {
+fn aggregate(request: AggregateRequest) {
     if let Ok(aggregated) = block_on(step::aggregate(&bucket(), request)) {
-        assert_eq!(passed::<_, Aggregated>(&aggregated), aggregated);
+        let request = passed::<_, AggregateRequest>(&aggregated);
+        assert_eq!((&request.staged, &request.waiting), (&aggregated.staged, &aggregated.waiting));
         assert_eq!(passed::<_, Target>(&aggregated), aggregated.written.target);
     }
 }

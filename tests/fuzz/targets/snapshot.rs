@@ -16,7 +16,7 @@ use alpinist_fuzz::{
 use alpinist_repository::{
     location::RepositoryPrefix,
     memory::MemoryStore,
-    message::{Aggregated, Target, Written},
+    message::{AggregateRequest, Target, Written},
     snapshot::{Header, Snapshot, SnapshotError, SnapshotReader},
     step,
 };
@@ -86,7 +86,7 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
         signed_by: None,
         warnings: Vec::new(),
     };
-    let aggregated = block_on(step::aggregate(&store, Aggregated::from(written)));
+    let aggregated = block_on(step::aggregate(&store, AggregateRequest::from(written)));
     if aggregated.expect("the index is made").staged.is_some() {
         let bytes = store.content(&prefix.snapshot_key()).expect("it is staged");
         let (header, snapshot) = read([&*bytes].into_iter()).expect("ours is read");

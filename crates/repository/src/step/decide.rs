@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     lease::Lease,
     location::Subject,
-    message::{Aggregated, Written},
+    message::{AggregateRequest, Written},
     port::{ETag, ObjectInfo, ObjectStore},
     snapshot::{Generation, Header, Snapshot},
     step::DIGEST,
@@ -67,9 +67,9 @@ pub(super) struct Baseline {
 pub(super) async fn decide<S: ObjectStore>(
     store: &S,
     subject: &Subject,
-    request: &Aggregated,
+    request: &AggregateRequest,
 ) -> Result<Decision, Failure> {
-    let Aggregated { written, staged, waiting } = request;
+    let AggregateRequest { written, staged, waiting } = request;
     let prefix = subject.prefix();
     let mut cached = CachedSnapshot::begin(store, prefix).await?;
     let published = store.head(&prefix.index_key()).await?;

@@ -36,24 +36,42 @@ pub async fn extract<S: ObjectStore>(
     target: Target,
 ) -> Result<Extracted, Failure> {
     let target = package_of_lost_copy(store, target).await?;
+    let passes_over = target.reindex.as_ref().is_some_and(|reindex| reindex.only_stale);
+    let found = if passes_over && is_indexed(store, &target.key).await? {
+        Found::Indexed
+    } else {
+        examine(store, policy, &target.key).await?
+    };
+    Ok(Extracted { target, found })
+}
+
+/// Reads the object at `key` as it is now, and judges it, as [`extract`] does.
+///
+/// # Errors
+///
+/// Those of [`extract`].
+pub async fn examine<S: ObjectStore>(
+    store: &S,
+    policy: Policy,
+    key: &str,
+) -> Result<Found, Failure> {
     let mut accepted = None;
     for _ in 0..ATTEMPTS {
-        let found = match find(store, policy, &target).await {
+        let found = match examine_once(store, policy, key).await {
             Err(Failure::Store(StoreError::Conflict { .. })) => {
-                debug!(key = escaped(&target.key), "package was replaced while it was read");
+                debug!(key = escaped(key), "package was replaced while it was read");
                 continue;
             }
             found => found?,
         };
-        let Found::Rejected(rejection) = found else { return Ok(Extracted { target, found }) };
-        let fragment = accepted_as(store, &target, &rejection).await?;
+        let Found::Rejected(rejection) = found else { return Ok(found) };
+        let fragment = accepted_as(store, key, &rejection).await?;
         if fragment == accepted {
-            let found = Found::Rejected(RejectionReport { fragment, ..rejection });
-            return Ok(Extracted { target, found });
+            return Ok(Found::Rejected(RejectionReport { fragment, ..rejection }));
         }
         accepted = fragment;
     }
-    Err(Failure::Contended { key: target.key })
+    Err(Failure::Contended { key: key.to_owned() })
 }
 
 /// A copy that somebody deleted or overwrote is a matter of its package, with which it is made again. What has no fragment
@@ -74,38 +92,35 @@ async fn package_of_lost_copy<S: ObjectStore>(
 /// Returns the version of the fragment that describes the rejected package, if there is one.
 async fn accepted_as<S: ObjectStore>(
     store: &S,
-    target: &Target,
+    key: &str,
     rejection: &RejectionReport,
 ) -> Result<Option<ETag>, Failure> {
-    let Ok(key) = target.key.parse::<PackageKey>() else { return Ok(None) };
+    let Ok(key) = key.parse::<PackageKey>() else { return Ok(None) };
     let fragment = store.head(&key.fragment_key()).await?;
     let fragment = fragment.filter(|fragment| fragment::describes(fragment, &rejection.package));
     Ok(fragment.map(|fragment| fragment.etag))
 }
 
-async fn find<S: ObjectStore>(
+async fn examine_once<S: ObjectStore>(
     store: &S,
     policy: Policy,
-    target: &Target,
+    key: &str,
 ) -> Result<Found, Failure> {
-    if let Ok(Subject::Index(_)) = target.key.parse() {
+    if let Ok(Subject::Index(_)) = key.parse() {
         return Ok(Found::Nothing);
     }
-    if is_indexed(store, target).await? {
-        return Ok(Found::Indexed);
-    }
-    let got = match store.get(&target.key).await {
-        Err(StoreError::Archived { .. }) => return archived(store, target).await,
+    let got = match store.get(key).await {
+        Err(StoreError::Archived { .. }) => return archived(store, key).await,
         got => got?,
     };
     let Some(object) = got else { return Ok(Found::Nothing) };
-    let key = target.key.parse::<PackageKey>();
-    if key == Err(PackageKeyError::Space) && plus_copy::is_copy(&object.info) {
+    let package_key = key.parse::<PackageKey>();
+    if package_key == Err(PackageKeyError::Space) && plus_copy::is_copy(&object.info) {
         return Ok(Found::Nothing);
     }
     let package = object.info.etag.clone();
-    let outcome = match key {
-        Ok(key) => panic::catch(Box::pin(examine(store, policy, &key, object)))
+    let outcome = match package_key {
+        Ok(key) => panic::catch(Box::pin(judge(store, policy, &key, object)))
             .await
             .unwrap_or_else(|bug| Ok(Err(bug.into())))?,
         Err(error) => Err(error.into()),
@@ -115,14 +130,13 @@ async fn find<S: ObjectStore>(
             let warnings = message::warnings(&entry);
             Found::Accepted(Box::new(Accepted { package, entry, signed_by, warnings }))
         }
-        Err(rejection) => Found::Rejected(RejectionReport::new(&target.key, package, &rejection)),
+        Err(rejection) => Found::Rejected(RejectionReport::new(key, package, &rejection)),
     })
 }
 
 /// Rejects a package that can't be read, unless it was replaced meanwhile: what is rejected by its version is
 /// of that version.
-async fn archived<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, Failure> {
-    let key = &target.key;
+async fn archived<S: ObjectStore>(store: &S, key: &str) -> Result<Found, Failure> {
     let before = store.head(key).await?;
     let is_archived = match store.get(key).await {
         Err(StoreError::Archived { .. }) => true,
@@ -134,7 +148,7 @@ async fn archived<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, F
         (Some(before), Some(after)) if is_archived && before == after => {
             Ok(Found::Rejected(RejectionReport::new(key, after, &Rejection::Archived)))
         }
-        _ => Err(StoreError::Conflict { key: key.clone() }.into()),
+        _ => Err(StoreError::Conflict { key: key.to_owned() }.into()),
     }
 }
 
@@ -142,7 +156,7 @@ async fn archived<S: ObjectStore>(store: &S, target: &Target) -> Result<Found, F
 type Examined = (IndexEntry, Option<SignedBy>);
 
 /// Reads and judges a package. It decides alone what comes of that, even a panic.
-async fn examine<S: ObjectStore>(
+async fn judge<S: ObjectStore>(
     store: &S,
     policy: Policy,
     key: &PackageKey,
@@ -162,18 +176,16 @@ async fn examine<S: ObjectStore>(
 
 /// Returns whether a reindex that passes over such packages finds a fragment of the package as it is, and its
 /// copy. Without copies, packages with a `+` are looked at each time.
-async fn is_indexed<S: ObjectStore>(store: &S, target: &Target) -> Result<bool, Failure> {
-    let passes_over = target.reindex.as_ref().is_some_and(|reindex| reindex.only_stale);
-    let Some(key) = target.key.parse::<PackageKey>().ok().filter(|_| passes_over) else {
-        return Ok(false);
-    };
+async fn is_indexed<S: ObjectStore>(store: &S, key: &str) -> Result<bool, Failure> {
+    let Ok(key) = key.parse::<PackageKey>() else { return Ok(false) };
+    let package_key = key.to_string();
     let fragment = match port::read(store, &key.fragment_key(), fragment::MAX_LENGTH).await {
         Ok(Some(fragment)) => fragment,
         Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    let Some(package) = store.head(&target.key).await? else { return Ok(false) };
-    let is_described = fragment::entry(fragment, key.prefix(), &target.key, &package.etag).is_ok();
+    let Some(package) = store.head(&package_key).await? else { return Ok(false) };
+    let is_described = fragment::entry(fragment, key.prefix(), &package_key, &package.etag).is_ok();
     Ok(is_described && plus_copy::is_there(store, &key, &package.etag).await?)
 }
 

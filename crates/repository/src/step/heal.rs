@@ -22,8 +22,9 @@ use crate::{
     snapshot::Snapshot,
     step::{
         DIGEST,
-        aggregate::{IN_FLIGHT, lists, unknown},
+        adoption::{IN_FLIGHT, unknown},
         decide::{SIGNING_TIME, is_published},
+        swap::lists,
     },
 };
 

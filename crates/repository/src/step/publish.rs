@@ -9,7 +9,7 @@ use tracing::debug;
 use crate::{
     failure::Failure,
     location::{RepositoryPrefix, Subject},
-    message::{Aggregated, Published, PublishedIndex, Staged},
+    message::{PublishRequest, Published, PublishedIndex, Staged},
     port::{self, Attributes, ETag, KeyStore, NewObject, ObjectStore, Precondition, StoreError},
     signer::Signer,
     snapshot::{self, SnapshotReader},
@@ -34,12 +34,10 @@ pub async fn publish<S: ObjectStore>(
     store: &S,
     keys: &impl KeyStore,
     random: &mut impl CryptoRngCore,
-    request: Aggregated,
+    request: PublishRequest,
 ) -> Result<Published, Failure> {
-    let Aggregated { written, staged, .. } = request;
-    let subject = written.target.key.parse::<Subject>().ok().zip(staged);
-    let (subject, staged) =
-        subject.ok_or_else(|| Failure::NothingStaged { key: written.target.key.clone() })?;
+    let PublishRequest { written, staged } = request;
+    let subject = written.target.key.parse::<Subject>().map_err(|_| Failure::InvalidInput)?;
     let prefix = subject.prefix();
     let signers = Signer::read_all(keys).await?;
     let (digest, index) = read_staged(store, prefix, &staged).await?;

@@ -1,16 +1,20 @@
 //! The first and the last step of a reindex. Between them, each package is extracted and each index is
 //! made again by the other steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     discovery,
     failure::Failure,
-    journal::{self, Rejected},
+    fragment,
+    journal::{self, Rejected, Repository},
+    listing::Listing,
     location::{RepositoryPrefix, reindex_prefix},
     port::{Attributes, NewObject, ObjectStore, Precondition},
+    snapshot::Snapshot,
 };
 
 /// How many indexes one reindex makes at most: their keys travel in one message of 256 KiB.
@@ -175,4 +179,77 @@ async fn report<S: ObjectStore>(
         rejected: report.rejected.len(),
         removed: report.removed.len(),
     }))
+}
+
+/// How many notes of rejected packages are read at once.
+const PARALLEL_READS: usize = 32;
+
+/// Forgets the packages that a reindex rejected although they are still the ones that were listed: a setting has
+/// become stricter, or a key is not trusted any more. Their fragments are gone, and nothing else would
+/// tell them from packages whose fragments were lost.
+pub(super) async fn forget_rejected<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    listing: &Listing,
+    cached: &mut Snapshot,
+) -> Result<(), Failure> {
+    let doubtful: Vec<_> = listing
+        .packages
+        .iter()
+        .filter(|(stem, _)| !listing.fragments.contains_key(*stem))
+        .filter(|(stem, package)| {
+            cached.record(stem).is_some_and(|known| known.package == package.etag)
+        })
+        .collect();
+    let rejected: Vec<_> = stream::iter(doubtful)
+        .map(async |(stem, package)| {
+            let is_rejected = journal::is_rejected(store, run, &package.key, &package.etag).await?;
+            Ok::<_, Failure>(is_rejected.then_some(stem))
+        })
+        .buffer_unordered(PARALLEL_READS)
+        .try_filter_map(async |stem| Ok(stem))
+        .try_collect()
+        .await?;
+    for stem in rejected {
+        cached.forget(stem);
+    }
+    Ok(())
+}
+
+/// Returns what became of each package, for a reindex, and removes the fragments of packages that are
+/// gone.
+pub(super) async fn record_found<S: ObjectStore>(
+    store: &S,
+    run: &str,
+    prefix: &RepositoryPrefix,
+    listing: &Listing,
+    cached: &Snapshot,
+    snapshot: &Snapshot,
+) -> Result<(), Failure> {
+    let indexed: HashSet<_> = journal::indexed(store, run, prefix).await?.into_iter().collect();
+    let mut found = Repository::default();
+    for stem in listing.packages.keys() {
+        match snapshot.record(stem) {
+            None => &mut found.unlisted,
+            Some(_) if indexed.contains(stem) => &mut found.indexed,
+            Some(_) => &mut found.unchanged,
+        }
+        .push(prefix.package_key(stem));
+    }
+    let mut gone: BTreeSet<_> = cached.stems().map(str::to_owned).collect();
+    for (stem, fragment) in &listing.fragments {
+        let is_orphan = !listing.packages.contains_key(stem)
+            && store.head(&prefix.package_key(stem)).await?.is_none()
+            && fragment::is_ours(store, prefix, &fragment.key).await?;
+        if is_orphan {
+            store.delete(&fragment.key, &fragment.etag).await?;
+            gone.insert(stem.clone());
+        }
+    }
+    gone.retain(|stem| !listing.packages.contains_key(stem));
+    found.removed = gone.iter().map(|stem| prefix.package_key(stem)).collect();
+    for keys in [&mut found.indexed, &mut found.unchanged, &mut found.unlisted] {
+        keys.sort_unstable();
+    }
+    journal::record_repository(store, run, prefix, &found).await
 }

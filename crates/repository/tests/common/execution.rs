@@ -2,7 +2,9 @@
 
 use alpinist_repository::{
     failure::{Failure, FailureKind},
-    message::{Aggregated, Extracted, Found, RejectionReport, Target},
+    message::{
+        AggregateRequest, Aggregated, Extracted, Found, PublishRequest, RejectionReport, Target,
+    },
     plus_copy::PlusCopies,
     policy::Policy,
     port::{ObjectStore, Starter, StoreError},
@@ -18,8 +20,8 @@ use super::Keys;
 pub(crate) enum State {
     Extract(Target),
     Write(Extracted),
-    Aggregate(Aggregated),
-    Publish(Aggregated),
+    Aggregate(AggregateRequest),
+    Publish(PublishRequest),
     /// Not of this state machine, but of the function that starts it where something is wrong.
     Heal(HealRequest),
 }
@@ -77,13 +79,13 @@ impl State {
                     Err(failure) if failure.kind() == FailureKind::Superseded => {
                         Ok(Next::Go(Self::Extract(target)))
                     }
-                    aggregated => Ok(after_aggregation(travelled(&aggregated?))),
+                    aggregated => Ok(after_aggregation(&aggregated?)),
                 }
             }
             Self::Publish(request) => {
                 match step::publish(store, keys, &mut OsRng, request.clone()).await {
                     Err(failure) if failure.kind() == FailureKind::Conflict => {
-                        Ok(Next::Go(Self::Aggregate(request)))
+                        Ok(Next::Go(Self::Aggregate(travelled(&request))))
                     }
                     Err(failure) if failure.kind() == FailureKind::PackageRejected => {
                         Ok(Next::End(request.written.rejection))
@@ -111,16 +113,16 @@ impl Starter for NothingStarted {
     }
 }
 
-fn after_aggregation(aggregated: Aggregated) -> Next {
+fn after_aggregation(aggregated: &Aggregated) -> Next {
     match aggregated {
-        Aggregated { waiting: Some(_), .. } => Next::Wait(State::Aggregate(aggregated)),
-        Aggregated { staged: Some(_), .. } => Next::Go(State::Publish(aggregated)),
-        Aggregated { written, .. } => Next::End(written.rejection),
+        Aggregated { waiting: Some(_), .. } => Next::Wait(State::Aggregate(travelled(aggregated))),
+        Aggregated { staged: Some(_), .. } => Next::Go(State::Publish(travelled(aggregated))),
+        Aggregated { written, .. } => Next::End(written.rejection.clone()),
     }
 }
 
 /// Returns a message as it arrives at the next step.
-fn travelled<M: Serialize, N: DeserializeOwned>(message: &M) -> N {
+pub(crate) fn travelled<M: Serialize, N: DeserializeOwned>(message: &M) -> N {
     let json = serde_json::to_vec(message).expect("a message is JSON");
     serde_json::from_slice(&json).expect("a message is the request of the next step")
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alpinist_repository::{
     memory::MemoryStore,
-    message::{Aggregated, Extracted, Found},
+    message::{AggregateRequest, Extracted, Found},
     port::{ETag, Listed, ObjectInfo, ObjectStore as _, Precondition, read},
     snapshot::{MAX_STORED, SnapshotReader},
 };
@@ -131,7 +131,7 @@ pub(crate) fn snapshot_key() -> String {
 }
 
 /// Returns whether the published index knows the name of the package.
-pub(crate) async fn is_covered_by_name(bucket: &MemoryStore, request: &Aggregated) -> bool {
+pub(crate) async fn is_covered_by_name(bucket: &MemoryStore, request: &AggregateRequest) -> bool {
     let Ok(Some(snapshot)) = read(bucket, &snapshot_key(), MAX_STORED).await else { return false };
     let Ok(Some(index)) = bucket.head(INDEX).await else { return false };
     let mut reader = SnapshotReader::default();

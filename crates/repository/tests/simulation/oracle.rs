@@ -170,7 +170,7 @@ impl Oracle {
                 self.snapshots.insert(etag, Making { base_read, listing });
             }
             (Method::Put, State::Publish(request)) if effect.request.key == INDEX => {
-                let staged = request.staged.as_ref().expect("something is staged");
+                let staged = &request.staged;
                 let is_overtaken =
                     version(bucket, &snapshot_key()).as_ref() != Some(&staged.snapshot);
                 let making = self.snapshots.get(&staged.snapshot).copied();

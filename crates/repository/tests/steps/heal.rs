@@ -13,7 +13,7 @@ use alpinist_repository::{
 use serde_json::json;
 
 use crate::{
-    common::execution::{Next, State},
+    common::execution::{Next, State, travelled},
     reindex::reindex,
     support::{
         INDEX, Keys, PREFIX, execute, key, listed, package, package_of, rejected_now, target,
@@ -229,7 +229,7 @@ async fn an_upload_into_a_bucket_of_somebody_else_takes_nothing_off_its_index() 
     assert_eq!(told(&store, &[WANTED]).await, [format!("reindex of {PREFIX}")]);
 
     aggregated.waiting.as_mut().unwrap().times = 100;
-    let failure = step::aggregate(&store, aggregated.clone()).await.unwrap_err();
+    let failure = step::aggregate(&store, travelled(&aggregated)).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Incomplete);
     insta::assert_snapshot!("nobody_looks", failure.report());
     assert_eq!(store.content(INDEX).unwrap(), index);
@@ -237,7 +237,7 @@ async fn an_upload_into_a_bucket_of_somebody_else_takes_nothing_off_its_index() 
     let report = reindex(&store, PREFIX, true).await.unwrap();
     assert_eq!(report.indexed, [key("a-1-r0"), key("b-1-r0")]);
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
-    let covered = step::aggregate(&store, aggregated).await.unwrap();
+    let covered = step::aggregate(&store, travelled(&aggregated)).await.unwrap();
     assert_eq!((covered.waiting, covered.staged), (None, None));
 }
 

@@ -9,7 +9,7 @@ use std::{
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
-    message::{Aggregated, Extracted, Found},
+    message::{AggregateRequest, Aggregated, Extracted, Found, PublishRequest},
     plus_copy::PlusCopies,
     policy::Policy,
     port::StoreError,
@@ -18,6 +18,7 @@ use alpinist_repository::{
 use futures::FutureExt as _;
 use rand_core::OsRng;
 
+use crate::common::execution::travelled;
 use crate::support::{
     INDEX, Keys, PREFIX, aggregate_and_publish, checksum, execute, key, listed, package,
     signed_package, target,
@@ -42,9 +43,10 @@ async fn a_lost_race_goes_back_to_aggregation_and_loses_nobody() {
     let aggregated = step::aggregate(&store, written.into()).await.unwrap();
     rival(&store, &key("b-1-r0"));
     let keys = Keys::good();
-    let failure = step::publish(&store, &keys, &mut OsRng, aggregated.clone()).await.unwrap_err();
+    let failure =
+        step::publish(&store, &keys, &mut OsRng, travelled(&aggregated)).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Conflict);
-    aggregate_and_publish(&store, &keys, aggregated).await.unwrap();
+    aggregate_and_publish(&store, &keys, travelled(&aggregated)).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
 }
 
@@ -87,7 +89,7 @@ async fn the_first_index_does_not_cover_a_rebuild_that_began_before_it() {
     store.before_requests(|_, _| Ok(()));
     let rebuild: Aggregated = rebuild.lock().unwrap().take().unwrap();
     assert!(rebuild.waiting.is_some());
-    aggregate_and_publish(&store, &Keys::good(), rebuild).await.unwrap();
+    aggregate_and_publish(&store, &Keys::good(), travelled(&rebuild)).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
 }
 
@@ -276,22 +278,24 @@ async fn a_replaced_package_is_not_listed_with_the_fragment_of_the_old_one() {
 }
 
 /// Brings an upload to where its index is staged, and returns what `publish` is asked then.
-async fn staged(store: &MemoryStore, stem: &str) -> Aggregated {
+async fn staged(store: &MemoryStore, stem: &str) -> PublishRequest {
     let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
-    let mut request =
-        Aggregated::from(step::write_index(store, PlusCopies::Kept, extracted).await.unwrap());
+    let mut request = AggregateRequest::from(
+        step::write_index(store, PlusCopies::Kept, extracted).await.unwrap(),
+    );
     for _ in 0..10 {
-        request = step::aggregate(store, request).await.unwrap();
-        if request.staged.is_some() {
-            return request;
+        let aggregated = step::aggregate(store, request).await.unwrap();
+        if aggregated.staged.is_some() {
+            return travelled(&aggregated);
         }
-        assert!(request.waiting.is_some());
+        assert!(aggregated.waiting.is_some());
+        request = travelled(&aggregated);
         store.pass(Duration::from_secs(30));
     }
     panic!("an execution waits for ever");
 }
 
-async fn assert_conflict(store: &MemoryStore, late: Aggregated) {
+async fn assert_conflict(store: &MemoryStore, late: PublishRequest) {
     let index = store.content(INDEX);
     let failure = step::publish(store, &Keys::good(), &mut OsRng, late).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Conflict);
@@ -344,7 +348,7 @@ async fn whoever_overtakes_a_publisher_that_dies_fixes_what_it_published() {
     let overtaking: Aggregated = overtaking.lock().unwrap().take().unwrap();
     assert!(overtaking.waiting.as_ref().is_some_and(|waiting| waiting.overtook));
     store.pass(Duration::from_secs(150));
-    aggregate_and_publish(&store, &keys, overtaking).await.unwrap();
+    aggregate_and_publish(&store, &keys, travelled(&overtaking)).await.unwrap();
     assert_eq!(store.content(INDEX), published);
 }
 
@@ -390,10 +394,10 @@ async fn a_crash_while_the_index_is_published_is_fixed_by_the_next_attempt() {
         _ => Ok(()),
     });
     let keys = Keys::good();
-    let crash = step::publish(&store, &keys, &mut OsRng, aggregated.clone()).await.unwrap_err();
+    let crash = step::publish(&store, &keys, &mut OsRng, travelled(&aggregated)).await.unwrap_err();
     assert_eq!(crash.kind(), FailureKind::Unavailable);
     store.before_requests(|_, _| Ok(()));
-    step::publish(&store, &keys, &mut OsRng, aggregated).await.unwrap();
+    step::publish(&store, &keys, &mut OsRng, travelled(&aggregated)).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0"]);
 }
 

@@ -6,7 +6,7 @@ use alpinist_apk::{entry::IndexEntry, index_archive::IndexArchive, key::SigningK
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     memory::MemoryStore,
-    message::{Aggregated, Extracted, RejectionReport, Target},
+    message::{AggregateRequest, Extracted, RejectionReport, Target},
     policy::Policy,
     step,
 };
@@ -76,7 +76,7 @@ pub(crate) async fn execute_target(
 pub(crate) async fn aggregate_and_publish(
     store: &MemoryStore,
     keys: &Keys,
-    request: Aggregated,
+    request: AggregateRequest,
 ) -> Result<(), Failed> {
     go_on(store, keys, State::Aggregate(request)).await
 }

@@ -20,6 +20,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use rand_core::OsRng;
 use rstest::rstest;
 
+use crate::common::execution::travelled;
 use crate::reindex::reindex;
 use crate::support::{
     INDEX, KEY_NAME, Keys, PREFIX, aggregate_and_publish, checksum, execute, execute_with, key,
@@ -231,7 +232,8 @@ async fn a_staged_index_that_is_gone_or_damaged_is_aggregated_again() {
     let staged = store.keys().into_iter().find(|key| key.contains("/published/")).unwrap();
     for damage in [|store: &MemoryStore, key: &str| store.upload(key, "x"), MemoryStore::remove] {
         damage(&store, &staged);
-        let outcome = step::publish(&store, &Keys::good(), &mut OsRng, aggregated.clone()).await;
+        let outcome =
+            step::publish(&store, &Keys::good(), &mut OsRng, travelled(&aggregated)).await;
         assert_eq!(outcome.unwrap_err().kind(), FailureKind::Conflict);
         assert_eq!(store.content(INDEX), None);
     }
@@ -255,7 +257,8 @@ async fn an_index_that_has_become_too_large_ends_the_execution() {
     store.upload(SNAPSHOT, large.finish().unwrap());
     let snapshot = store.head(SNAPSHOT).await.unwrap().unwrap().etag;
     aggregated.staged = aggregated.staged.map(|staged| Staged { snapshot, ..staged });
-    let failure = step::publish(&store, &Keys::good(), &mut OsRng, aggregated).await.unwrap_err();
+    let failure =
+        step::publish(&store, &Keys::good(), &mut OsRng, travelled(&aggregated)).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Misconfigured);
     assert!(failure.report().contains("another repository"), "{}", failure.report());
 }

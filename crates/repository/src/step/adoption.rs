@@ -1,0 +1,78 @@
+//! Directories of which nothing is cached: until a reindex has inspected their packages, nothing is published.
+
+use std::collections::HashSet;
+
+use alpinist_apk::index_archive;
+
+use crate::{
+    failure::Failure,
+    listing::Listing,
+    location::{RepositoryPrefix, may_be_stem},
+    port::{self, Attributes, NewObject, ObjectStore, Precondition, StoreError},
+    rejection_note::RejectionNotes,
+};
+
+/// How long a package is taken to have an execution of its own that has not written its fragment yet.
+pub(super) const IN_FLIGHT: i64 = 120;
+
+/// How often an execution waits until a reindex has looked at what is there: some 40 minutes.
+pub(super) const MAX_WAITS_FOR_ADOPTION: u32 = 100;
+
+/// How often it waits until it asks for a reindex again.
+pub(super) const WAITS_PER_REQUEST: u32 = 10;
+
+/// Returns the packages, by `<name>-<version>`, that nobody has looked at: which are not known, not its `own`, were
+/// not rejected, and are old or listed by the published index, so that they are not just being looked at.
+pub(super) async fn unknown<'a, S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    own: Option<&str>,
+    listing: &'a Listing,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<Vec<&'a str>, Failure> {
+    let packages = listing.packages.iter();
+    let mut unknown: Vec<_> = packages
+        .filter(|(stem, _)| !is_known(stem) && own != Some(stem) && may_be_stem(stem))
+        .collect();
+    if !unknown.is_empty() {
+        let rejections = RejectionNotes::read(store, prefix).await?;
+        unknown.retain(|(stem, package)| {
+            !rejections.contain(stem, &package.etag, package.last_modified)
+        });
+    }
+    let before = store.now() - IN_FLIGHT;
+    if unknown.iter().any(|(_, package)| package.last_modified >= before) {
+        let published = published_stems(store, prefix).await?;
+        unknown
+            .retain(|(stem, package)| package.last_modified < before || published.contains(*stem));
+    }
+    Ok(unknown.into_iter().map(|(stem, _)| stem.as_str()).collect())
+}
+
+/// Leaves a note for whoever [starts a reindex](super::heal()): S3 tells of it.
+pub(super) async fn ask_for_adoption<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+) -> Result<(), StoreError> {
+    let object = NewObject {
+        bytes: Vec::new(),
+        content_type: "text/plain; charset=utf-8",
+        attributes: Attributes::new(),
+    };
+    store.put(&prefix.adoption_key(), object, Precondition::None).await?;
+    Ok(())
+}
+
+/// Returns what the published index lists, whoever made it, by `<name>-<version>`.
+pub(super) async fn published_stems<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+) -> Result<HashSet<String>, Failure> {
+    let index = match port::read(store, &prefix.index_key(), index_archive::MAX_LENGTH).await {
+        Ok(Some(index)) => index.body,
+        Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(HashSet::new()),
+        Err(error) => return Err(error.into()),
+    };
+    // By one that no client accepts, nothing is published.
+    Ok(index_archive::listed_stems(&index).unwrap_or_default())
+}

@@ -1,0 +1,144 @@
+//! The swap of the snapshot, and whether the published index is right already.
+
+use alpinist_apk::{
+    entry::IndexEntry,
+    index_archive::{self, IndexArchive},
+};
+use tracing::{debug, warn};
+
+use crate::{
+    failure::{Failure, chain},
+    location::{RepositoryPrefix, Subject},
+    message::{Reindex, Staged},
+    port::{self, Attributes, ETag, NewObject, ObjectInfo, ObjectStore, Precondition, StoreError},
+    snapshot::{Generation, Header, Snapshot},
+    step::DIGEST,
+};
+
+/// What a new snapshot is to replace.
+pub(super) struct SnapshotUpdate {
+    pub(super) etag: Option<ETag>,
+    pub(super) generation: Generation,
+    pub(super) published: Option<ObjectInfo>,
+    pub(super) evidence: Evidence,
+    /// Whether the snapshot is to be replaced even if the published index is right.
+    pub(super) is_fence: bool,
+    /// Whether what is to be replaced was published.
+    pub(super) is_published: bool,
+}
+
+/// What came of a swap.
+pub(super) enum Swapped {
+    /// A new snapshot, and whether its index is to be published.
+    Snapshot(Option<Staged>),
+    /// A new snapshot whose index is published, in the place of one that somebody may be about to publish.
+    Superseding,
+    /// Everything is as it was.
+    Nothing,
+}
+
+/// What proves that the published index is right.
+#[derive(Clone, Copy)]
+pub(super) enum Evidence {
+    /// Its attributes.
+    Attributes,
+    /// Its entries, which are read.
+    Entries,
+    /// Nothing: it is to be signed again.
+    None,
+}
+
+impl Evidence {
+    pub(super) fn asked_by(subject: &Subject, reindex: Option<&Reindex>) -> Self {
+        match (subject, reindex) {
+            (_, Some(Reindex { sign: true, .. })) => Self::None,
+            // Somebody asks for this index itself.
+            (Subject::Index(_), _) | (_, Some(_)) => Self::Entries,
+            (Subject::Package(_), None) => Self::Attributes,
+        }
+    }
+}
+
+impl SnapshotUpdate {
+    pub(super) async fn swap<S: ObjectStore>(
+        self,
+        store: &S,
+        prefix: &RepositoryPrefix,
+        snapshot: &Snapshot,
+    ) -> Result<Swapped, Failure> {
+        let digest = snapshot.digest(prefix);
+        let is_right = match (&self.published, self.evidence) {
+            (None, _) => snapshot.is_empty(),
+            (Some(_), Evidence::None) => false,
+            (Some(published), evidence) => {
+                published.attributes.get(DIGEST) == Some(&digest)
+                    && (matches!(evidence, Evidence::Attributes)
+                        || lists(store, prefix, snapshot).await?)
+            }
+        };
+        if is_right && !self.is_fence {
+            return Ok(Swapped::Nothing);
+        }
+        let (generation, packages) = (self.generation, snapshot.len());
+        let key = prefix.snapshot_key();
+        let bytes = snapshot
+            .to_bytes(&Header { generation, digest, packages })
+            .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
+        let object =
+            NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
+        let etag = store.put(&key, object, Precondition::still(self.etag)).await?;
+        debug!(key, generation, packages, is_right, "snapshot written");
+        if !is_right {
+            return Ok(Swapped::Snapshot(Some(staged(etag, self.published))));
+        }
+        // Whoever made the snapshot before ours may have come to publish it since we looked at the index.
+        let present = store.head(&prefix.index_key()).await?;
+        let version = |index: &Option<ObjectInfo>| index.as_ref().map(|index| index.etag.clone());
+        let is_still_right = version(&present) == version(&self.published);
+        if is_still_right && !self.is_published {
+            return Ok(Swapped::Superseding);
+        }
+        Ok(Swapped::Snapshot((!is_still_right).then(|| staged(etag, present))))
+    }
+}
+
+/// Reads the published index, and tells whether it has the entries of the snapshot and is signed. By whom
+/// is for whoever has the keys to tell.
+pub(super) async fn lists<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    snapshot: &Snapshot,
+) -> Result<bool, Failure> {
+    let key = prefix.index_key();
+    let index = match port::read(store, &key, index_archive::MAX_LENGTH).await {
+        Ok(Some(index)) => index.body,
+        Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let entries = match IndexArchive::read(&index) {
+        Ok(archive) if archive.description == prefix.repository() => archive.index,
+        Ok(_) => return Ok(false),
+        Err(error) => {
+            warn!(key, error = chain(&error), "published index is damaged and is made again");
+            return Ok(false);
+        }
+    };
+    let entries = entries.entries();
+    let mut last_rank = 0;
+    let mut is_known = |entry: &IndexEntry| {
+        let stem = entry.file_stem();
+        let Some(record) = snapshot.record(&stem).filter(|record| record.entry == *entry) else {
+            return false;
+        };
+        // Versions that apk can't tell apart stand one after the other, by their rank.
+        let is_in_order = record.rank < 2 || record.rank == last_rank + 1;
+        last_rank = record.rank;
+        is_in_order
+    };
+    Ok(entries.len() == snapshot.len() && entries.iter().all(&mut is_known))
+}
+
+fn staged(snapshot: ETag, published: Option<ObjectInfo>) -> Staged {
+    let is_too_soon = published.as_ref().is_some_and(|index| index.age.is_zero());
+    Staged { snapshot, replaces: published.map(|index| index.etag), is_too_soon }
+}
