@@ -151,9 +151,9 @@ async fn a_key_in_kms_gets_a_name_and_a_second_key_beside_it() {
     assert_eq!(said, format!("signing {in_kms}\nsigning {name}\n"));
     let public = String::from_utf8(stack.get(in_kms).await.unwrap().unwrap()).unwrap();
     assert!(VerifyingKey::from_pem(&public).is_ok(), "{public}");
-    let fault = &operator.json(1, "verify")["faults"][0];
-    assert_eq!(fault["fault"], format!("it is not signed by {in_kms}, a key that is in use"));
-    assert_eq!(fault["fix"], "alpinist reindex 3.22/main/x86_64 --sign");
+    let problem = &operator.json(1, "verify")["problems"][0];
+    assert_eq!(problem["problem"], format!("it is not signed by {in_kms}, a key that is in use"));
+    assert_eq!(problem["fix"], "alpinist reindex 3.22/main/x86_64 --sign");
     operator.done("reindex --sign");
     assert_eq!(operator.done("verify"), "right: 1 package in 1 index\n");
     assert_eq!(signers(&stack).await, [in_kms, &name]);

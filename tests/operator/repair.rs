@@ -7,22 +7,23 @@ use crate::fixture::Operator;
 
 const PREFIX: &str = "3.22/main/x86_64";
 
-/// What `verify` says of each key, by the file's name: the fault and the command that fixes it, or else the one that
+/// What `verify` says of each key, by the file's name: the problem and the command that fixes it, or else the one that
 /// deletes it.
-fn faults(verified: &Value) -> Vec<(&str, &str, &str)> {
-    let faults = verified["faults"].as_array().unwrap().iter();
-    faults
-        .map(|fault| {
-            let key = fault["key"].as_str().unwrap();
+fn problems(verified: &Value) -> Vec<(&str, &str, &str)> {
+    let problems = verified["problems"].as_array().unwrap().iter();
+    problems
+        .map(|problem| {
+            let key = problem["key"].as_str().unwrap();
             let file = key.rsplit('/').next().unwrap();
-            let command = if fault["fix"].is_null() { &fault["delete"] } else { &fault["fix"] };
-            (file, fault["fault"].as_str().unwrap(), command.as_str().unwrap())
+            let command =
+                if problem["fix"].is_null() { &problem["delete"] } else { &problem["fix"] };
+            (file, problem["problem"].as_str().unwrap(), command.as_str().unwrap())
         })
         .collect()
 }
 
 #[tokio::test]
-async fn each_fault_is_fixed_by_the_command_that_verify_tells() {
+async fn each_problem_is_fixed_by_the_command_that_verify_tells() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let stack = local_stack.deploy_beside_bucket("repaired", &[]).unwrap();
     let key_pair = KeyPair::generate("old@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
@@ -41,13 +42,13 @@ async fn each_fault_is_fixed_by_the_command_that_verify_tells() {
     let verified = operator.json(1, "verify");
     let stale = "alpinist reindex 3.22/main/x86_64 --stale";
     let remove = "alpinist rm 3.22/main/x86_64/bad-1-r0.apk";
-    let found = faults(&verified);
+    let found = problems(&verified);
     assert_eq!(
         found[0],
         ("APKINDEX.tar.gz", "there is no index, although there are packages", stale)
     );
     assert_eq!((found[1].0, found[1].2), ("bad-1-r0.apk", remove));
-    assert!(verified["faults"][1]["fix"].is_null(), "what deletes fixes nothing");
+    assert!(verified["problems"][1]["fix"].is_null(), "what deletes fixes nothing");
     assert!(found[1].1.contains("the file does not begin as a gzip stream"), "{found:?}");
     assert_eq!(found[2], ("hello-1.0-r0.apk", "the index does not list it", stale));
     assert_eq!(found[3], ("plus++-1.0-r0.apk", "the index does not list it", stale));
@@ -59,7 +60,7 @@ async fn each_fault_is_fixed_by_the_command_that_verify_tells() {
     stack.delete(&copy).await.unwrap();
     let verified = operator.json(1, "verify");
     let no_copy = "it has no copy for clients that ask for its name with a `+`";
-    assert!(faults(&verified).contains(&("plus++-1.0-r0.apk", no_copy, stale)), "{verified}");
+    assert!(problems(&verified).contains(&("plus++-1.0-r0.apk", no_copy, stale)), "{verified}");
     fix(stale);
 
     // Events bring a copy back by themselves.
@@ -76,7 +77,7 @@ async fn each_fault_is_fixed_by_the_command_that_verify_tells() {
     stack.plant(&format!("{PREFIX}/APKINDEX.tar.gz"), b"garbage".to_vec()).await.unwrap();
     stack.plant(&format!("{PREFIX}/gone-1-r0.index"), b"garbage".to_vec()).await.unwrap();
     let verified = operator.json(1, "verify");
-    let found = faults(&verified);
+    let found = problems(&verified);
     let sign = "alpinist reindex 3.22/main/x86_64 --sign";
     assert_eq!((found[0].0, found[0].2), ("APKINDEX.tar.gz", sign));
     assert!(found[0].1.starts_with("a client rejects the index: "), "{found:?}");
@@ -92,11 +93,11 @@ async fn each_fault_is_fixed_by_the_command_that_verify_tells() {
     assert_eq!(operator.run("verify").status, Some(0));
     let verified = operator.json(1, "verify --deep");
     let expected = ("hello-1.0-r0.apk", "its fragment does not describe it", everything);
-    assert_eq!(faults(&verified), [expected]);
+    assert_eq!(problems(&verified), [expected]);
     assert_eq!(fix(everything).status, Some(0));
     stack.discard(key_pair.name()).await.unwrap();
     let verified = operator.json(1, "verify --deep");
-    let found = faults(&verified);
+    let found = problems(&verified);
     assert!(found[0].1.starts_with("no public key is published of those who signed"), "{found:?}");
     assert_eq!(fix(found[0].2).status, Some(0));
     assert_eq!(operator.run("verify --deep").status, Some(0));

@@ -599,13 +599,13 @@ def reindexes():
             run = output.get("reindex", {}).get("run")
             return run and output == {"bucket": "packages", "prefix": prefix, "reindex": {**RUN, **changes, "run": run}}
         return right
-    yield case(m, "Begin", "takes {}", {}, output=has_begun(), next="Survey")
+    yield case(m, "Begin", "takes {}", {}, output=has_begun(), next="Discover")
     yield case(m, "Begin", "takes a prefix and texts", {"prefix": "a/", "only_stale": "true", "sign": True},
-               output=has_begun("a/", only_stale=True, sign=True), next="Survey")
+               output=has_begun("a/", only_stale=True, sign=True), next="Discover")
     yield case(m, "Begin", "takes nothing else", {"sign": "yes"}, status="FAILED", error="States.QueryEvaluationError")
-    surveyed = {**begun(), "indexes": [INDEX]}
-    yield from task(m, "Survey", begun(), {"indexes": [INDEX]}, surveyed, "IsToSign")
-    yield case(m, "IsToSign", "leads to EachObject", surveyed, output=surveyed, next="EachObject")
+    discovered = {**begun(), "indexes": [INDEX]}
+    yield from task(m, "Discover", begun(), {"indexes": [INDEX]}, discovered, "IsToSign")
+    yield case(m, "IsToSign", "leads to EachObject", discovered, output=discovered, next="EachObject")
     signs = {**begun(sign=True), "indexes": [INDEX]}
     yield case(m, "IsToSign", "leads to EachIndex", signs, output=signs, next="EachIndex")
     manifest = ".alpinist/reindex/one/executions/u/manifest.json"
@@ -613,10 +613,10 @@ def reindexes():
                "ResultWriterDetails": {"Bucket": "packages", "Key": manifest}}
     listed = json.dumps([{"Etag": "\"e\"", "Key": PACKAGE, "LastModified": 1767225600.0, "Size": 1, "StorageClass": "STANDARD"}])
     item = {"bucket": "packages", "key": PACKAGE, "reindex": RUN}
-    after = {**surveyed, "manifest": manifest}
-    yield case(m, "EachObject", "gives each object to an execution", surveyed, answered(details), output=after, next="EachIndex",
+    after = {**discovered, "manifest": manifest}
+    yield case(m, "EachObject", "gives each object to an execution", discovered, answered(details), output=after, next="EachIndex",
                items=[item], configuration={"mapItemReaderData": listed})
-    yield case(m, "EachObject", "goes on after failures", surveyed, answered(details), output=after, next="EachIndex",
+    yield case(m, "EachObject", "goes on after failures", discovered, answered(details), output=after, next="EachIndex",
                configuration={"mapItemReaderData": listed, "mapIterationFailureCount": 1})
     for key, then in (PACKAGE, "ExtractMetadata"), (INDEX, "Done"):
         given = {**item, "key": key}

@@ -80,7 +80,7 @@ impl Output {
     }
 }
 
-/// Returns a person something, on standard error. That nobody listens is no fault.
+/// Prints a message for people to standard error. That nobody listens is no failure.
 pub(crate) fn status(message: impl Display) {
     let _ = writeln!(anstream::stderr(), "{message}");
 }

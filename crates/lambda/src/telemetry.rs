@@ -110,7 +110,7 @@ impl Invocation {
         }
     }
 
-    /// Returns what a step did, in one line, and counts it.
+    /// Logs what a step did, in one line, and counts it.
     pub fn tell(&self, outcome: Result<&impl Response, &Failure>, now: Timestamp) {
         let change = match outcome {
             Ok(response) => self.tell_response(response),
@@ -232,7 +232,7 @@ mod tests {
         let event = json!({"detail": {"bucket": {"name": "b"}, "object": {"key": "k"}}});
         assert_eq!(subject(event), "k");
         assert_eq!(subject(json!({"bucket": "b", "key": "k", "found": "nothing"})), "k");
-        assert_eq!(subject(json!({"task": "survey", "bucket": "b", "prefix": "3.22/"})), "3.22/");
+        assert_eq!(subject(json!({"task": "discover", "bucket": "b", "prefix": "3.22/"})), "3.22/");
         assert_eq!(subject(json!({"task": "report", "bucket": "b", "run": "r"})), "r");
         assert_eq!(subject(json!({})), "the input");
     }

@@ -80,7 +80,10 @@ fn extract(target: Target) {
 fn write(extracted: Extracted) {
     let store = bucket();
     if let Ok(written) = block_on(step::write_index(&store, PlusCopies::Kept, extracted)) {
-        assert_eq!(passed::<_, AggregateRequest>(&written), AggregateRequest::from(written.clone()));
+        assert_eq!(
+            passed::<_, AggregateRequest>(&written),
+            AggregateRequest::from(written.clone())
+        );
         let _may_be_superseded = block_on(step::aggregate(&store, written.into()));
     }
 }

@@ -6,7 +6,7 @@ use alpinist_apk::{
     index_archive::{IndexArchive, write_signed, write_unsigned},
     signature::{Signature, SignatureName},
 };
-use alpinist_fuzz::parts::{entry, gzip, fixed};
+use alpinist_fuzz::parts::{entry, fixed, gzip};
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 

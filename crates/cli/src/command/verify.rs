@@ -50,7 +50,7 @@ pub(crate) struct Verify {
 struct Verified {
     repositories: usize,
     packages: usize,
-    problems: Vec<FoundFault>,
+    problems: Vec<FoundProblem>,
     warnings: Vec<FoundWarning>,
 }
 
@@ -61,7 +61,7 @@ struct FoundWarning {
 }
 
 #[derive(Debug, Serialize)]
-struct FoundFault {
+struct FoundProblem {
     key: String,
     problem: String,
     /// The command that fixes it.
@@ -90,7 +90,7 @@ impl Verify {
             let packages = store.list(&directory, &[]).await?;
             let keys = packages.into_iter().map(|package| package.key);
             let strays = keys.filter(|key| key.ends_with(".apk"));
-            verified.problems.extend(strays.map(|key| FoundFault::stray(bucket, &key)));
+            verified.problems.extend(strays.map(|key| FoundProblem::stray(bucket, &key)));
         }
         for prefix in repositories {
             let found = verify::verify(&store, &prefix, &options).await?;
@@ -99,7 +99,7 @@ impl Verify {
             let problems = found.problems.into_iter();
             verified
                 .problems
-                .extend(problems.map(|(key, problem)| FoundFault::new(&prefix, &key, &problem)));
+                .extend(problems.map(|(key, problem)| FoundProblem::new(&prefix, &key, &problem)));
             verified.warnings.extend(found.warnings.into_iter().map(|(key, warning)| {
                 let warning = escaped(&format!("{warning}. {}", warning.remedy()));
                 FoundWarning { key: escaped(&key), warning }
@@ -110,7 +110,7 @@ impl Verify {
     }
 }
 
-impl FoundFault {
+impl FoundProblem {
     fn new(prefix: &RepositoryPrefix, key: &str, problem: &Problem) -> Self {
         let below = prefix.to_string();
         let below = below.trim_end_matches('/');
@@ -125,7 +125,7 @@ impl FoundFault {
     }
 }
 
-impl FoundFault {
+impl FoundProblem {
     /// A package in a directory that is none of a repository.
     fn stray(bucket: &str, key: &str) -> Self {
         let delete = format!("aws s3 rm 's3://{bucket}/{}'", key.replace('\'', r"'\''"));
@@ -136,7 +136,7 @@ impl FoundFault {
 
 impl Report for Verified {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for FoundFault { key, problem, fix, delete } in &self.problems {
+        for FoundProblem { key, problem, fix, delete } in &self.problems {
             writeln!(out, "{BAD}wrong{BAD:#} {key}: {problem}")?;
             if let Some(fix) = fix {
                 writeln!(out, "      fix it with: {fix}")?;

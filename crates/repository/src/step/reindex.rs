@@ -25,7 +25,7 @@ const MAX_INDEXES: usize = 1500;
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum ReindexRequest {
     /// The indexes below a prefix.
-    Discovery {
+    Discover {
         /// The bucket.
         bucket: String,
         /// `<branch>/<repository>/<architecture>/`, or its beginning up to a slash, or nothing.
@@ -49,7 +49,7 @@ impl ReindexRequest {
     /// Returns the bucket that is asked about.
     pub fn bucket(&self) -> &str {
         match self {
-            Self::Discovery { bucket, .. } | Self::Report { bucket, .. } => bucket,
+            Self::Discover { bucket, .. } | Self::Report { bucket, .. } => bucket,
         }
     }
 }
@@ -113,7 +113,7 @@ pub async fn reindex<S: ObjectStore>(
     request: ReindexRequest,
 ) -> Result<ReindexResponse, Failure> {
     match request {
-        ReindexRequest::Discovery { prefix, .. } => discover(store, prefix).await,
+        ReindexRequest::Discover { prefix, .. } => discover(store, prefix).await,
         ReindexRequest::Report { run, unpublished, manifest, .. } => {
             let failed = match manifest {
                 Some(manifest) => Some(journal::failed(store, &manifest).await?),
@@ -216,7 +216,7 @@ pub(super) async fn forget_rejected<S: ObjectStore>(
     Ok(())
 }
 
-/// Returns what became of each package, for a reindex, and removes the fragments of packages that are
+/// Records what became of each package, for a reindex, and removes the fragments of packages that are
 /// gone.
 pub(super) async fn record_found<S: ObjectStore>(
     store: &S,

@@ -33,9 +33,9 @@ async fn reindex_under(
     let reindex = Reindex { run: RUN.to_owned(), only_stale, sign: false };
     let target = |key: &str| Target { reindex: Some(reindex.clone()), ..target(key) };
     let bucket = target("").bucket;
-    let request = ReindexRequest::Discovery { bucket: bucket.clone(), prefix: prefix.to_owned() };
+    let request = ReindexRequest::Discover { bucket: bucket.clone(), prefix: prefix.to_owned() };
     let ReindexResponse::Discovered { indexes } = step::reindex(store, request).await? else {
-        panic!("a survey is answered by the keys of indexes");
+        panic!("a discovery is answered by the keys of indexes");
     };
     for key in store.keys().iter().filter(|key| key.starts_with(prefix) && key.ends_with(".apk")) {
         let policy = Policy { signatures, ..Policy::default() };
