@@ -94,16 +94,15 @@ async fn a_bucket_of_the_original_project_is_adopted_without_uploading_again() {
     let reindex = stack.reindex(&json!({"only_stale": true})).await.unwrap();
     assert_succeeded(&reindex);
     let adopted = report(&stack, &reindex).await;
-    assert_eq!(adopted["unchanged"], json!([right.key(PREFIX)]));
-    assert_eq!(adopted["indexed"], json!([wrong.key(PREFIX)]));
+    // A fragment of the original does not say which version of its package it describes.
+    assert_eq!(adopted["indexed"], json!([right.key(PREFIX), wrong.key(PREFIX)]));
     assert_eq!(adopted["removed"], json!([gone.key(PREFIX)]));
     let requests = stack.requests().since(mark).unwrap();
     let is_written = |name: &str| {
         let mut written = requests.iter().filter(|request| request.method == "PUT");
         written.any(|request| request.by_function && request.path.ends_with(name))
     };
-    assert!(is_written("/wrong-1.0-r0.index"));
-    assert!(!is_written("/right-1.0-r0.index") && !is_written(".apk"), "{requests:#?}");
+    assert!(is_written("/right-1.0-r0.index") && !is_written(".apk"), "{requests:#?}");
 
     let client = stack.client("3.22/main", "x86_64").await.unwrap();
     client.update().unwrap();
