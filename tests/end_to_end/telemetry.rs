@@ -112,7 +112,7 @@ async fn a_failure_is_told_to_the_topic_with_the_package_the_rule_the_remedy_and
         "Status: FAILED".to_owned(),
         "Error: Alpinist.PackageRejected".to_owned(),
         format!(
-            "Cause: {key} was rejected: the file does not begin as a gzip stream, as a package does. \
+            "Cause: {key} was rejected: not an apk v2 package: no gzip header. \
              Upload an .apk that was built by abuild, melange or nfpm."
         ),
         String::new(),

@@ -39,7 +39,7 @@ async fn a_key_that_two_stacks_share_is_changed_on_neither() {
         format!("key drop {name}"),
     ] {
         let said = operator.run(&command);
-        let error = "error: the stack staging has the same PrivateKeyParameter, and would sign with this key, too\n";
+        let error = "error: the stack staging has the same PrivateKeyParameter and would also sign with this key\n";
         assert!(said.status == Some(2) && said.err.starts_with(error), "{said}");
     }
 }
@@ -64,7 +64,7 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     for name in [&old_name, &new_name] {
         let said = operator.run(&format!("key put --key {new_key} --key-name {name}"));
         assert_eq!(said.status, Some(2), "{said}");
-        assert!(said.err.starts_with("error: /own/key holds a key name already\n"), "{said}");
+        assert!(said.err.starts_with("error: /own/key already holds a key name\n"), "{said}");
     }
     let said = operator.run(&format!("key rotate --key {new_key} --key-name {old_name}"));
     assert!(said.err.starts_with(&format!("error: a key in use is called {old_name}\n")), "{said}");
@@ -80,7 +80,7 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     assert_eq!(said, both);
     assert_eq!(signers(&stack).await, [old_name.clone(), new_name.clone()]);
     let said = operator.run(&format!("key rotate --key {new_key} --key-name {new_name}"));
-    assert!(said.err.starts_with("error: there are two keys already\n"), "{said}");
+    assert!(said.err.starts_with("error: there are already two keys\n"), "{said}");
     let setup = operator.json(0, "setup 3.22/main");
     let base = "https://rotated.s3.eu-central-1.amazonaws.com";
     assert_eq!(setup["repository"], format!("{base}/3.22/main"));
@@ -108,7 +108,7 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     operator.done("reindex --sign");
     assert_eq!(signers(&stack).await, std::slice::from_ref(&new_name));
     let said = operator.run(&format!("key put --key {old_key} --key-name {old_name}"));
-    assert!(said.err.starts_with("error: /own/key-2 holds a key name already\n"), "{said}");
+    assert!(said.err.starts_with("error: /own/key-2 already holds a key name\n"), "{said}");
 
     // The private key is lost, and put back.
     let delete = ["ssm", "delete-parameter", "--name", "/own/rsa-2"];
@@ -140,7 +140,7 @@ async fn a_key_in_kms_gets_a_name_and_a_second_key_beside_it() {
     assert_eq!(said.status, Some(2), "{said}");
     assert!(said.err.starts_with("error: the stack signs with a key in KMS:"), "{said}");
     let said = operator.run(&format!("key rotate --key-name {name}"));
-    assert!(said.err.starts_with("error: nothing says where the private key is\n"), "{said}");
+    assert!(said.err.starts_with("error: missing `--key`\n"), "{said}");
     let said = operator.done(&format!("key rotate --key {key} --key-name {name}"));
     assert_eq!(said, format!("signing {name}\nAll indexes are signed again.\n"));
     let public = fs::read(operator.path().join(&name)).unwrap();

@@ -1267,7 +1267,7 @@ failure_message() {
     upload broken-1.0-r0.apk "$directory"
     text=$(helper message "$(value queue)" "$key" 120)
     for expected in "Alpinist: broken-1.0-r0.apk was rejected" "Package: $key" "Stack: $stack" \
-        "Error: Alpinist.PackageRejected" "Cause: $key was rejected: the file does not begin as a gzip stream" \
+        "Error: Alpinist.PackageRejected" "Cause: $key was rejected: not an apk v2 package: no gzip header" \
         "/v2/executions/details/arn:$partition:states:$region:$account:execution:"; do
         grep -qF -- "$expected" <<<"$text" || wrong "the message lacks \"$expected\": $(tr '\n' '|' <<<"$text")"
     done

@@ -33,6 +33,9 @@ pub struct IndexEntry {
 /// and gives up on the whole index beyond (measured).
 const MAX_HEAD: usize = 2000;
 
+/// The fields, in their order.
+const LETTERS: &str = "CPVASITULomtckDpi";
+
 /// The lines that every entry prints and need not have.
 const ABSENT_LINES: &str = "S:0\nI:0\nT:\nU:\nL:\n";
 
@@ -63,9 +66,21 @@ pub enum EntryError {
         /// The line.
         line: Excerpt,
     },
-    /// A letter is unknown, repeated or out of order.
-    #[error("field `{letter}:` is unknown, repeated or out of order")]
-    Letter {
+    /// A letter is that of no field.
+    #[error("field `{letter}:` is unknown")]
+    Unknown {
+        /// The letter.
+        letter: char,
+    },
+    /// A field occurs twice.
+    #[error("field `{letter}:` is repeated")]
+    Repeated {
+        /// The letter.
+        letter: char,
+    },
+    /// A field comes after one that it must precede.
+    #[error("field `{letter}:` is out of order")]
+    Order {
         /// The letter.
         letter: char,
     },
@@ -277,23 +292,28 @@ impl FromStr for IndexEntry {
     }
 }
 
-/// The lines of an entry that have not been taken yet, if there are any.
-struct Fields<'a>(Option<&'a str>);
+/// The lines of an entry.
+struct Fields<'a> {
+    lines: &'a str,
+    /// Those that have not been taken yet, if there are any.
+    rest: Option<&'a str>,
+}
 
 impl<'a> Fields<'a> {
     fn of(text: &'a str) -> Self {
         let lines = text.strip_suffix('\n').unwrap_or(text);
-        Self(Some(lines.strip_suffix('\n').unwrap_or(lines)))
+        let lines = lines.strip_suffix('\n').unwrap_or(lines);
+        Self { lines, rest: Some(lines) }
     }
 
     /// Takes the value of the next line, if it is that of `letter`.
     fn take(&mut self, letter: char) -> Option<&'a str> {
-        let rest = self.0?.strip_prefix(letter)?.strip_prefix(':')?;
+        let rest = self.rest?.strip_prefix(letter)?.strip_prefix(':')?;
         let (value, rest) = match rest.split_once('\n') {
             Some((value, rest)) => (value, Some(rest)),
             None => (rest, None),
         };
-        self.0 = rest;
+        self.rest = rest;
         Some(value)
     }
 
@@ -337,16 +357,28 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Says what is wrong with the next line, if there is one.
     fn finish(self) -> Result<(), EntryError> {
         match self.next_letter()? {
-            Some(letter) => Err(EntryError::Letter { letter }),
             None => Ok(()),
+            Some(letter) if !LETTERS.contains(letter) => Err(EntryError::Unknown { letter }),
+            Some(letter) if self.is_taken(letter) => Err(EntryError::Repeated { letter }),
+            Some(letter) => Err(EntryError::Order { letter }),
         }
+    }
+
+    /// Returns whether a line of `letter` was taken.
+    fn is_taken(&self, letter: char) -> bool {
+        let rest = self.rest.map_or(0, str::len);
+        let taken = self.lines.get(..self.lines.len() - rest).unwrap_or_default();
+        taken.lines().any(|line| line.starts_with(letter))
     }
 
     /// Returns the letter of the next line, if there is a line.
     fn next_letter(&self) -> Result<Option<char>, EntryError> {
-        let Some(line) = self.0.and_then(|lines| lines.split('\n').next()) else { return Ok(None) };
+        let Some(line) = self.rest.and_then(|lines| lines.split('\n').next()) else {
+            return Ok(None);
+        };
         let letter = line.split_once(':').and_then(|(letter, _)| letter.parse().ok());
         match letter {
             Some(letter) => Ok(Some(letter)),
@@ -386,6 +418,19 @@ mod tests {
         let text = ENTRY.replacen(good, bad, 1);
         assert_ne!(text, ENTRY);
         assert!(text.parse::<IndexEntry>().is_err(), "{text}");
+    }
+
+    #[rstest]
+    #[case("L:MIT\n", "L:MIT\nZ:1\n", "field `Z:` is unknown")]
+    #[case("L:MIT\n", "L:MIT\nL:MIT\n", "field `L:` is repeated")]
+    #[case("c:abc\nk:5\n", "k:5\nc:abc\n", "field `c:` is out of order")]
+    fn a_field_that_does_not_belong_where_it_is_gets_its_reason(
+        #[case] good: &str,
+        #[case] bad: &str,
+        #[case] reason: &str,
+    ) {
+        let error = ENTRY.replacen(good, bad, 1).parse::<IndexEntry>().unwrap_err();
+        assert_eq!(error.to_string(), reason);
     }
 
     #[test]

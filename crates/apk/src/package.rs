@@ -70,7 +70,7 @@ pub enum PackageError {
     #[error("the file is a package of format v3 (ADB), which APKINDEX.tar.gz can't list")]
     FormatV3,
     /// The file does not begin with a gzip stream.
-    #[error("the file does not begin as a gzip stream, as a package does")]
+    #[error("not an apk v2 package: no gzip header")]
     NotAPackage,
     /// The file is an index.
     #[error("the file is an index, not a package")]

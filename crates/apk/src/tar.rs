@@ -89,14 +89,38 @@ pub enum TarError {
         /// How many there may be.
         max: u64,
     },
-    /// A path would leave the directory into which it is extracted, or apk can't use it.
-    #[error(
-        "path `{path}` is absolute, too long, or has a control character or a part that is empty, \
-         `.` or `..`"
-    )]
-    Path {
+    /// A path begins with a slash, so it would leave the directory into which it is extracted.
+    #[error("path `{path}` is absolute")]
+    AbsolutePath {
         /// The path.
         path: Excerpt,
+    },
+    /// A path is longer than apk can use.
+    #[error("path `{path}` is longer than {MAX_PATH} bytes")]
+    PathLength {
+        /// The path.
+        path: Excerpt,
+    },
+    /// A path contains a character that apk does not accept.
+    #[error("path `{path}` contains a control character")]
+    PathControl {
+        /// The path.
+        path: Excerpt,
+    },
+    /// A path is empty, or two slashes follow each other in it.
+    #[error("path `{path}` has an empty part")]
+    EmptyPart {
+        /// The path.
+        path: Excerpt,
+    },
+    /// A part of a path names no file, and with `..` it may leave the directory into which it is
+    /// extracted.
+    #[error("path `{path}` has a part that is `{part}`")]
+    DotPart {
+        /// The path.
+        path: Excerpt,
+        /// `.` or `..`
+        part: Excerpt,
     },
 }
 
@@ -360,9 +384,7 @@ impl Scanner {
         let pax = self.pax.take().unwrap_or_default();
         let long_path = self.long_path.take().filter(|_| !has_prefix(block));
         let path = pax.path.or(long_path).unwrap_or_else(|| header_path(block));
-        if is_unusable(&path) {
-            return Err(TarError::Path { path: Excerpt::of(&path) });
-        }
+        check_path(&path)?;
         // A file with a target is a hard link to apk, too (measured).
         let kind = match kind {
             Kind::File if pax.target.is_some() && self.bodies == Bodies::Skip => Kind::HardLink,
@@ -535,14 +557,29 @@ fn is_sha1(value: &[u8]) -> bool {
     value.get(..40).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Returns whether apk 3 rejects to extract or even to fetch a package with this path (measured): it
-/// would leave the directory, or has a part that names no file.
-fn is_unusable(path: &[u8]) -> bool {
-    let path = path.strip_suffix(b"/").unwrap_or(path);
-    let unusable = |part: &[u8]| part.is_empty() || part == b"." || part == b"..";
-    path.len() > MAX_PATH
-        || path.iter().any(u8::is_ascii_control)
-        || path.split(|byte| *byte == b'/').any(unusable)
+/// Rejects a path with which apk 3 does not extract or even fetch a package (measured).
+fn check_path(path: &[u8]) -> Result<(), TarError> {
+    let excerpt = || Excerpt::of(path);
+    let unslashed = path.strip_suffix(b"/").unwrap_or(path);
+    if path.starts_with(b"/") {
+        return Err(TarError::AbsolutePath { path: excerpt() });
+    }
+    if unslashed.len() > MAX_PATH {
+        return Err(TarError::PathLength { path: excerpt() });
+    }
+    if path.iter().any(u8::is_ascii_control) {
+        return Err(TarError::PathControl { path: excerpt() });
+    }
+    for part in unslashed.split(|byte| *byte == b'/') {
+        match part {
+            b"" => return Err(TarError::EmptyPart { path: excerpt() }),
+            b"." | b".." => {
+                return Err(TarError::DotPart { path: excerpt(), part: Excerpt::of(part) });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Writes files one after the other as apk does, without an end of archive: a *tar segment*.

@@ -6,6 +6,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{KeyStoreError, StoreError},
+    trust::PackageSignatures,
 };
 use clap::{Args, builder::NonEmptyStringValueParser};
 
@@ -158,7 +159,7 @@ impl Context {
 
     /// Fails if no stack is named.
     pub(crate) fn expect_stack(&self) -> Result<(), Error> {
-        self.target_options.stack.as_ref().map(|_| ()).ok_or(Error::StackNotSaid)
+        self.target_options.stack.as_ref().map(|_| ()).ok_or(Error::MissingStack)
     }
 
     /// Returns another stack that has the same value for a parameter of the template, if there is one.
@@ -179,9 +180,9 @@ impl Context {
     /// Returns what the stack asks of packages.
     pub(crate) fn policy(&self) -> Result<Policy, Error> {
         let default = Policy::default();
-        let known = "Ignore, Verify and Require";
-        let signatures = self.parse("PackageSignatures", known, |value| value.parse().ok())?;
-        let max_size = self.parse("MaxPackageMiB", "the whole numbers from 1 on", |value| {
+        let expected = PackageSignatures::VALUES;
+        let signatures = self.parse("PackageSignatures", expected, |value| value.parse().ok())?;
+        let max_size = self.parse("MaxPackageMiB", "a whole number from 1 on", |value| {
             value.parse::<u64>().ok().filter(|max| *max > 0)
         })?;
         Ok(Policy {
@@ -192,7 +193,7 @@ impl Context {
 
     /// Returns whether the stack keeps copies of packages whose names have a `+`.
     pub(crate) fn plus_copies(&self) -> Result<PlusCopies, Error> {
-        let copies = self.parse("PlusCopies", "true and false", |value| match value {
+        let copies = self.parse("PlusCopies", "true or false", |value| match value {
             "true" => Some(PlusCopies::Kept),
             "false" => Some(PlusCopies::None),
             _ => None,
@@ -204,11 +205,11 @@ impl Context {
     fn parse<T>(
         &self,
         parameter: &'static str,
-        known: &'static str,
+        expected: &'static str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let Some(value) = self.stack.parameters.get(parameter) else { return Ok(None) };
-        let unknown = || Error::Setting { parameter, value: value.clone(), known };
+        let unknown = || Error::Setting { parameter, value: value.clone(), expected };
         read(value).ok_or_else(unknown).map(Some)
     }
 
@@ -226,7 +227,6 @@ impl Context {
 mod tests {
     use std::collections::BTreeMap;
 
-    use alpinist_repository::trust::PackageSignatures;
     use clap::Parser;
 
     use super::*;
@@ -258,7 +258,7 @@ mod tests {
         let error = with("PackageSignatures", "Demand").await.policy().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the stack's parameter PackageSignatures is `Demand`, which is none of Ignore, Verify and Require"
+            "the stack's parameter PackageSignatures has \"Demand\", expected Ignore, Verify or Require"
         );
         for wrong in ["", "0", "-1", "5 GiB"] {
             let error = with("MaxPackageMiB", wrong).await.policy().unwrap_err();

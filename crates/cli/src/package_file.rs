@@ -19,7 +19,7 @@ const SMALL: u64 = 16 * 1024;
 pub(crate) fn read(path: &Path) -> Result<Result<Package, PackageError>, Error> {
     let mut file = File::open(path).map_err(Error::file("open", path))?;
     let mut reader = PackageReader::new();
-    let length = file.metadata().map_err(Error::file("look at", path))?.len();
+    let length = file.metadata().map_err(Error::file("inspect", path))?.len();
     let mut buffer = vec![0; usize::try_from(length.clamp(SMALL, PIECE)).unwrap_or_default()];
     loop {
         let length = file.read(&mut buffer).map_err(Error::file("read", path))?;

@@ -6,17 +6,31 @@ use alpinist_aws::{
     https,
     keys::{KeyParameters, SigningKeys},
 };
-use alpinist_repository::{plus_copy::PlusCopies, policy::Policy};
+use alpinist_repository::{plus_copy::PlusCopies, policy::Policy, trust::PackageSignatures};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use tracing::level_filters::LevelFilter;
 
-/// Says that the environment lacks something that `template.yaml` or Lambda sets, or that it makes no sense.
+/// Why the environment is not as `template.yaml` and Lambda set it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("environment variable {name} is not set, or not to something that is known")]
-pub struct InvalidVariable {
-    /// The variable.
-    pub name: &'static str,
+#[non_exhaustive]
+pub enum InvalidVariable {
+    /// The variable is missing, or is not text.
+    #[error("{name} is not set")]
+    Missing {
+        /// The variable.
+        name: &'static str,
+    },
+    /// The variable has a value that is not known.
+    #[error("{name} has {value:?}, expected {expected}")]
+    Value {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// The values that it may have.
+        expected: &'static str,
+    },
 }
 
 /// Returns from `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` where AWS is and
@@ -52,9 +66,11 @@ fn aws_of(
     Ok(config.build())
 }
 
-/// Returns from `AWS_LAMBDA_LOG_LEVEL` what is written to the log. Without it, that is `INFO` and what is more severe.
+/// Returns from `AWS_LAMBDA_LOG_LEVEL` what is written to the log. Without it, that is `INFO` and
+/// what is more severe.
 pub fn log_level() -> LevelFilter {
-    parsed("AWS_LAMBDA_LOG_LEVEL").unwrap_or(LevelFilter::INFO)
+    let level = variable("AWS_LAMBDA_LOG_LEVEL").ok();
+    level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO)
 }
 
 /// Returns from `STACK_NAME` which stack the function belongs to.
@@ -72,7 +88,8 @@ pub fn stack() -> Result<String, InvalidVariable> {
 ///
 /// [`InvalidVariable`]
 pub fn plus_copies() -> Result<PlusCopies, InvalidVariable> {
-    Ok(if variable("PLUS_COPIES")? == "true" { PlusCopies::Kept } else { PlusCopies::None })
+    let is_kept = parsed("PLUS_COPIES", "true or false")?;
+    Ok(if is_kept { PlusCopies::Kept } else { PlusCopies::None })
 }
 
 /// Returns from `PACKAGE_SIGNATURES` and `MAX_PACKAGE_MIB` what is asked of packages.
@@ -81,9 +98,9 @@ pub fn plus_copies() -> Result<PlusCopies, InvalidVariable> {
 ///
 /// [`InvalidVariable`]
 pub fn policy() -> Result<Policy, InvalidVariable> {
-    let mebibytes: u32 = parsed("MAX_PACKAGE_MIB")?;
+    let mebibytes: u32 = parsed("MAX_PACKAGE_MIB", "a whole number")?;
     Ok(Policy {
-        signatures: parsed("PACKAGE_SIGNATURES")?,
+        signatures: parsed("PACKAGE_SIGNATURES", PackageSignatures::VALUES)?,
         max_size: u64::from(mebibytes) * 1024 * 1024,
     })
 }
@@ -104,8 +121,16 @@ pub fn signing_keys() -> Result<SigningKeys, InvalidVariable> {
     Ok(SigningKeys { first: KeyParameters { private_key, key_name }, second, kms })
 }
 
-fn parsed<T: FromStr>(name: &'static str) -> Result<T, InvalidVariable> {
-    variable(name)?.parse().map_err(|_| InvalidVariable { name })
+fn parsed<T: FromStr>(name: &'static str, expected: &'static str) -> Result<T, InvalidVariable> {
+    parse(name, variable(name)?, expected)
+}
+
+fn parse<T: FromStr>(
+    name: &'static str,
+    value: String,
+    expected: &'static str,
+) -> Result<T, InvalidVariable> {
+    value.parse().map_err(|_| InvalidVariable::Value { name, value, expected })
 }
 
 /// Returns the value of a variable.
@@ -115,7 +140,7 @@ fn parsed<T: FromStr>(name: &'static str) -> Result<T, InvalidVariable> {
 /// [`InvalidVariable`]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn variable(name: &'static str) -> Result<String, InvalidVariable> {
-    env::var(name).map_err(|_| InvalidVariable { name })
+    env::var(name).map_err(|_| InvalidVariable::Missing { name })
 }
 
 #[cfg(test)]
@@ -134,7 +159,7 @@ mod tests {
     fn aws_of_variables(set: &[(&str, &str)]) -> Result<SdkConfig, InvalidVariable> {
         aws_of(|name| match set.iter().find(|(set, _)| *set == name) {
             Some((_, value)) => Ok((*value).to_owned()),
-            None => Err(InvalidVariable { name }),
+            None => Err(InvalidVariable::Missing { name }),
         })
     }
 
@@ -163,7 +188,17 @@ mod tests {
         for missing in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
             let set: Vec<_> = LAMBDA.into_iter().filter(|(name, _)| *name != missing).collect();
             let error = aws_of_variables(&set).unwrap_err();
-            assert_eq!(error, InvalidVariable { name: missing });
+            assert_eq!(error.to_string(), format!("{missing} is not set"));
         }
+    }
+    #[test]
+    fn a_value_that_is_not_known_is_named_with_those_that_are() {
+        let signatures =
+            |value: &str| parse("PACKAGE_SIGNATURES", value.to_owned(), PackageSignatures::VALUES);
+        assert_eq!(signatures("Verify"), Ok(PackageSignatures::Verify));
+        assert_eq!(
+            signatures("Verfy").unwrap_err().to_string(),
+            r#"PACKAGE_SIGNATURES has "Verfy", expected Ignore, Verify or Require"#
+        );
     }
 }

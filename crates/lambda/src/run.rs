@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(
             diagnostic.error_message,
             format!(
-                "the step for k came to no end: Alpinist {version} panicked: attempt to divide by zero. \
+                "internal error while processing k: Alpinist {version} panicked: attempt to divide by zero. \
                  {}",
                 panic::REMEDY
             )

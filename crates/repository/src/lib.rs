@@ -6,9 +6,10 @@
 //! | [`message`] | what travels between them through the state machine |
 //! | [`outcome`] | what they tell the log and the metrics |
 //! | [`failure`] | what they tell the state machine when they can't go on |
-//! | [`panic`] | panics, which are failures or rejections like any |
+//! | [`panic`](mod@panic) | panics, which are failures or rejections like any |
 //! | [`rejection`] | why a package may not be listed, and what to do about it |
 //! | [`policy`], [`trust`] | what is asked of packages, and whose are listed |
+//! | [`advised!`] | errors that say what to do about them |
 //! | [`journal`] | what a reindex finds |
 //! | [`discovery`], [`verify`] | what repositories there are, and whether what is published is what is there |
 //! | [`prune`] | which packages are superseded, and what depends on them |
@@ -40,6 +41,7 @@ pub mod step;
 pub mod trust;
 pub mod verify;
 
+mod advice;
 mod cached_snapshot;
 mod fragment;
 mod lease;

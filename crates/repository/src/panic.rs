@@ -1,4 +1,4 @@
-//! Panics: faults of Alpinist that come again with the same input, so that nobody should try.
+//! Panics: bugs in Alpinist that come again with the same input, so that nobody should try.
 
 use std::panic::AssertUnwindSafe;
 
@@ -13,7 +13,7 @@ pub struct Panic {
 }
 
 /// What to do about any.
-pub const REMEDY: &str = "This is a fault of Alpinist: please open an issue with its maintainers, with this \
+pub const REMEDY: &str = "This is a bug in Alpinist: please open an issue with its maintainers, with this \
                           text, the object that it names and the log of the function.";
 
 /// Does `work`.

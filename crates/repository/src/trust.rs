@@ -36,9 +36,14 @@ pub enum PackageSignatures {
     Require,
 }
 
+impl PackageSignatures {
+    /// The texts that are read as one, for messages.
+    pub const VALUES: &'static str = "Ignore, Verify or Require";
+}
+
 /// Says that a text is none of the three.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{0}` is none of `Ignore`, `Verify` and `Require`")]
+#[error("{0:?} is not {values}", values = PackageSignatures::VALUES)]
 pub struct UnknownPolicy(String);
 
 impl FromStr for PackageSignatures {

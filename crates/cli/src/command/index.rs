@@ -120,17 +120,17 @@ impl Index {
         Ok(path)
     }
 
-    /// Makes the index as it is published, and looks at it as a client will.
+    /// Builds the index as it is published, and checks it as a client will.
     fn sign(&self, key: &SigningKey, index: &PackageIndex) -> Result<Vec<u8>, Error> {
         let unsigned = index_archive::write_unsigned("", index).map_err(Error::Index)?;
         let signatures = key
             .sign_index(&self.key_name, &unsigned, &mut OsRng)
-            .map_err(|source| Error::Signature { path: self.key.clone(), source })?;
+            .map_err(|source| Error::Sign { path: self.key.clone(), source })?;
         let signed = index_archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
         let keys = [(&self.key_name, &key.verifying_key())];
         let is_right =
             index_archive::verify_round_trip(&signed, index, keys).map_err(Error::Index)?;
-        if is_right { Ok(signed) } else { Err(Error::SelfCheck) }
+        if is_right { Ok(signed) } else { Err(Error::NotAsWritten) }
     }
 }
 
@@ -152,12 +152,14 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
 fn common_architecture(packages: &[Read]) -> Result<Architecture, Error> {
     let read = packages.iter().filter_map(|(_, read)| read.as_ref().ok());
     let found: BTreeSet<_> = read.map(|package| &package.info.metadata.architecture).collect();
-    // What no client asks for is rejected by itself.
+    // What no client asks for is rejected anyway.
     let is_of_clients = |it: &&&Architecture| !it.is_noarch() && it.names_in_apk().is_none();
     let own: Vec<_> = found.iter().filter(is_of_clients).collect();
     match *own {
         [architecture] => Ok((*architecture).clone()),
-        [] => Err(Error::Architecture { found: "no package has one of its own".to_owned() }),
+        [] => Err(Error::Architecture {
+            found: "no package has an architecture of its own".to_owned(),
+        }),
         _ => {
             let names: Vec<_> = own.iter().map(|architecture| architecture.as_str()).collect();
             Err(Error::Architecture { found: format!("packages are for {}", names.join(" and ")) })

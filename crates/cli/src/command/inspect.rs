@@ -113,7 +113,7 @@ impl Inspect {
         let source = Source::open(&self.file, self.access.clone()).await?;
         let keys = self.keys_dir.as_deref().map(read_keys).transpose()?.unwrap_or_default();
         let sections::Sections { sections, info } = sections::look(source.path())?;
-        let metadata = fs::metadata(source.path()).map_err(Error::file("look at", &self.file))?;
+        let metadata = fs::metadata(source.path()).map_err(Error::file("inspect", &self.file))?;
         let mut renamed = None;
         let (signatures, entry, mut broken_rules) = match package_file::read(source.path())? {
             Err(error) => (Vec::new(), None, vec![(&Rejection::from(error)).into()]),

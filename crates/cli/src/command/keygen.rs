@@ -64,7 +64,7 @@ impl Keygen {
 /// Writes a file that was not there before.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let file = File::options().write(true).create_new(true).mode(mode).open(path);
-    let mut file = file.map_err(Error::file("make", path))?;
+    let mut file = file.map_err(Error::file("create", path))?;
     file.write_all(text.as_bytes()).map_err(Error::file("write", path))
 }
 

@@ -213,7 +213,7 @@ async fn has_packages(store: &S3Store, prefix: &RepositoryPrefix) -> Result<bool
 
 /// Reads a package, and judges it as the pipeline will.
 fn load(file: &Path, policy: Policy) -> Result<Result<Loaded, RejectedFile>, Error> {
-    let size = fs::metadata(file).map_err(Error::file("look at", file))?.len();
+    let size = fs::metadata(file).map_err(Error::file("inspect", file))?.len();
     if size > policy.max_size {
         return Ok(Err(RejectedFile::new(file, &Rejection::Size { size, max: policy.max_size })));
     }

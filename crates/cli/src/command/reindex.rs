@@ -3,11 +3,7 @@ use std::io::{self, Write};
 use alpinist_apk::value::escaped;
 use alpinist_aws::s3::S3Store;
 use alpinist_executions::{Execution, Executions, Status};
-use alpinist_repository::{
-    location::reindex_prefix,
-    port::{self, StoreError},
-    step::Report as Findings,
-};
+use alpinist_repository::{location::reindex_prefix, port, step::Report as Findings};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -111,14 +107,8 @@ pub(super) async fn start(
 /// Reads the report of a run, if it came to write one.
 async fn read_report(store: &S3Store, run: &str) -> Result<Option<Findings>, Error> {
     let key = format!("{}report.json", reindex_prefix(run));
-    match port::read(store, &key, MAX_REPORT).await {
-        Ok(None) => Ok(None),
-        Ok(Some(found)) => {
-            serde_json::from_slice(&found.body).map(Some).map_err(|_| Error::Report { key })
-        }
-        Err(StoreError::TooLarge { key, .. }) => Err(Error::Report { key }),
-        Err(error) => Err(error.into()),
-    }
+    let Some(found) = port::read(store, &key, MAX_REPORT).await? else { return Ok(None) };
+    serde_json::from_slice(&found.body).map(Some).map_err(|source| Error::Report { key, source })
 }
 
 impl Report for Ended {

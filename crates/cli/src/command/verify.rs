@@ -129,7 +129,7 @@ impl FoundProblem {
     /// A package in a directory that is none of a repository.
     fn stray(bucket: &str, key: &str) -> Self {
         let delete = format!("aws s3 rm 's3://{bucket}/{}'", key.replace('\'', r"'\''"));
-        let problem = "it lies in no directory of a repository, so it is listed nowhere".to_owned();
+        let problem = "it is in no directory of a repository, so no index lists it".to_owned();
         Self { key: escaped(key), problem, fix: None, delete: Some(escaped(&delete)) }
     }
 }

@@ -90,14 +90,15 @@ fn an_architecture_that_nobody_names_is_asked_for() {
     bench.write("two/a-1-r0.apk", package("a", "1-r0"));
     let foreign = "pkgname = b\npkgver = 1-r0\narch = aarch64\n";
     bench.write("two/b-1-r0.apk", package_with(foreign));
-    for (directory, found) in
-        [("none", "no package has one of its own"), ("two", "packages are for aarch64 and x86_64")]
-    {
+    for (directory, found) in [
+        ("none", "no package has an architecture of its own"),
+        ("two", "packages are for aarch64 and x86_64"),
+    ] {
         let said = bench.run(&format!("index {directory} {SIGN}"));
         assert_eq!((said.status, &*said.out), (2, ""));
         let expected = format!(
-            "error: nothing says which architecture the index is for: {found}\n\
-             hint: say it with `--arch`, such as `--arch x86_64`\n"
+            "error: missing `--arch`: {found}\n\
+             hint: add the architecture of the clients, such as `--arch x86_64`\n"
         );
         assert_eq!(said.err, expected);
     }
@@ -115,7 +116,7 @@ fn there_is_no_index_of_nothing() {
         assert_eq!((said.status, &*said.out), (2, ""));
         let expected = format!(
             "error: there are no packages in {directory}\n\
-             hint: give the directory that holds the .apk files: what is below its directories is not looked at\n"
+             hint: give the directory that holds the .apk files: subdirectories are not searched\n"
         );
         assert_eq!(said.err, expected);
         assert!(!bench.path(directory).join("APKINDEX.tar.gz").exists());

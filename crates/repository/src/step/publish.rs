@@ -75,7 +75,7 @@ async fn read_staged<S: ObjectStore>(
     Ok((digest, reader.into_snapshot().into_index()))
 }
 
-/// Builds and signs `APKINDEX.tar.gz`, and looks at it as each client will.
+/// Builds and signs `APKINDEX.tar.gz`, and checks it as each client will.
 async fn sign(
     prefix: &RepositoryPrefix,
     index: &Index,
@@ -92,11 +92,8 @@ async fn sign(
     let signed = index_archive::write_signed(&signatures, &unsigned).map_err(failed)?;
     let wrong = |source| Failure::SelfCheck { prefix: prefix.to_string(), source };
     let keys = signers.iter().map(|signer| (&signer.name, &signer.public));
-    match index_archive::verify_round_trip(&signed, index, keys) {
-        Ok(true) => Ok(signed),
-        Ok(false) => Err(wrong(None)),
-        Err(error) => Err(wrong(Some(error))),
-    }
+    let verifies = index_archive::verify_round_trip(&signed, index, keys).map_err(wrong)?;
+    if verifies { Ok(signed) } else { Err(Failure::NotAsWritten { prefix: prefix.to_string() }) }
 }
 
 /// Publishes a public key under its name, unless it is there. Another key under this name is one

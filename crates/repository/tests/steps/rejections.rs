@@ -321,5 +321,5 @@ async fn a_package_that_is_replaced_while_it_is_read_is_read_again() {
     });
     let failure = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await;
     let report = failure.unwrap_err().report();
-    assert!(report.contains("keeps being changed by others"), "{report}");
+    assert!(report.contains("others keep changing"), "{report}");
 }
