@@ -6,6 +6,7 @@
 mod binaries;
 mod ci;
 mod definition;
+mod documents;
 mod errors;
 mod expressions;
 mod iam;

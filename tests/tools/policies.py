@@ -8,29 +8,10 @@ import json
 import re
 import sys
 
-import yaml
+from cloudformation import load
 
 path, partition, region, account, *given = sys.argv[1:]
-
-
-class Loader(yaml.SafeLoader):
-    pass
-
-
-def intrinsic(loader, suffix, node):
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-        value = value.split(".", 1) if suffix == "GetAtt" else value
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-Loader.add_multi_constructor("!", intrinsic)
-with open(path, encoding="utf-8") as file:
-    template = yaml.load(file, Loader)
+template = load(path)
 
 parameters = {name: given.get("Default") for name, given in template["Parameters"].items()}
 parameters |= dict(pair.split("=", 1) for pair in given)

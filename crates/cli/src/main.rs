@@ -15,6 +15,8 @@
 mod aws;
 mod command;
 mod context;
+#[cfg(test)]
+mod documents;
 mod error;
 mod follow;
 mod output;
