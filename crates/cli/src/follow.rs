@@ -192,9 +192,9 @@ impl<'a> Watch<'a> {
         loop {
             let known = ends.iter().flatten().count();
             for directory in &mut directories {
-                directory.awaited.retain(|(target_options, _)| {
-                    ends.get(*target_options).is_some_and(Option::is_none)
-                });
+                directory
+                    .awaited
+                    .retain(|(number, _)| ends.get(*number).is_some_and(Option::is_none));
                 if !directory.awaited.is_empty() {
                     self.look(directory, changes, &mut ends).await?;
                 }
@@ -248,9 +248,8 @@ impl<'a> Watch<'a> {
             Err(error) => return Err(error.into()),
         };
         let Some(index) = index else { return Ok(()) };
-        for (target_options, key) in &directory.awaited {
-            if let (Some(change), Some(end)) =
-                (changes.get(*target_options), ends.get_mut(*target_options))
+        for (number, key) in &directory.awaited {
+            if let (Some(change), Some(end)) = (changes.get(*number), ends.get_mut(*number))
                 && change.is_in(key, &index)
             {
                 *end = Some(End::Published);
@@ -269,9 +268,7 @@ impl<'a> Watch<'a> {
         let missing = |ends: &[Option<End>]| {
             let missing = changes.iter().zip(ends).enumerate();
             let missing = missing.filter(|(_, (_, end))| end.is_none());
-            missing
-                .map(|(target_options, (change, _))| (target_options, change))
-                .collect::<Vec<_>>()
+            missing.map(|(number, (change, _))| (number, change)).collect::<Vec<_>>()
         };
         let mut listed = match self.executions.list(self.state_machine, self.since).await {
             Ok(listed) => listed,
@@ -300,30 +297,30 @@ impl<'a> Watch<'a> {
             });
         for execution in found.try_collect::<Vec<_>>().await? {
             let about = change_in(&execution.input);
-            for (target_options, change) in missing(ends) {
+            for (number, change) in missing(ends) {
                 let is_it = about
                     .as_ref()
                     .is_some_and(|(key, etag)| *key == change.key && *etag == change.etag);
-                if is_it && let Some(end) = ends.get_mut(target_options) {
+                if is_it && let Some(end) = ends.get_mut(number) {
                     *end = End::of(&execution);
                 }
             }
             self.looked_at.insert(execution.arn);
         }
-        let looks = missing(ends).into_iter().map(async |(target_options, change)| {
-            Ok::<_, Error>((target_options, self.is_overtaken(change).await?))
+        let looks = missing(ends).into_iter().map(async |(number, change)| {
+            Ok::<_, Error>((number, self.is_overtaken(change).await?))
         });
         let looks: Vec<_> =
             stream::iter(looks).buffer_unordered(PARALLEL_LOOKS).try_collect().await?;
-        for (target_options, is_overtaken) in looks {
-            if is_overtaken && let Some(end) = ends.get_mut(target_options) {
+        for (number, is_overtaken) in looks {
+            if is_overtaken && let Some(end) = ends.get_mut(number) {
                 *end = Some(End::Overtaken);
             }
         }
         Ok(is_running)
     }
 
-    /// Returns whether the bucket has another object, or none, in the target_options of the change.
+    /// Returns whether the bucket has another object, or none, in the place of the change.
     async fn is_overtaken(&self, change: &Change) -> Result<bool, Error> {
         match self.store.head(&change.key).await {
             Ok(found) => Ok(found.map(|found| found.etag) != change.etag),
@@ -336,7 +333,7 @@ impl<'a> Watch<'a> {
 
 fn by_directory(changes: &[Change]) -> Vec<Directory> {
     let mut directories = BTreeMap::new();
-    for (target_options, change) in changes.iter().enumerate() {
+    for (number, change) in changes.iter().enumerate() {
         let Ok(key) = change.key.parse::<PackageKey>() else { continue };
         let directory = directories.entry(key.prefix().to_string()).or_insert_with(|| Directory {
             prefix: key.prefix().clone(),
@@ -344,7 +341,7 @@ fn by_directory(changes: &[Change]) -> Vec<Directory> {
             is_hidden: false,
             awaited: Vec::new(),
         });
-        directory.awaited.push((target_options, key));
+        directory.awaited.push((number, key));
     }
     directories.into_values().collect()
 }

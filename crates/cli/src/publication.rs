@@ -108,7 +108,7 @@ pub(crate) struct Written {
 pub(crate) enum Outcome {
     /// It was written; there was nothing before.
     New(ETag),
-    /// It was written in the target_options of other bytes.
+    /// It was written in the place of other bytes.
     Replaced(ETag),
     /// The same bytes were there already, and nothing was written.
     Unchanged(ETag),
@@ -226,7 +226,7 @@ impl Present {
         }
     }
 
-    /// Says why a package may not be written there, unless it may take the target_options of another one.
+    /// Says why a package may not be written there, unless it may take the place of another one.
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Nothing | Self::Same(_) => None,
@@ -293,9 +293,7 @@ async fn without_repeats(
     let (mut kept, mut taken): (Vec<Write>, Vec<TakenKey>) = (Vec::new(), Vec::new());
     let mut places = HashMap::new();
     for write in writes {
-        let Some(first) =
-            places.get(&write.key).and_then(|target_options: &usize| kept.get(*target_options))
-        else {
+        let Some(first) = places.get(&write.key).and_then(|index: &usize| kept.get(*index)) else {
             places.insert(write.key.clone(), kept.len());
             kept.push(write);
             continue;

@@ -15,7 +15,7 @@ use alpinist_tests::{
 };
 use clap::{Args, Parser};
 
-/// The repository of which the next_steps speak.
+/// The repository of which the next steps speak.
 const REPOSITORY: &str = "3.22/main";
 
 /// Runs the whole of Alpinist on this machine.

@@ -103,8 +103,8 @@ struct Keys {
     cause: Option<String>,
 }
 
-/// A target_options for a key: two parameters, or one if the private key is in KMS.
-struct KeyPlace {
+/// A slot for a key: two parameters, or one if the private key is in KMS.
+struct KeySlot {
     private_key: Option<String>,
     key_name: String,
 }
@@ -120,7 +120,7 @@ impl Key {
 }
 
 /// Opens a stack whose keys are changed. What it is by default is not good enough for that: a key of a stack with other
-/// parameters would go to a target_options that nobody looks at.
+/// parameters would go to a slot that nobody looks at.
 async fn open(target_options: TargetOptions) -> Result<Context, Error> {
     let context = target_options.open().await?;
     context.expect_stack()?;
@@ -138,25 +138,25 @@ async fn open(target_options: TargetOptions) -> Result<Context, Error> {
 }
 
 /// Returns the two places of a stack.
-fn places(context: &Context) -> [KeyPlace; 2] {
+fn slots(context: &Context) -> [KeySlot; 2] {
     let private_key = context.setting("PrivateKeyParameter", "/apk/rsa");
     let key_name = context.setting("KeyNameParameter", "/apk/key");
     let is_in_kms = context.setting("SigningKey", "ssm") != "ssm";
-    [("", is_in_kms), ("-2", false)].map(|(end, is_in_kms)| KeyPlace {
+    [("", is_in_kms), ("-2", false)].map(|(end, is_in_kms)| KeySlot {
         private_key: (!is_in_kms).then(|| format!("{private_key}{end}")),
         key_name: format!("{key_name}{end}"),
     })
 }
 
-/// Returns the names of the keys that sign, each with its target_options.
+/// Returns the names of the keys that sign, each with its slot.
 async fn in_use(
     context: &Context,
     parameters: &Parameters,
-) -> Result<Vec<(String, KeyPlace)>, Error> {
+) -> Result<Vec<(String, KeySlot)>, Error> {
     let mut found = Vec::new();
-    for target_options in places(context) {
-        if let Some(name) = parameters.get(&target_options.key_name).await? {
-            found.push((name.trim().to_owned(), target_options));
+    for slot in slots(context) {
+        if let Some(name) = parameters.get(&slot.key_name).await? {
+            found.push((name.trim().to_owned(), slot));
         }
     }
     Ok(found)
@@ -175,19 +175,19 @@ impl Put {
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         let same = used.iter().find(|(name, _)| *name == self.key_name.as_str());
-        if let (Some((_, target_options)), Some(pem)) = (same, &pem) {
-            if target_options.can_sign(&parameters).await? {
-                return Err(Error::KeyPlaceTaken { parameter: target_options.key_name.clone() });
+        if let (Some((_, slot)), Some(pem)) = (same, &pem) {
+            if slot.can_sign(&parameters).await? {
+                return Err(Error::KeyPlaceTaken { parameter: slot.key_name.clone() });
             }
-            self.publish(&context, target_options, key.as_ref()).await?;
-            target_options.store(&parameters, pem).await?;
+            self.publish(&context, slot, key.as_ref()).await?;
+            slot.store(&parameters, pem).await?;
             return report(&context, None, output).await;
         }
-        let [first, _] = places(&context);
-        // Beside a key in KMS there may be one in the second target_options already.
-        let taken = used.iter().find(|(_, target_options)| {
-            first.private_key.is_some() || target_options.key_name == first.key_name
-        });
+        let [first, _] = slots(&context);
+        // Beside a key in KMS there may be one in the second slot already.
+        let taken = used
+            .iter()
+            .find(|(_, slot)| first.private_key.is_some() || slot.key_name == first.key_name);
         if let Some((_, taken)) = taken {
             return Err(Error::KeyPlaceTaken { parameter: taken.key_name.clone() });
         }
@@ -205,21 +205,18 @@ impl Put {
         if used.len() == 2 {
             return Err(Error::TwoKeys);
         }
-        for (name, target_options) in &used {
+        for (name, slot) in &used {
             if *name == self.key_name.as_str() {
                 return Err(Error::KeyNameInUse { name: name.clone() });
             }
-            if !target_options.can_sign(&parameters).await? {
+            if !slot.can_sign(&parameters).await? {
                 return Err(Error::KeyCannotSign { name: name.clone() });
             }
         }
-        let is_used = |target_options: &KeyPlace| {
-            used.iter().any(|(_, used)| used.key_name == target_options.key_name)
-        };
-        // A target_options that is without a private key is for the key in KMS alone.
-        let mut free =
-            places(&context).into_iter().filter(|target_options| !is_used(target_options));
-        let free = free.find(|target_options| target_options.private_key.is_some());
+        let is_used = |slot: &KeySlot| used.iter().any(|(_, used)| used.key_name == slot.key_name);
+        // A slot that is without a private key is for the key in KMS alone.
+        let mut free = slots(&context).into_iter().filter(|slot| !is_used(slot));
+        let free = free.find(|slot| slot.private_key.is_some());
         let free = free.ok_or(Error::TwoKeys)?;
         free.expect_key(pem.as_ref())?;
         self.publish(&context, &free, key.as_ref()).await?;
@@ -234,12 +231,12 @@ impl Put {
     async fn publish(
         &self,
         context: &Context,
-        target_options: &KeyPlace,
+        slot: &KeySlot,
         key: Option<&SigningKey>,
     ) -> Result<(), Error> {
         let public = match key {
             Some(key) => Ok(key.verifying_key()),
-            None => target_options.public_key(context).await,
+            None => slot.public_key(context).await,
         };
         let published = match public {
             Ok(public) => step::publish_key(&context.bucket()?, &self.key_name, &public).await,
@@ -274,7 +271,7 @@ impl Put {
     }
 }
 
-impl KeyPlace {
+impl KeySlot {
     /// Returns whether there is a private key, and it is one.
     async fn can_sign(&self, parameters: &Parameters) -> Result<bool, Error> {
         let Some(private_key) = &self.private_key else { return Ok(true) };
@@ -299,14 +296,14 @@ impl KeyPlace {
         }
     }
 
-    /// Stores a private key in the target_options of an unusable one, or of none.
+    /// Stores a private key in the slot of an unusable one, or of none.
     async fn store(&self, parameters: &Parameters, pem: &str) -> Result<(), Error> {
         let private_key = self.private_key.as_ref().ok_or(Error::KeyIsInKms)?;
         parameters.delete(private_key).await?;
         Ok(parameters.create(private_key, pem, ParameterKind::Secret).await?)
     }
 
-    /// Puts a key into a target_options that has no name. The name comes last: with it, the key begins to sign.
+    /// Puts a key into a slot that has no name. The name comes last: with it, the key begins to sign.
     async fn fill(
         &self,
         parameters: &Parameters,
@@ -319,7 +316,7 @@ impl KeyPlace {
         Ok(parameters.create(&self.key_name, name.as_str(), ParameterKind::Text).await?)
     }
 
-    /// Empties the target_options. The name goes first: with it, the key stops to sign.
+    /// Empties the slot. The name goes first: with it, the key stops to sign.
     async fn empty(&self, parameters: &Parameters) -> Result<(), Error> {
         parameters.delete(&self.key_name).await?;
         if let Some(private_key) = &self.private_key {
@@ -335,7 +332,7 @@ impl Drop {
         let parameters = context.parameters();
         let used = in_use(&context, &parameters).await?;
         let name = self.name.to_string();
-        let Some((_, target_options)) = used.iter().find(|(used, _)| *used == name) else {
+        let Some((_, slot)) = used.iter().find(|(used, _)| *used == name) else {
             return Err(Error::NoKey { name });
         };
         if used.len() == 1 {
@@ -344,7 +341,7 @@ impl Drop {
         if used.iter().all(|(used, _)| *used == name) {
             return Err(Error::KeyNameTwice { name });
         }
-        target_options.empty(&parameters).await?;
+        slot.empty(&parameters).await?;
         report(&context, None, output).await
     }
 }

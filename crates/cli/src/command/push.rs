@@ -128,7 +128,7 @@ impl Push {
         let directories = self.directories(&context, &accepted).await?;
         let mut writes = Vec::new();
         for package in accepted {
-            match package.target_options(self.to.as_ref(), &directories)? {
+            match package.target(self.to.as_ref(), &directories)? {
                 Ok(placed) => writes.extend(placed),
                 Err(file) => rejected.push(file),
             }
@@ -240,7 +240,7 @@ impl Loaded {
     }
 
     /// Finds where the package goes, and judges it there as the pipeline will.
-    fn target_options(
+    fn target(
         &self,
         to: Option<&RepositoryName>,
         directories: &BTreeSet<Architecture>,

@@ -162,17 +162,24 @@ pub async fn heal<S: ObjectStore>(
     failed.map(|()| healed)
 }
 
+/// What is told of an index: the later of these prevails.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+enum IndexNews {
+    #[default]
+    None,
+    Written,
+    /// It was deleted, or a version of it: we never do that.
+    Deleted,
+}
+
 /// What is told of a directory.
 #[derive(Default)]
 struct Changes {
     /// What became of fragments, by the `<name>-<version>` of their packages: messages come in any order.
     fragments: HashMap<String, HashSet<Option<ETag>>>,
-    /// Whether something became of the index.
-    is_index_told: bool,
+    index: IndexNews,
     /// Whether something became of the snapshot.
     is_snapshot_told: bool,
-    /// Whether somebody deleted the index, or a version of it: we never do.
-    is_index_deleted: bool,
     /// Whether an execution asks for a reindex.
     is_adoption_asked: bool,
 }
@@ -193,8 +200,8 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
                 package.prefix().clone()
             }
             Derived::Index(prefix) => {
-                told.is_index_told = true;
-                told.is_index_deleted = written.is_none();
+                told.index =
+                    if written.is_some() { IndexNews::Written } else { IndexNews::Deleted };
                 prefix
             }
             Derived::Snapshot(prefix) => {
@@ -211,9 +218,8 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
         for (stem, written) in told.fragments {
             changes.fragments.entry(stem).or_default().extend(written);
         }
-        changes.is_index_told |= told.is_index_told;
+        changes.index = changes.index.max(told.index);
         changes.is_snapshot_told |= told.is_snapshot_told;
-        changes.is_index_deleted |= told.is_index_deleted;
         changes.is_adoption_asked |= told.is_adoption_asked;
     }
     directories
@@ -272,7 +278,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         let mut keys = BTreeSet::new();
         let age = cached.age().unwrap_or_default();
         // An index that was there before the snapshot, or of the same second, is that of an earlier one.
-        let is_touched = changes.is_index_told
+        let is_touched = changes.index != IndexNews::None
             && published
                 .as_ref()
                 .is_none_or(|index| index.age < age || !index.attributes.contains_key(DIGEST));
@@ -286,7 +292,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         };
         // In a bucket with versions, those before take the place of an index, and of a snapshot, that were deleted, and
         // may agree. We delete neither.
-        if age >= SIGNING_TIME && (changes.is_index_deleted || is_wrong) {
+        if age >= SIGNING_TIME && (changes.index == IndexNews::Deleted || is_wrong) {
             keys.insert(self.prefix.index_key());
         }
         let is_remembered = |snapshot: &Snapshot, stem: &str, written: &HashSet<Option<ETag>>| {

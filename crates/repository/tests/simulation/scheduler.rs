@@ -620,7 +620,7 @@ impl Simulation {
         self.recover(number, invocation.state, is_retried);
     }
 
-    /// Kills a function, or split_points the line to it.
+    /// Kills a function, or cuts the line to it.
     fn crash(&mut self, number: usize, invocation: Box<Invocation>) {
         let execution = &mut self.executions[number];
         execution.crashes += 1;
