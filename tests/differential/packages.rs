@@ -6,6 +6,7 @@ use alpinist_apk::{
     checksum::DataHash,
     entry::IndexEntry,
     package::{Package, PackageReader},
+    text::chain,
 };
 use alpinist_tests::{Apk, Tools, workspace};
 use flate2::{Compression, write::GzEncoder};
@@ -186,11 +187,6 @@ pub(crate) fn ours(bytes: &[u8]) -> Result<IndexEntry, String> {
     let architecture = "x86_64".parse().unwrap();
     let entry = IndexEntry::new(info.metadata, architecture, checksum, size, has_content);
     entry.map_err(|error| chain(&error))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(|cause| format!(": {}", chain(cause)));
-    format!("{error}{}", cause.unwrap_or_default())
 }
 
 fn of_apk(apk: &Apk, bytes: &[u8]) -> Option<String> {

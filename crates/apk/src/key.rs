@@ -1,6 +1,6 @@
 //! RSA keys and their names.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use rsa::{
     Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey,
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     pem,
     signature::{Algorithm, Signature, SignatureName},
-    value::InvalidValue,
+    value::{InvalidValue, checked_string},
 };
 
 /// The fewest bits of an RSA key. apk itself sets no limit (measured: it accepts 512).
@@ -42,11 +42,6 @@ impl KeyName {
     pub fn new(who: &str, made: u32) -> Result<Self, InvalidValue> {
         Self::try_from(format!("{who}-{made:08x}.rsa.pub"))
     }
-
-    /// Returns the name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl TryFrom<String> for KeyName {
@@ -68,25 +63,7 @@ impl TryFrom<String> for KeyName {
     }
 }
 
-impl FromStr for KeyName {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl From<KeyName> for String {
-    fn from(name: KeyName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for KeyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+checked_string!(KeyName);
 
 /// Why a text is not a key that we can use. Never shows any of it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -10,6 +10,8 @@
 //! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
 //! | [`key`], [`signature`] | RSA keys, their names, and what they sign |
 //! | [`warning`] | what is in order and yet surprises a package's users |
+//! | [`gzip`] | writing a gzip stream |
+//! | [`text`] | foreign text and errors, as they are shown to people |
 //! | [`value`], [`version`], [`dependency`], [`checksum`] | the checked values that these are made of |
 //!
 //! A package is three gzip streams in one file, called *sections* here (and *segments* elsewhere):
@@ -31,6 +33,7 @@
 pub mod checksum;
 pub mod dependency;
 pub mod entry;
+pub mod gzip;
 pub mod index;
 pub mod index_archive;
 pub mod key;
@@ -38,12 +41,12 @@ pub mod metadata;
 pub mod package;
 pub mod package_info;
 pub mod signature;
+pub mod text;
 pub mod value;
 pub mod version;
 pub mod warning;
 
 mod contents;
 mod foreign;
-mod gzip;
 mod pem;
 mod tar;

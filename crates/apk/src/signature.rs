@@ -1,6 +1,6 @@
 //! Signatures: what `.SIGN.*` entries hold, and how they are named.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use serde::Serialize;
 use sha1::Sha1;
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use crate::{
     checksum::PullChecksum,
     key::{KeyName, VerifyingKey},
-    value::InvalidValue,
+    value::{InvalidValue, checked_string},
 };
 
 /// A hash function for a signature, as an entry's name gives it.
@@ -168,37 +168,34 @@ impl ControlDigest {
 pub struct SignerName(String);
 
 impl SignerName {
-    /// Returns the name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Returns the name as one that our own keys, and trusted ones, may have.
     pub fn to_key_name(&self) -> Option<KeyName> {
         self.0.parse().ok()
     }
 }
 
-impl FromStr for SignerName {
-    type Err = InvalidValue;
+impl TryFrom<String> for SignerName {
+    type Error = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let rule = if text.is_empty() {
+    fn try_from(value: String) -> Result<Self, InvalidValue> {
+        let rule = if value.is_empty() {
             "is empty"
-        } else if text.len() > 255 {
+        } else if value.len() > 255 {
             "is longer than 255 bytes"
-        } else if text.starts_with('.') {
+        } else if value.starts_with('.') {
             "starts with `.`"
-        } else if text.contains('/') {
+        } else if value.contains('/') {
             "has a `/`"
-        } else if text.contains(char::is_control) {
+        } else if value.contains(char::is_control) {
             "has a control character"
         } else {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(value));
         };
-        Err(InvalidValue::new("name of a key", text, rule))
+        Err(InvalidValue::new("name of a key", &value, rule))
     }
 }
+
+checked_string!(SignerName);
 
 impl From<KeyName> for SignerName {
     fn from(name: KeyName) -> Self {
@@ -209,12 +206,6 @@ impl From<KeyName> for SignerName {
 impl PartialEq<KeyName> for SignerName {
     fn eq(&self, name: &KeyName) -> bool {
         self.0 == name.as_str()
-    }
-}
-
-impl fmt::Display for SignerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

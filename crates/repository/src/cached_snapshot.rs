@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use alpinist_apk::text::chain;
 use tracing::warn;
 
 use crate::{
-    failure::chain,
     location::RepositoryPrefix,
     port::{ETag, Object, ObjectBody, ObjectStore, StoreError},
     snapshot::{self, Generation, Header, Snapshot, SnapshotError, SnapshotReader},

@@ -1,11 +1,10 @@
 //! What a step tells the state machine when it can't go on.
 
-use std::error::Error;
-
 use alpinist_apk::{
     index_archive::ArchiveError,
     key::KeyError,
-    value::{InvalidValue, escaped},
+    text::{chain, escaped},
+    value::InvalidValue,
 };
 
 use crate::{
@@ -349,18 +348,6 @@ impl Failure {
             Self::Key(KeyStoreError::Store(error)) | Self::Store(error) => store_remedy(error),
         }
     }
-}
-
-/// Returns an error's message with those of its causes.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 const GOES_ON: &str = "The execution looks again by itself.";

@@ -16,7 +16,8 @@ use std::{fmt, str::FromStr};
 
 use alpinist_apk::{
     key::KeyName,
-    value::{Architecture, Excerpt, InvalidValue},
+    text::Excerpt,
+    value::{Architecture, InvalidValue},
 };
 
 use crate::snapshot::Generation;

@@ -7,18 +7,14 @@ use std::fmt;
 
 use alpinist_apk::{
     entry::IndexEntry,
-    value::escaped,
+    text::{chain, escaped},
     warning::{self, Warning},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    failure::{FailureKind, chain},
-    port::ETag,
-    rejection::Rejection,
-    snapshot::Generation,
-    trust::SignedBy,
+    failure::FailureKind, port::ETag, rejection::Rejection, snapshot::Generation, trust::SignedBy,
 };
 
 /// The package that an execution is about.

@@ -6,7 +6,8 @@ use alpinist_apk::{
     package::{self, PackageError, TarError},
     package_info::PackageInfoError,
     signature::SignerName,
-    value::{Architecture, Excerpt},
+    text::Excerpt,
+    value::Architecture,
 };
 
 use crate::{

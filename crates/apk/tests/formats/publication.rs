@@ -8,6 +8,7 @@ use alpinist_apk::{
     index_archive::{self, IndexArchive},
     key::{KeyName, SigningKey},
     signature::Algorithm,
+    text::chain,
 };
 use flate2::{Compression, write::GzEncoder};
 use insta::assert_snapshot;
@@ -16,7 +17,6 @@ use rstest::{Context, rstest};
 use tar::EntryType;
 
 use crate::support::{
-    chain,
     openssl::{key_name, openssl, pem, signed, signing_key},
     tar::{BLOCK, end_of_archive, entries, file, gzip, patched, streams},
 };

@@ -1,12 +1,11 @@
 //! Files that are no package, each with the whole text of its rejection in `snapshots/`.
 
-use alpinist_apk::{index::Index, index_archive, package::PackageError};
+use alpinist_apk::{index::Index, index_archive, package::PackageError, text::chain};
 use insta::assert_snapshot;
 use rstest::{Context, rstest};
 use tar::EntryType;
 
 use crate::support::{
-    chain,
     openssl::{key_name, signed},
     package::{Parts, Sections},
     read,

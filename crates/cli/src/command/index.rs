@@ -11,9 +11,10 @@ use alpinist_apk::{
     index_archive,
     key::{KeyName, SigningKey},
     package::{Package, PackageError},
-    value::{Architecture, escaped},
+    text::{chain, escaped},
+    value::Architecture,
 };
-use alpinist_repository::{failure::chain, rejection::Rejection, step};
+use alpinist_repository::{rejection::Rejection, step};
 use clap::Args;
 use rand_core::OsRng;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};

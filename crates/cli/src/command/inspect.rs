@@ -10,9 +10,10 @@ use alpinist_apk::{
     key::VerifyingKey,
     package::Package,
     signature::{PackageSignature, SignerName},
-    value::{Architecture, Excerpt, escaped},
+    text::{Excerpt, chain, escaped},
+    value::Architecture,
 };
-use alpinist_repository::{failure::chain, message, rejection::Rejection, step};
+use alpinist_repository::{message, rejection::Rejection, step};
 use clap::Args;
 use serde::Serialize;
 

@@ -3,13 +3,13 @@ use std::collections::{BTreeSet, HashSet};
 use alpinist_apk::{
     entry::IndexEntry,
     index_archive::{self, IndexArchive},
-    value::escaped,
+    text::{chain, escaped},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{debug, warn};
 
 use crate::{
-    failure::{Failure, chain},
+    failure::Failure,
     fragment,
     journal::{self, Repository},
     lease::Lease,
