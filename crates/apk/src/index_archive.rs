@@ -8,7 +8,8 @@ use std::{collections::HashSet, io};
 use crate::{
     gzip::{self, GzipStream, Level, NotGzip},
     index::{Index, IndexError, parse_entries},
-    key::{KeyName, VerifyingKey},
+    key::VerifyingKey,
+    key_name::KeyName,
     signature::{Signature, SignatureName},
     tar::{self, Bodies, Entry, Scanner, TarError},
 };

@@ -8,7 +8,8 @@
 //! | [`metadata`] | what these two have in common |
 //! | [`index`] | all entries of a repository prefix, in apk's order |
 //! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
-//! | [`key`], [`signature`] | RSA keys, their names, and what they sign |
+//! | [`key`], [`key_name`] | RSA keys, and their names |
+//! | [`signature`], [`package_signature`] | what they sign: anything, and a package |
 //! | [`warning`] | what is in order and yet surprises a package's users |
 //! | [`gzip`] | writing a gzip stream |
 //! | [`text`] | foreign text and errors, as they are shown to people |
@@ -37,9 +38,11 @@ pub mod gzip;
 pub mod index;
 pub mod index_archive;
 pub mod key;
+pub mod key_name;
 pub mod metadata;
 pub mod package;
 pub mod package_info;
+pub mod package_signature;
 pub mod signature;
 pub mod text;
 pub mod value;

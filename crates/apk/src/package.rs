@@ -13,7 +13,8 @@ use crate::{
     contents::Contents,
     gzip::{GzipStream, NotGzip},
     package_info::{PackageInfo, PackageInfoError},
-    signature::{ControlDigest, PackageSignature, Signature, SignatureName},
+    package_signature::{ControlDigest, PackageSignature},
+    signature::{Signature, SignatureName},
     tar::{Bodies, Entry, Scan, Scanner},
     text::Excerpt,
 };

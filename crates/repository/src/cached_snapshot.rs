@@ -7,8 +7,8 @@ use tracing::warn;
 
 use crate::{
     location::RepositoryPrefix,
-    port::{ETag, Object, ObjectBody, ObjectStore, StoreError},
-    snapshot::{self, Generation, Header, Snapshot, SnapshotError, SnapshotReader},
+    port::{ETag, Generation, Object, ObjectBody, ObjectStore, StoreError},
+    snapshot::{self, Header, Snapshot, SnapshotError, SnapshotReader},
 };
 
 /// How many records are read at first: those that changed last.

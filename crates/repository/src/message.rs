@@ -14,7 +14,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    failure::FailureKind, port::ETag, rejection::Rejection, snapshot::Generation, trust::SignedBy,
+    failure::FailureKind,
+    port::{ETag, Generation},
+    rejection::Rejection,
+    trust::SignedBy,
 };
 
 /// The package that an execution is about.

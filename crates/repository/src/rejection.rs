@@ -2,10 +2,10 @@
 
 use alpinist_apk::{
     entry::EntryError,
-    key::KeyName,
+    key_name::KeyName,
+    key_name::SignerName,
     package::{self, PackageError, TarError},
     package_info::PackageInfoError,
-    signature::SignerName,
     text::Excerpt,
     value::Architecture,
 };

@@ -26,7 +26,10 @@ use flate2::write::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{location::RepositoryPrefix, port::ETag};
+use crate::{
+    location::RepositoryPrefix,
+    port::{ETag, Generation},
+};
 
 /// The most bytes of a stored snapshot.
 pub const MAX_STORED: u64 = 64 * 1024 * 1024;
@@ -39,10 +42,6 @@ const MEMBER: usize = 128 * 1024;
 /// The greatest generation that is believed: the states carry no greater one without loss, since their
 /// numbers are those of `JSONata`. No snapshot of ours comes near it.
 const MAX_GENERATION: Generation = 1 << 53;
-
-/// How many snapshots of a repository prefix there were, more or less: it grows with each. It begins
-/// with a time in seconds, so that it grows even if the snapshots are lost.
-pub type Generation = u64;
 
 /// What is known of a snapshot without its records.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use alpinist_apk::{
-    key::{KeyError, KeyName, SigningKey, VerifyingKey},
+    key::{KeyError, SigningKey, VerifyingKey},
+    key_name::KeyName,
     signature::{Algorithm, SignatureName},
     text::chain,
 };

@@ -6,7 +6,8 @@ use alpinist_apk::{
     entry::IndexEntry,
     index::Index,
     index_archive::{self, IndexArchive},
-    key::{KeyName, SigningKey},
+    key::SigningKey,
+    key_name::KeyName,
     signature::Algorithm,
     text::chain,
 };

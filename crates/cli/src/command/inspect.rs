@@ -8,8 +8,9 @@ use std::{
 use alpinist_apk::{
     entry::IndexEntry,
     key::VerifyingKey,
+    key_name::SignerName,
     package::Package,
-    signature::{PackageSignature, SignerName},
+    package_signature::PackageSignature,
     text::{Excerpt, chain, escaped},
     value::Architecture,
 };

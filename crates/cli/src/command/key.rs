@@ -5,7 +5,8 @@ use std::{
 };
 
 use alpinist_apk::{
-    key::{KeyName, SigningKey, VerifyingKey},
+    key::{SigningKey, VerifyingKey},
+    key_name::KeyName,
     text::{chain, escaped},
 };
 use alpinist_executions::{Execution, Status};

@@ -17,11 +17,11 @@ use crate::{
     location::{RepositoryPrefix, Subject, may_be_stem},
     message::{Aggregated, Reindex, Staged, Waiting, Written, WrittenFragment},
     port::{
-        self, Attributes, ETag, Listed, NewObject, ObjectInfo, ObjectStore, Precondition,
-        StoreError,
+        self, Attributes, ETag, Generation, Listed, NewObject, ObjectInfo, ObjectStore,
+        Precondition, StoreError,
     },
     rejection_note::RejectionNotes,
-    snapshot::{Generation, Header, Record, Snapshot},
+    snapshot::{Header, Record, Snapshot},
     step::{
         DIGEST,
         decide::{Baseline, Decision, Job, decide},

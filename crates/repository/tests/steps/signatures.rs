@@ -2,10 +2,7 @@
 
 use std::sync::LazyLock;
 
-use alpinist_apk::{
-    key::{KeyName, SigningKey},
-    signature::Algorithm,
-};
+use alpinist_apk::{key::SigningKey, key_name::KeyName, signature::Algorithm};
 use alpinist_repository::{
     memory::{MemoryStore, Request},
     message::{Accepted, Found},

@@ -12,8 +12,8 @@ use alpinist_repository::{
     message::Staged,
     plus_copy::PlusCopies,
     policy::Policy,
-    port::{NewObject, ObjectStore as _, Precondition},
-    snapshot::{Generation, Header, Snapshot},
+    port::{Generation, NewObject, ObjectStore as _, Precondition},
+    snapshot::{Header, Snapshot},
     step,
 };
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
