@@ -136,7 +136,7 @@ async fn a_package_that_is_replaced_at_any_moment_ends_as_its_newest_version() {
     replaced_before(|request| matches!(request, Request::Head(key) if key.ends_with(".apk"))).await;
     replaced_before(|request| matches!(request, Request::Put(key) if key.ends_with(".index")))
         .await;
-    replaced_before(|request| matches!(request, Request::List(_))).await;
+    replaced_before(|request| matches!(request, Request::List { .. })).await;
     replaced_before(|request| matches!(request, Request::Put(key) if key.contains("/claims/")))
         .await;
     replaced_before(|request| matches!(request, Request::Put(key) if key.contains("/published/")))

@@ -54,8 +54,14 @@ async fn no_key_of_a_package_makes_one_that_s3_does_not_take() {
     let longest = key(&"a".repeat(1024 - PREFIX.len() - ".apk".len()));
     store.upload(&longest, package("a", "1-r0", ""));
     store.before_requests(|_, request| {
-        use Request::{Copy, Delete, Get, Head, List, Put};
-        let (Head(key) | Get(key) | Put(key) | Delete(key) | Copy(key) | List(key)) = request;
+        use Request::{Copy, Delete, Directory, Get, Head, List, Put};
+        let (Head(key)
+        | Get(key)
+        | Put(key)
+        | Delete(key)
+        | Copy(key)
+        | Directory(key)
+        | List { prefix: key, .. }) = request;
         assert!(key.len() <= 1024, "{request:?}");
         Ok(())
     });
