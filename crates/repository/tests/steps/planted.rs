@@ -1,10 +1,7 @@
 //! Objects that somebody planted: fragments, snapshots, leases and indexes. None of them stops a
 //! publication, and a reindex puts right whatever they have published.
 
-use std::{
-    io::{Read as _, Write as _},
-    time::Duration,
-};
+use std::{io::Read as _, time::Duration};
 
 use alpinist_apk::{
     index::Index,
@@ -17,8 +14,9 @@ use alpinist_repository::{
     port::{NewObject, ObjectStore as _, Precondition},
     snapshot::{Header, MAX_STORED, Snapshot, SnapshotReader},
 };
+use alpinist_samples::gzip::{gzip, gzip_at};
 use bytes::Bytes;
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::read::GzDecoder;
 use rand_core::OsRng;
 use rstest::rstest;
 
@@ -61,12 +59,6 @@ async fn come_and_go(store: &MemoryStore) {
     assert_eq!(listed(store).last().unwrap(), "new-1-r0");
     store.remove(&key);
     execute(store, &key).await.unwrap();
-}
-
-fn gzip(content: impl AsRef<[u8]>) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(content.as_ref()).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[rstest]
@@ -182,9 +174,7 @@ fn with_record(stored: &[u8], from: &str, to: &str) -> Vec<u8> {
     let record = with_record(own, "P:b", "P:c");
     let mut lines = lines_of(&record);
     lines.extend(vec![lines[1].clone(); 300_000]);
-    let mut stored = GzEncoder::new(Vec::new(), Compression::none());
-    stored.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
-    let stored = stored.finish().unwrap();
+    let stored = gzip_at(lines.join("\n") + "\n", 0);
     assert!(stored.len() as u64 > MAX_STORED);
     stored
 })]

@@ -1,8 +1,6 @@
 //! What the tests share.
 
 pub(crate) mod openssl;
-pub(crate) mod package;
-pub(crate) mod tar;
 
 use alpinist_apk::package::{Package, PackageError, PackageReader};
 
