@@ -23,7 +23,8 @@ use rstest::rstest;
 use crate::{
     reindex::reindex,
     support::{
-        INDEX, KEY_NAME, Keys, execute, execute_target, key, listed, package, private_key, target,
+        INDEX, KEY_NAME, Keys, execute, execute_target, key, listed, package, private_key, publish,
+        target,
     },
 };
 
@@ -364,12 +365,10 @@ async fn an_execution_for_the_index_reads_the_index_itself(#[case] planted: fn(&
 #[tokio::test]
 async fn an_old_index_of_ours_that_somebody_restored_is_replaced() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     let old = store.content(INDEX).unwrap();
     let attributes = store.head(INDEX).await.unwrap().unwrap().attributes;
-    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
-    execute(&store, &key("b-1-r0")).await.unwrap();
+    publish(&store, "b", "1-r0", "b").await;
     let index = store.content(INDEX).unwrap();
 
     let bytes = old.to_vec();
