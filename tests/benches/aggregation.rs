@@ -37,7 +37,7 @@ use alpinist_repository::{
 use alpinist_tests::KeyPair;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use mimalloc::MiMalloc;
-use slow_store::SlowStore;
+use slow_store::{Latency, SlowStore};
 use support::{figures::median, real_index};
 use tokio::runtime::{Builder, Runtime};
 
@@ -72,17 +72,17 @@ fn measure(runtime: &Runtime, packages: usize) {
     let mut ours = Vec::new();
     let mut least = Vec::new();
     for _ in 0..TIMES {
-        let store = SlowStore::new(repository.store.duplicate());
+        let store = repository.store.duplicate().behind(Latency::default());
         let request = repository.request.clone();
         let aggregate = async {
             let aggregated = step::aggregate(&store, request).await.expect("it aggregates");
             assert!(aggregated.staged.is_some(), "there is something to publish");
         };
         ours.push(runtime.block_on(cost_of(&store, aggregate)));
-        let store = SlowStore::new(repository.store.duplicate());
+        let store = repository.store.duplicate().behind(Latency::default());
         least.push(runtime.block_on(cost_of(&store, the_least(&store, &repository.split_points))));
     }
-    let store = SlowStore::new(repository.store.duplicate());
+    let store = repository.store.duplicate().behind(Latency::default());
     let original = runtime.block_on(cost_of(&store, the_original(&store)));
     println!(
         "{packages:>8} {:>7.3}s {:>9} {:>11.3}s {:>14.1}s {:>9}",
@@ -95,10 +95,10 @@ fn measure(runtime: &Runtime, packages: usize) {
 }
 
 async fn cost_of(store: &SlowStore, work: impl Future<Output = ()>) -> Cost {
-    let before = store.requests();
+    let before = store.layer().requests();
     let start = Instant::now();
     work.await;
-    Cost { time: start.elapsed(), requests: store.requests() - before }
+    Cost { time: start.elapsed(), requests: store.layer().requests() - before }
 }
 
 /// A listing in parallel, one read and one write of the size of a snapshot.

@@ -25,11 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alpinist_apk::{
-    index::Index,
-    index_archive,
-    key::{KeyName, SigningKey},
-};
+use alpinist_apk::{index::Index, index_archive, key::SigningKey, key_name::KeyName};
 use alpinist_tests::KeyPair;
 use rand_core::OsRng;
 use support::{

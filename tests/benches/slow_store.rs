@@ -1,20 +1,11 @@
 //! The bucket in memory, as slow as S3.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use alpinist_repository::{
-    memory::{MemoryBody, MemoryStore},
-    port::{
-        Attributes, Directory, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore,
-        Precondition, Sought, StoreError,
-    },
-};
+use alpinist_repository::memory::{Layer, MemoryStore, Request};
 use futures::{StreamExt as _, stream};
 
 /// How long each request takes: about what S3 takes.
@@ -27,16 +18,15 @@ const PAGE: usize = 1000;
 const PARALLEL_LISTINGS: usize = 32;
 
 /// A bucket in memory, as slow as S3.
-pub(crate) struct SlowStore {
-    store: MemoryStore,
-    requests: Arc<AtomicUsize>,
+pub(crate) type SlowStore = MemoryStore<Latency>;
+
+/// What makes it slow.
+#[derive(Default)]
+pub(crate) struct Latency {
+    requests: AtomicUsize,
 }
 
-impl SlowStore {
-    pub(crate) fn new(store: MemoryStore) -> Self {
-        Self { store, requests: Arc::default() }
-    }
-
+impl Latency {
     /// Returns how many requests there were.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
@@ -60,63 +50,13 @@ impl SlowStore {
     }
 }
 
-impl ObjectStore for SlowStore {
-    type Body = MemoryBody;
-
-    fn now(&self) -> i64 {
-        self.store.now()
-    }
-
-    async fn wait_a_second(&self) {
-        self.store.wait_a_second().await;
-    }
-
-    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        self.wait().await;
-        self.store.head(key).await
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Object<MemoryBody>>, StoreError> {
-        self.wait().await;
-        self.store.get(key).await
-    }
-
-    async fn put(
-        &self,
-        key: &str,
-        object: NewObject,
-        precondition: Precondition,
-    ) -> Result<ETag, StoreError> {
-        self.wait().await;
-        self.store.put(key, object, precondition).await
-    }
-
-    async fn delete(&self, key: &str, seen: &ETag) -> Result<(), StoreError> {
-        self.wait().await;
-        self.store.delete(key, seen).await
-    }
-
-    async fn copy(
-        &self,
-        source: &str,
-        seen: &ETag,
-        target: &str,
-        attributes: Attributes,
-    ) -> Result<(), StoreError> {
-        self.wait().await;
-        self.store.copy(source, seen, target, attributes).await
-    }
-
-    async fn directory(&self, prefix: &str, sought: Sought) -> Result<Directory, StoreError> {
-        self.wait().await;
-        self.store.directory(prefix, sought).await
-    }
-
-    async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
-        let listed = self.store.list(prefix, split_points).await?;
-        let place = |cut: &String| listed.partition_point(|object| object.key <= *cut);
+impl Layer for Latency {
+    async fn before(&self, bucket: &MemoryStore, request: Request<'_>) {
+        let Request::List { prefix, split_points } = request else { return self.wait().await };
+        let mut keys = bucket.keys();
+        keys.retain(|key| key.starts_with(prefix));
+        let place = |cut: &String| keys.partition_point(|key| key <= cut);
         let begins: Vec<_> = [0].into_iter().chain(split_points.iter().map(place)).collect();
-        self.wait_for_parts(&begins, listed.len()).await;
-        Ok(listed)
+        self.wait_for_parts(&begins, keys.len()).await;
     }
 }

@@ -2,10 +2,9 @@
 
 use std::io::Write as _;
 
-use alpinist_apk::checksum::DataHash;
+use alpinist_samples::package::data_hash;
 use flate2::{Compression, GzBuilder};
 use proptest::{collection::vec, prelude::*, sample::select};
-use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 use crate::{packages::Comparison, runner};
@@ -257,7 +256,7 @@ impl Section {
 
 fn package(signatures: &[Section], mut control: Section, data: &Section) -> Vec<u8> {
     let data = data.bytes();
-    let hash = DataHash::new(Sha256::digest(&data).into());
+    let hash = data_hash(&data);
     let info = format!("pkgname = a\npkgver = 1-r0\narch = x86_64\nsize = 1\ndatahash = {hash}\n");
     let place =
         control.entries.iter_mut().find(|entry| entry.body.is_empty() && entry.path == ".PKGINFO");

@@ -2,19 +2,16 @@
 
 use std::{cell::Cell, fs};
 
-use alpinist_apk::checksum::DataHash;
+use alpinist_samples::{
+    gzip::gzip_at,
+    package::data_hash,
+    tar::{checksum, end_of_archive, entry, entry_of, file, patched},
+};
 use alpinist_tests::{Apk, ApkClient, Tools};
 use proptest::{collection::vec, prelude::*, sample::select};
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
+use tar::EntryType;
 
-use crate::{
-    packages::ours,
-    parts::{entry, fixed, gzip},
-    runner,
-};
-
-const BLOCK: usize = 512;
+use crate::{packages::ours, runner};
 
 /// What an entry of the data section is.
 #[derive(Clone, Copy, Debug)]
@@ -94,39 +91,32 @@ fn lines() -> impl Strategy<Value = String> {
 
 impl Entry {
     fn tar(&self) -> Vec<u8> {
-        let path = self.path.as_bytes();
-        let body: &[u8] = b"content";
-        let checksum = |content: &[u8]| {
-            let digest = Sha1::digest(content);
-            let digits =
-                digest.iter().fold(String::new(), |all, byte| all + &format!("{byte:02x}"));
-            entry(b"checksum", b'x', format!("68 APK-TOOLS.checksum.SHA1={digits}\n").as_bytes())
+        let path = self.path;
+        let body = "content";
+        let with_checksum = |content: &str, entry| {
+            [self::entry(EntryType::XHeader, "checksum", checksum(content)), entry].concat()
         };
-        let link = |kind| {
-            let mut tar = entry(path, kind, b"");
-            tar[157..157 + self.target.len()].copy_from_slice(self.target.as_bytes());
-            fixed(tar)
-        };
+        let link = |kind| patched(entry(kind, path, ""), 157, self.target.as_bytes());
         match self.kind {
-            Kind::Directory => entry(&[path, b"/"].concat(), b'5', b""),
-            Kind::File => [checksum(body), entry(path, b'0', body)].concat(),
-            Kind::FileWithoutChecksum => entry(path, b'0', body),
-            Kind::FileOfV7 => [checksum(body), entry(path, 0, body)].concat(),
-            Kind::Symlink => [checksum(self.target.as_bytes()), link(b'2')].concat(),
-            Kind::HardLink => link(b'1'),
-            Kind::Pipe => entry(path, b'6', b""),
+            Kind::Directory => entry(EntryType::Directory, format!("{path}/"), ""),
+            Kind::File => with_checksum(body, file(path, body)),
+            Kind::FileWithoutChecksum => file(path, body),
+            Kind::FileOfV7 => with_checksum(body, entry_of(0, path, body)),
+            Kind::Symlink => with_checksum(self.target, link(EntryType::Symlink)),
+            Kind::HardLink => link(EntryType::Link),
+            Kind::Pipe => entry(EntryType::Fifo, path, ""),
         }
     }
 }
 
 fn package(lines: &str, entries: &[Entry]) -> Vec<u8> {
     let mut data: Vec<u8> = entries.iter().flat_map(Entry::tar).collect();
-    data.resize(data.len() + 2 * BLOCK, 0);
-    let data = gzip(&data, 1);
-    let hash = DataHash::new(Sha256::digest(&data).into());
+    data.extend(end_of_archive());
+    let data = gzip_at(data, 1);
+    let hash = data_hash(&data);
     let info =
         format!("pkgname = a\npkgver = 1-r0\narch = x86_64\nsize = 1\n{lines}datahash = {hash}\n");
-    [gzip(&entry(b".PKGINFO", b'0', info.as_bytes()), 1), data].concat()
+    [gzip_at(file(".PKGINFO", info), 1), data].concat()
 }
 
 /// Installs a package into an empty root, and returns what the real apk says if it fails or leaves something away.

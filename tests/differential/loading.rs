@@ -8,13 +8,13 @@ use alpinist_apk::{
     index_archive::{write_signed, write_unsigned},
     key::SigningKey,
 };
+use alpinist_samples::arbitrary_package::ArbitraryPackage;
 use alpinist_tests::{Apk, ApkClient, KeyPair, Tools, workspace};
 use proptest::prelude::*;
 use rand_core::OsRng;
 
 use crate::{
     packages::{ours, package},
-    parts::Parts,
     runner,
 };
 
@@ -185,8 +185,11 @@ fn kept(target: &str) -> Vec<Vec<u8>> {
 fn a_client_loads_whatever_the_fuzzer_found_that_we_accept() {
     let repository = Repository::new(Tools::install().unwrap().apk());
     let mut packages = kept("package");
-    packages
-        .extend(kept("package_parts").iter().filter_map(|parts| Some(Parts::read(parts)?.build())));
+    packages.extend(
+        kept("package_parts")
+            .iter()
+            .filter_map(|parts| Some(ArbitraryPackage::read(parts)?.build())),
+    );
     let accepted: Vec<_> = packages.iter().filter_map(|bytes| ours(bytes).ok()).collect();
     assert!(accepted.len() > 10, "only {} are accepted", accepted.len());
     // Many are of the same name and version, of which one index can have one.

@@ -9,8 +9,6 @@ mod installing;
 mod loading;
 mod numbers;
 mod packages;
-#[path = "../fuzz/src/parts.rs"]
-pub mod parts;
 mod versions;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

@@ -2,16 +2,14 @@
 
 use std::fs;
 
-use alpinist_apk::checksum::DataHash;
-use alpinist_tests::{Apk, ApkClient, Tools};
-use sha2::{Digest as _, Sha256};
-
-use crate::{
-    packages::ours,
-    parts::{entry, fixed, gzip},
+use alpinist_samples::{
+    gzip::gzip_at,
+    package::data_hash,
+    tar::{end_of_archive, entry_of, file, fixed},
 };
+use alpinist_tests::{Apk, ApkClient, Tools};
 
-const BLOCK: usize = 512;
+use crate::packages::ours;
 
 /// The fields that hold numbers, each with its place and length (tar(5)).
 const FIELDS: [(&str, usize, usize); 7] = [
@@ -66,27 +64,27 @@ fn patched(mut tar: Vec<u8>, place: usize, bytes: &[u8]) -> Vec<u8> {
 
 /// Returns a package in which `patch` changes the header of one entry of `section`.
 fn package(section: Section, kind: u8, patch: impl Fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
-    let odd = |path: &[u8]| patch(entry(path, kind, b""));
-    let mut data = entry(b"usr/", b'5', b"");
+    let odd = |path: &[u8]| patch(entry_of(kind, path, b""));
+    let mut data = entry_of(b'5', b"usr/", b"");
     match section {
         Section::Data => data = [odd(b"usr/"), data].concat(),
         Section::DataLater => data.extend(odd(b"usr/")),
         Section::Signatures | Section::Control => {}
     }
-    data.resize(data.len() + 2 * BLOCK, 0);
-    let data = gzip(&data, 1);
-    let hash = DataHash::new(Sha256::digest(&data).into());
+    data.extend(end_of_archive());
+    let data = gzip_at(data, 1);
+    let hash = data_hash(&data);
     let info = format!("pkgname = a\npkgver = 1\narch = x86_64\nsize = 1\ndatahash = {hash}\n");
-    let mut control = entry(b".PKGINFO", b'0', info.as_bytes());
+    let mut control = file(".PKGINFO", info);
     if matches!(section, Section::Control) {
         control = [odd(b".script"), control].concat();
     }
     let mut signatures = Vec::new();
     if matches!(section, Section::Signatures) {
-        let signature = entry(b".SIGN.RSA.a.rsa.pub", b'0', &[7; 256]);
-        signatures = gzip(&[odd(b".SIGN.RSA.b.rsa.pub"), signature].concat(), 1);
+        let signature = file(".SIGN.RSA.a.rsa.pub", [7; 256]);
+        signatures = gzip_at([odd(b".SIGN.RSA.b.rsa.pub"), signature].concat(), 1);
     }
-    [signatures, gzip(&control, 1), data].concat()
+    [signatures, gzip_at(control, 1), data].concat()
 }
 
 /// What the real apk says of a package.

@@ -1,17 +1,20 @@
 //! The index entries of arbitrary packages, byte for byte.
 
-use std::{cell::RefCell, collections::BTreeMap, fs, io::Write as _};
+use std::{cell::RefCell, collections::BTreeMap, fs};
 
 use alpinist_apk::{
-    checksum::DataHash,
     entry::IndexEntry,
     package::{Package, PackageReader},
+    text::chain,
+};
+use alpinist_samples::{
+    gzip::gzip_at,
+    package::data_hash,
+    tar::{end_of_archive, entry, file},
 };
 use alpinist_tests::{Apk, Tools, workspace};
-use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use sha2::{Digest as _, Sha256};
-use tar::{Builder, Header};
+use tar::EntryType;
 
 use crate::runner;
 
@@ -140,41 +143,14 @@ prop_compose! {
     }
 }
 
-fn tar_of(path: &str, content: &[u8], ends: bool) -> Vec<u8> {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    let mut archive = Builder::new(Vec::new());
-    archive.append_data(&mut header, path, content).unwrap();
-    let mut bytes = archive.into_inner().unwrap();
-    bytes.truncate(bytes.len() - if ends { 0 } else { 1024 });
-    bytes
-}
-
-/// A data section of one directory, which needs no checksum to be installed.
-fn directory(path: &str) -> Vec<u8> {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Directory);
-    header.set_size(0);
-    header.set_mode(0o755);
-    let mut archive = Builder::new(Vec::new());
-    archive.append_data(&mut header, path, &[][..]).unwrap();
-    archive.into_inner().unwrap()
-}
-
-fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
-    let mut writer = GzEncoder::new(Vec::new(), Compression::new(level));
-    writer.write_all(bytes).unwrap();
-    writer.finish().unwrap()
-}
-
 /// Makes a package of a `.PKGINFO` without its `datahash`, with so many signatures.
 pub(crate) fn package(info: &str, level: u32, signatures: usize) -> Vec<u8> {
-    let data = gzip(&directory("usr"), level);
-    let hash = format!("datahash = {}\n", DataHash::new(Sha256::digest(&data).into()));
-    let control = gzip(&tar_of(".PKGINFO", format!("{hash}{info}").as_bytes(), false), level);
-    let signature = gzip(&tar_of(".SIGN.RSA.a.rsa.pub", &[7; 256], false), level);
+    // A directory needs no checksum to be installed.
+    let data = [entry(EntryType::Directory, "usr", ""), end_of_archive()].concat();
+    let data = gzip_at(data, level);
+    let info = format!("datahash = {}\n{info}", data_hash(&data));
+    let control = gzip_at(file(".PKGINFO", info), level);
+    let signature = gzip_at(file(".SIGN.RSA.a.rsa.pub", [7; 256]), level);
     [signature.repeat(signatures), control, data].concat()
 }
 
@@ -186,11 +162,6 @@ pub(crate) fn ours(bytes: &[u8]) -> Result<IndexEntry, String> {
     let architecture = "x86_64".parse().unwrap();
     let entry = IndexEntry::new(info.metadata, architecture, checksum, size, has_content);
     entry.map_err(|error| chain(&error))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(|cause| format!(": {}", chain(cause)));
-    format!("{error}{}", cause.unwrap_or_default())
 }
 
 fn of_apk(apk: &Apk, bytes: &[u8]) -> Option<String> {

@@ -100,7 +100,7 @@ async fn a_bucket_of_the_original_project_is_adopted_without_uploading_again() {
     let requests = stack.requests().since(mark).unwrap();
     let is_written = |name: &str| {
         let mut written = requests.iter().filter(|request| request.method == "PUT");
-        written.any(|request| request.by_function && request.path.ends_with(name))
+        written.any(|request| request.by_function() && request.path.ends_with(name))
     };
     assert!(is_written("/right-1.0-r0.index") && !is_written(".apk"), "{requests:#?}");
 

@@ -200,7 +200,7 @@ async fn a_package_whose_connection_breaks_is_read_on() {
     assert_succeeded(&stack.upload(&key, package.bytes).await.unwrap());
     let requests = stack.requests().since(mark).unwrap();
     let reads = requests.iter().filter(|request| {
-        request.by_function && request.method == "GET" && request.path.ends_with(".apk")
+        request.by_function() && request.method == "GET" && request.path.ends_with(".apk")
     });
     assert_eq!(reads.map(|request| request.status).collect::<Vec<_>>(), [200, 206]);
     local_stack.emulator().inject(&[]).unwrap();

@@ -44,7 +44,7 @@ impl Repository {
     /// The requests to S3 after `mark`, of the invocations that had to do with this repository.
     pub(crate) fn requests(&self, mark: usize) -> Vec<Request> {
         let mut requests = self.stack.requests().since(mark).unwrap();
-        requests.retain(|request| request.by_function && request.service == "s3");
+        requests.retain(|request| request.by_function() && request.service == "s3");
         let prefix = self.prefix();
         let own = requests.iter().filter(|request| request.path.contains(&prefix));
         let own: BTreeSet<_> = own.map(|request| request.invocation.clone()).collect();

@@ -1,6 +1,6 @@
 //! Runs other programs so that a failure says which one, and what it wrote.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};
 
 use crate::Error;
@@ -11,7 +11,30 @@ use crate::Error;
 ///
 /// [`Error::Start`] if it cannot be started, [`Error::Program`] if it fails.
 pub fn output(command: &mut Command) -> Result<Vec<u8>, Error> {
-    let output = command.stdin(Stdio::null()).output().map_err(not_started(command))?;
+    let output = command.stdin(Stdio::null()).output();
+    finished(command, output)
+}
+
+/// Runs `command` to its end with `input`, which must fit into a pipe, and returns what it wrote to
+/// standard output.
+///
+/// # Errors
+///
+/// As [`output`].
+pub(crate) fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Error> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.spawn().and_then(|mut running| {
+        if let Some(mut stdin) = running.stdin.take() {
+            stdin.write_all(input)?;
+        }
+        running.wait_with_output()
+    });
+    finished(command, output)
+}
+
+/// Returns what an ended program wrote to standard output, unless it failed.
+pub(crate) fn finished(command: &Command, output: io::Result<Output>) -> Result<Vec<u8>, Error> {
+    let output = output.map_err(not_started(command))?;
     if output.status.success() { Ok(output.stdout) } else { Err(failed(command, &output)) }
 }
 

@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 use crate::{Error, command, tools};
 
@@ -55,7 +53,7 @@ impl KeyPair {
     pub fn public(&self) -> Result<String, Error> {
         let mut openssl = tools::openssl()?;
         openssl.args(["rsa", "-pubout"]);
-        text(filter(&mut openssl, self.private.as_bytes())?)
+        text(command::filter(&mut openssl, self.private.as_bytes())?)
     }
 }
 
@@ -63,19 +61,6 @@ impl fmt::Debug for KeyPair {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("KeyPair").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// Gives `input`, which must fit into a pipe, to a command and returns what it writes.
-fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Error> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let running = command.spawn().and_then(|mut running| {
-        if let Some(mut stdin) = running.stdin.take() {
-            stdin.write_all(input)?;
-        }
-        running.wait_with_output()
-    });
-    let output = running.map_err(command::not_started(command))?;
-    if output.status.success() { Ok(output.stdout) } else { Err(command::failed(command, &output)) }
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, Error> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::Error;
 
@@ -19,7 +19,7 @@ pub struct RequestLog {
 }
 
 /// A request that was answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Request {
     /// The HTTP method, such as `GET`.
     pub method: String,
@@ -31,17 +31,18 @@ pub struct Request {
     pub status: u16,
     /// The service that the request was signed for, such as `s3`; empty if it was not signed.
     pub service: String,
-    /// Whether a function made it.
-    pub by_function: bool,
     /// The invocation that made it, an opaque text; empty if no function did.
+    #[serde(rename = "trace")]
     pub invocation: String,
     /// The access key of who made it; each function has one of its own.
     pub access_key: String,
     /// How many bytes the body of the answer has.
     pub length: u64,
     /// When it arrived, since 1970.
+    #[serde(deserialize_with = "since_1970")]
     pub began: Duration,
     /// When its answer began, since 1970.
+    #[serde(deserialize_with = "since_1970")]
     pub ended: Duration,
 }
 
@@ -59,8 +60,8 @@ impl RequestLog {
     pub fn since(&self, mark: usize) -> Result<Vec<Request>, Error> {
         let text = self.text()?;
         let parse = |line: &str| {
-            let reply = || Error::Reply { what: "a note of a request", reply: line.to_owned() };
-            parse(line).ok_or_else(reply)
+            let reply = |_| Error::Reply { what: "a note of a request", reply: line.to_owned() };
+            serde_json::from_str(line).map_err(reply)
         };
         text.lines().skip(mark).map(parse).collect()
     }
@@ -69,7 +70,7 @@ impl RequestLog {
     pub fn s3_operations_since(&self, mark: usize) -> Result<BTreeMap<String, usize>, Error> {
         let mut counts = BTreeMap::new();
         for request in self.since(mark)? {
-            if request.by_function && request.service == "s3" {
+            if request.by_function() && request.service == "s3" {
                 *counts.entry(request.s3_operation()).or_default() += 1;
             }
         }
@@ -82,6 +83,11 @@ impl RequestLog {
 }
 
 impl Request {
+    /// Returns whether a function made it.
+    pub fn by_function(&self) -> bool {
+        self.access_key.starts_with(FUNCTION_ACCESS_KEY)
+    }
+
     /// Returns the name of the operation on a bucket or object, such as `GetObject`.
     pub fn s3_operation(&self) -> String {
         let on_object = self.path.trim_matches('/').contains('/');
@@ -96,22 +102,6 @@ impl Request {
     }
 }
 
-fn parse(line: &str) -> Option<Request> {
-    let note: Value = serde_json::from_str(line).ok()?;
-    let text = |name| note.get(name)?.as_str().map(str::to_owned);
-    let time = |name| Duration::try_from_secs_f64(note.get(name)?.as_f64()?).ok();
-    let access_key = text("access_key")?;
-    Some(Request {
-        method: text("method")?,
-        path: text("path")?,
-        query: text("query")?,
-        status: note.get("status")?.as_u64()?.try_into().ok()?,
-        service: text("service")?,
-        by_function: access_key.starts_with(FUNCTION_ACCESS_KEY),
-        invocation: text("trace")?,
-        access_key,
-        length: note.get("length")?.as_u64()?,
-        began: time("began")?,
-        ended: time("ended")?,
-    })
+fn since_1970<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(D::Error::custom)
 }

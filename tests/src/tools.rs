@@ -191,6 +191,5 @@ fn show_news(pip: &mut Command) -> Result<(), Error> {
             progress::say(&format!("    {}", line.trim_start()));
         }
     }
-    let output = running.wait_with_output().map_err(command::not_started(pip))?;
-    if output.status.success() { Ok(()) } else { Err(command::failed(pip, &output)) }
+    command::finished(pip, running.wait_with_output()).map(drop)
 }

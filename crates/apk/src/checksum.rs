@@ -55,22 +55,16 @@ impl FromStr for DataHash {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let invalid = || InvalidValue::new("data hash", text, "is not 64 hexadecimal digits");
-        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(invalid());
-        }
         let mut digest = [0; 32];
-        for (index, byte) in digest.iter_mut().enumerate() {
-            let digits = text.get(index * 2..index * 2 + 2).ok_or_else(invalid)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| invalid())?;
-        }
+        hex::decode_to_slice(text, &mut digest)
+            .map_err(|_| InvalidValue::new("data hash", text, "is not 64 hexadecimal digits"))?;
         Ok(Self(digest))
     }
 }
 
 impl fmt::Display for DataHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     package::MAX_DATA_ENTRIES,
     tar::{Header, Kind, MAX_PATH, TarError},
-    value::Excerpt,
+    text::Excerpt,
 };
 
 /// The most bytes of a part of a path, as Linux has it.

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, fmt, fmt::Write as _};
 use crate::{
     checksum::PullChecksum,
     foreign,
-    value::Excerpt,
+    text::Excerpt,
     version::{self, Version},
 };
 

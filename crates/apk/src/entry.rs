@@ -11,7 +11,8 @@ use crate::{
     checksum::PullChecksum,
     dependency::{Dependencies, Dependency, DependencyError},
     metadata::Metadata,
-    value::{Architecture, Excerpt, FieldText, InvalidValue},
+    text::Excerpt,
+    value::{Architecture, FieldText, InvalidValue},
 };
 
 /// One package in an index.
@@ -229,6 +230,8 @@ impl Serialize for IndexEntry {
     }
 }
 
+/// By hand, and without an allocation: a snapshot has one of these for each package, for which
+/// `#[serde(try_from = "String", into = "String")]` would make two strings and clone the entry.
 impl<'de> Deserialize<'de> for IndexEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;

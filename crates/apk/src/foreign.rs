@@ -2,7 +2,7 @@
 
 use crate::{
     dependency::{Dependency, DependencyError},
-    value::Excerpt,
+    text::Excerpt,
 };
 
 /// Says what is wrong with a line of dependencies, one of which was rejected: with the whole of it and how apk has

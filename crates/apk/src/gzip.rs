@@ -15,7 +15,7 @@ pub(crate) struct GzipStream {
 #[derive(Debug)]
 pub(crate) struct NotGzip;
 
-/// How far [`GzipStream::feed`] came.
+/// How far [`GzipStream::push`] came.
 pub(crate) struct Fed {
     /// How many bytes of the input belong to this stream.
     pub(crate) consumed: usize,
@@ -68,14 +68,27 @@ fn difference(after: u64, before: u64) -> usize {
     usize::try_from(after - before).unwrap_or(usize::MAX)
 }
 
-/// Compresses `content` into one gzip stream without a name and a time. At level 6 of libdeflate, an index is as small
-/// as `gzip -9` makes it, in a third of the time (measured).
+/// How much work goes into a smaller stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Level {
+    /// As little as compresses at all: level 1 of libdeflate.
+    Fast,
+    /// Level 6 of libdeflate, at which an index is as small as `gzip -9` makes it, in a third of
+    /// the time (measured).
+    Small,
+}
+
+/// Compresses `content` into one gzip stream without a name and a time.
 ///
 /// # Errors
 ///
 /// The buffer is too small, which does not happen: it is as large as this can need.
-pub(crate) fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
-    let mut compressor = Compressor::new(CompressionLvl::default());
+pub fn compress(level: Level, content: &[u8]) -> io::Result<Vec<u8>> {
+    let level = match level {
+        Level::Fast => CompressionLvl::new(1).unwrap_or_default(),
+        Level::Small => CompressionLvl::default(),
+    };
+    let mut compressor = Compressor::new(level);
     let mut compressed = vec![0; compressor.gzip_compress_bound(content.len())];
     let length = compressor.gzip_compress(content, &mut compressed).map_err(io::Error::other)?;
     compressed.truncate(length);

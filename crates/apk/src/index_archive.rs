@@ -6,9 +6,10 @@
 use std::{collections::HashSet, io};
 
 use crate::{
-    gzip::{self, GzipStream, NotGzip},
+    gzip::{self, GzipStream, Level, NotGzip},
     index::{Index, IndexError, parse_entries},
-    key::{KeyName, VerifyingKey},
+    key::VerifyingKey,
+    key_name::KeyName,
     signature::{Signature, SignatureName},
     tar::{self, Bodies, Entry, Scanner, TarError},
 };
@@ -69,7 +70,7 @@ pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, Archi
     let mut tar = tar::Writer::new();
     tar.file("DESCRIPTION", description.len(), description.as_bytes())?;
     tar.file("APKINDEX", index.length(), index.text())?;
-    Ok(gzip::compress(&tar.end()?)?)
+    Ok(gzip::compress(Level::Small, &tar.end()?)?)
 }
 
 /// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A client
@@ -85,7 +86,7 @@ pub fn write_signed(
     let names: Vec<_> = signatures.iter().map(|(name, _)| name.to_string()).collect();
     let bytes = signatures.iter().map(|(_, signature)| &*signature.0);
     let files: Vec<_> = names.iter().map(|name| &**name).zip(bytes).collect();
-    let mut archive = gzip::compress(&tar::write_segment(&files)?)?;
+    let mut archive = gzip::compress(Level::Small, &tar::write_segment(&files)?)?;
     archive.extend_from_slice(unsigned);
     Ok(archive)
 }
@@ -252,9 +253,9 @@ mod tests {
     fn what_somebody_else_lists_is_found_signed_or_not_and_whatever_else_it_says() {
         let text = "C:Q1x\nP:hello\nV:1.0-r0\nnothing of ours\n\nP:nameless\n\nV:2\nP:odd\n\n";
         let index = tar::write_segment(&[("APKINDEX", text.as_bytes())]).unwrap();
-        let unsigned = gzip::compress(&index).unwrap();
+        let unsigned = gzip::compress(Level::Small, &index).unwrap();
         let signature = tar::write_segment(&[(".SIGN.RSA.a.rsa.pub", b"x")]).unwrap();
-        let signed = [gzip::compress(&signature).unwrap(), unsigned.clone()].concat();
+        let signed = [gzip::compress(Level::Small, &signature).unwrap(), unsigned.clone()].concat();
         let expected = ["hello-1.0-r0", "odd-2"].map(str::to_owned).into();
         assert_eq!(listed_stems(&unsigned).unwrap(), expected);
         assert_eq!(listed_stems(&signed).unwrap(), expected);

@@ -1,6 +1,6 @@
-//! RSA keys and their names.
+//! RSA keys.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use rsa::{
     Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey,
@@ -8,13 +8,12 @@ use rsa::{
     rand_core::CryptoRngCore,
     traits::PublicKeyParts as _,
 };
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
+    key_name::KeyName,
     pem,
     signature::{Algorithm, Signature, SignatureName},
-    value::InvalidValue,
 };
 
 /// The fewest bits of an RSA key. apk itself sets no limit (measured: it accepts 512).
@@ -22,71 +21,6 @@ pub const MIN_BITS: usize = 2048;
 /// The most bits of an RSA key: what abuild-keygen makes, and the limit of the `rsa` crate for
 /// public keys.
 pub const MAX_BITS: usize = 4096;
-
-/// The file name of a public key in `/etc/apk/keys`, such as `ops@example.com-5f3c2a1b.rsa.pub`.
-///
-/// A client finds the key of a signature by this name alone (apk-keys(5)). At most 80 bytes, so
-/// that `.SIGN.RSA256.<key name>` fits a tar header; ASCII letters, digits and `@._+-`, does not
-/// begin with `.` (apk skips hidden files, measured) and ends in `.rsa.pub`.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct KeyName(String);
-
-impl KeyName {
-    /// Names a new key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where `who` is an
-    /// address by custom, and the digits are the seconds since 1970 at which it was `made`.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidValue`], if `who` can't be a part of a key name.
-    pub fn new(who: &str, made: u32) -> Result<Self, InvalidValue> {
-        Self::try_from(format!("{who}-{made:08x}.rsa.pub"))
-    }
-
-    /// Returns the name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for KeyName {
-    type Error = InvalidValue;
-
-    fn try_from(value: String) -> Result<Self, InvalidValue> {
-        let rule = if value.len() > 80 {
-            "is longer than 80 bytes"
-        } else if value.starts_with('.') {
-            "starts with `.`"
-        } else if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"@._+-".contains(&b)) {
-            "may hold only ASCII letters, digits, `@`, `.`, `_`, `+` and `-`"
-        } else if !value.ends_with(".rsa.pub") {
-            "does not end in `.rsa.pub`"
-        } else {
-            return Ok(Self(value));
-        };
-        Err(InvalidValue::new("key name", &value, rule))
-    }
-}
-
-impl FromStr for KeyName {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl From<KeyName> for String {
-    fn from(name: KeyName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for KeyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Why a text is not a key that we can use. Never shows any of it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -8,8 +8,11 @@
 //! | [`metadata`] | what these two have in common |
 //! | [`index`] | all entries of a repository prefix, in apk's order |
 //! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
-//! | [`key`], [`signature`] | RSA keys, their names, and what they sign |
+//! | [`key`], [`key_name`] | RSA keys, and their names |
+//! | [`signature`], [`package_signature`] | what they sign: anything, and a package |
 //! | [`warning`] | what is in order and yet surprises a package's users |
+//! | [`gzip`] | writing a gzip stream |
+//! | [`text`] | foreign text and errors, as they are shown to people |
 //! | [`value`], [`version`], [`dependency`], [`checksum`] | the checked values that these are made of |
 //!
 //! A package is three gzip streams in one file, called *sections* here (and *segments* elsewhere):
@@ -31,19 +34,22 @@
 pub mod checksum;
 pub mod dependency;
 pub mod entry;
+pub mod gzip;
 pub mod index;
 pub mod index_archive;
 pub mod key;
+pub mod key_name;
 pub mod metadata;
 pub mod package;
 pub mod package_info;
+pub mod package_signature;
 pub mod signature;
+pub mod text;
 pub mod value;
 pub mod version;
 pub mod warning;
 
 mod contents;
 mod foreign;
-mod gzip;
 mod pem;
 mod tar;

@@ -13,9 +13,10 @@ use crate::{
     contents::Contents,
     gzip::{GzipStream, NotGzip},
     package_info::{PackageInfo, PackageInfoError},
-    signature::{ControlDigest, PackageSignature, Signature, SignatureName},
+    package_signature::{ControlDigest, PackageSignature},
+    signature::{Signature, SignatureName},
     tar::{Bodies, Entry, Scan, Scanner},
-    value::Excerpt,
+    text::Excerpt,
 };
 
 pub use crate::{contents::ContentsError, tar::TarError};
@@ -467,18 +468,22 @@ fn is_script(entry: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{gzip, tar};
+    use crate::{
+        gzip::{Level, compress},
+        tar::{Writer, write_segment},
+    };
 
     fn leading() -> Vec<u8> {
         let info =
             format!("pkgname = a\npkgver = 1\narch = noarch\ndatahash = {}\n", "0".repeat(64));
-        gzip::compress(&tar::write_segment(&[(".PKGINFO", info.as_bytes())]).unwrap()).unwrap()
+        let tar = write_segment(&[(".PKGINFO", info.as_bytes())]).unwrap();
+        compress(Level::Small, &tar).unwrap()
     }
 
     fn data(content: &[u8]) -> Vec<u8> {
-        let mut tar = tar::Writer::new();
+        let mut tar = Writer::new();
         tar.file(".hello", content.len(), content).unwrap();
-        gzip::compress(&tar.end().unwrap()).unwrap()
+        compress(Level::Small, &tar.end().unwrap()).unwrap()
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::{
     checksum::DataHash,
     dependency::{Dependencies, Dependency, DependencyError},
     metadata::Metadata,
-    value::{Excerpt, FieldText, InvalidValue},
+    text::Excerpt,
+    value::{FieldText, InvalidValue},
 };
 
 /// The most bytes of a `.PKGINFO` that are read: real ones stay below 100 KiB.

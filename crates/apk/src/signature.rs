@@ -1,16 +1,11 @@
 //! Signatures: what `.SIGN.*` entries hold, and how they are named.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::{
-    checksum::PullChecksum,
-    key::{KeyName, VerifyingKey},
-    value::InvalidValue,
-};
+use crate::key_name::SignerName;
 
 /// A hash function for a signature, as an entry's name gives it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,127 +89,6 @@ impl Signature {
 impl From<Vec<u8>> for Signature {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)
-    }
-}
-
-/// A signature of a package: of its control section, whose `datahash` stands for the rest.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PackageSignature {
-    /// Its kind, and who claims to have signed.
-    pub name: SignatureName,
-    signature: Signature,
-    digest: Vec<u8>,
-}
-
-impl PackageSignature {
-    /// Returns whether it was made by `key`.
-    pub fn is_by(&self, key: &VerifyingKey) -> bool {
-        key.verifies_digest(self.name.algorithm, &self.digest, &self.signature)
-    }
-}
-
-/// Hashes what may be a control section: always with SHA-1, which is its checksum, and with whatever the
-/// signatures before it need.
-#[derive(Default)]
-pub(crate) struct ControlDigest {
-    sha1: Sha1,
-    sha256: Option<Sha256>,
-    sha512: Option<Sha512>,
-}
-
-impl ControlDigest {
-    pub(crate) fn of_signatures(signatures: &[(SignatureName, Signature)]) -> Self {
-        let needs = |algorithm| signatures.iter().any(|(name, _)| name.algorithm == algorithm);
-        Self {
-            sha1: Sha1::new(),
-            sha256: needs(Algorithm::RsaSha256).then(Sha256::new),
-            sha512: needs(Algorithm::RsaSha512).then(Sha512::new),
-        }
-    }
-
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.sha1.update(bytes);
-        self.sha256.iter_mut().for_each(|sha256| sha256.update(bytes));
-        self.sha512.iter_mut().for_each(|sha512| sha512.update(bytes));
-    }
-
-    /// Returns the checksum of the control section, and its signatures with what they sign.
-    pub(crate) fn finish(
-        self,
-        signatures: Vec<(SignatureName, Signature)>,
-    ) -> (PullChecksum, Vec<PackageSignature>) {
-        let sha1: [u8; 20] = self.sha1.finalize().into();
-        let sha256 = self.sha256.map(|sha256| sha256.finalize().to_vec()).unwrap_or_default();
-        let sha512 = self.sha512.map(|sha512| sha512.finalize().to_vec()).unwrap_or_default();
-        let signatures = signatures.into_iter().map(|(name, signature)| {
-            let digest = match name.algorithm {
-                Algorithm::RsaSha256 => sha256.clone(),
-                Algorithm::RsaSha512 => sha512.clone(),
-                Algorithm::RsaSha1 | Algorithm::DsaSha1 => sha1.to_vec(),
-            };
-            PackageSignature { name, signature, digest }
-        });
-        (PullChecksum::new(sha1), signatures.collect())
-    }
-}
-
-/// The name of a key by which something is said to be signed: that of any file in `/etc/apk/keys` in which apk
-/// looks for a key, such as `mykey.pem`.
-///
-/// A [`KeyName`] is one, and is how we name our own. At most 255 bytes of UTF-8 without a `/` and without control
-/// characters, not beginning with `.` (apk skips hidden files, measured).
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(transparent)]
-pub struct SignerName(String);
-
-impl SignerName {
-    /// Returns the name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the name as one that our own keys, and trusted ones, may have.
-    pub fn to_key_name(&self) -> Option<KeyName> {
-        self.0.parse().ok()
-    }
-}
-
-impl FromStr for SignerName {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let rule = if text.is_empty() {
-            "is empty"
-        } else if text.len() > 255 {
-            "is longer than 255 bytes"
-        } else if text.starts_with('.') {
-            "starts with `.`"
-        } else if text.contains('/') {
-            "has a `/`"
-        } else if text.contains(char::is_control) {
-            "has a control character"
-        } else {
-            return Ok(Self(text.to_owned()));
-        };
-        Err(InvalidValue::new("name of a key", text, rule))
-    }
-}
-
-impl From<KeyName> for SignerName {
-    fn from(name: KeyName) -> Self {
-        Self(name.into())
-    }
-}
-
-impl PartialEq<KeyName> for SignerName {
-    fn eq(&self, name: &KeyName) -> bool {
-        self.0 == name.as_str()
-    }
-}
-
-impl fmt::Display for SignerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use ::tar::{Builder, EntryType, Header as TarHeader};
 
-use crate::value::Excerpt;
+use crate::text::Excerpt;
 
 const BLOCK: usize = 512;
 

@@ -1,8 +1,8 @@
 //! Checked strings: names, architectures, and the text of a field.
 
-use std::{borrow::Cow, fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
+
+use crate::text::Excerpt;
 
 /// Says which value breaks which rule.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -20,47 +20,6 @@ impl InvalidValue {
     pub(crate) fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
         Self { what, value: Excerpt::of(value.as_bytes()), rule }
     }
-}
-
-/// A chunk of foreign text that is safe to show: escaped, and at most [`Excerpt::MAX`] characters.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Excerpt(String);
-
-impl Excerpt {
-    /// The most characters that an excerpt shows.
-    pub const MAX: usize = 80;
-
-    /// Returns the beginning of `bytes`, with whatever is not escaped escaped.
-    pub fn of(bytes: &[u8]) -> Self {
-        let beginning = bytes.get(..Self::MAX * 4).unwrap_or(bytes);
-        let text: Cow<'_, str> = String::from_utf8_lossy(beginning);
-        let mut characters = text.chars();
-        let mut shown: String =
-            characters.by_ref().take(Self::MAX).flat_map(char::escape_debug).collect();
-        if characters.next().is_some() || beginning.len() < bytes.len() {
-            shown.push('…');
-        }
-        Self(shown)
-    }
-}
-
-impl fmt::Display for Excerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Returns a whole message with whatever is not escaped escaped, so that no foreign text in it begins a line
-/// or commands a terminal.
-pub fn escaped(message: &str) -> String {
-    let mut shown = String::with_capacity(message.len());
-    for character in message.chars() {
-        match character {
-            '"' | '\'' | '\\' => shown.push(character),
-            _ => shown.extend(character.escape_debug()),
-        }
-    }
-    shown
 }
 
 /// A package name, such as `busybox` or `g++`.
@@ -240,10 +199,10 @@ macro_rules! checked_string {
             }
         }
 
-        impl FromStr for $type {
-            type Err = InvalidValue;
+        impl std::str::FromStr for $type {
+            type Err = $crate::value::InvalidValue;
 
-            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::try_from(text.to_owned())
             }
         }
@@ -254,13 +213,15 @@ macro_rules! checked_string {
             }
         }
 
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+
+pub(crate) use checked_string;
 
 checked_string!(PackageName);
 checked_string!(Architecture);
@@ -330,29 +291,5 @@ mod tests {
     #[case("\u{a0}\u{ad}e\u{301}\u{200b}\u{202e}\u{feff}", true)]
     fn a_field_has_no_control_characters(#[case] text: &str, #[case] valid: bool) {
         assert_eq!(text.parse::<FieldText>().is_ok(), valid);
-    }
-
-    #[rstest]
-    #[case(b"plain", "plain")]
-    #[case(b"a\nb\x1b[0m", "a\\nb\\u{1b}[0m")]
-    #[case(b"Andr\xe9", "Andr\u{fffd}")]
-    #[case(&[b'a'; 80], &"a".repeat(80))]
-    #[case(&[b'a'; 81], &("a".repeat(80) + "…"))]
-    #[case(&[b'a'; 1000], &("a".repeat(80) + "…"))]
-    #[case(&"🦀".repeat(100).into_bytes(), &("🦀".repeat(80) + "…"))]
-    fn an_excerpt_is_short_and_safe_to_show(#[case] bytes: &[u8], #[case] shown: &str) {
-        assert_eq!(Excerpt::of(bytes).to_string(), shown);
-    }
-
-    #[rstest]
-    #[case("`Größe` isn't \"a\\b\"…", "`Größe` isn't \"a\\b\"…")]
-    #[case("a\r\n\tb\0", "a\\r\\n\\tb\\0")]
-    #[case("\u{1b}[2J\u{9b}2J", "\\u{1b}[2J\\u{9b}2J")]
-    #[case("\u{85}\u{2028}\u{2029}\u{202e}", "\\u{85}\\u{2028}\\u{2029}\\u{202e}")]
-    fn a_printable_message_is_one_line_and_commands_no_terminal(
-        #[case] message: &str,
-        #[case] shown: &str,
-    ) {
-        assert_eq!(escaped(message), shown);
     }
 }

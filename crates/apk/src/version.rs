@@ -1,10 +1,10 @@
 //! Package versions: their grammar and their order.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::InvalidValue;
+use crate::value::{InvalidValue, checked_string};
 
 /// A package's version, such as `1.2.3_rc1-r0`.
 ///
@@ -18,11 +18,6 @@ use crate::value::InvalidValue;
 pub struct Version(String);
 
 impl Version {
-    /// Returns the version as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Compares two versions as `apk version -t` does. Different versions may be equal: those outside the grammar
     /// that begin alike up to where they leave it (`1.2_beta.1-r0` and `1.2_beta.2-r0`), and numbers that differ in
     /// leading zeros alone.
@@ -71,25 +66,7 @@ impl TryFrom<String> for Version {
     }
 }
 
-impl FromStr for Version {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl From<Version> for String {
-    fn from(version: Version) -> Self {
-        version.0
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+checked_string!(Version);
 
 /// One part of a version. The order of the variants is apk's order where two versions differ in
 /// the kind of a part: `1_rc1` < `1` < `1-r0` < `1_p1` < `1a` < `1.1`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{entry::IndexEntry, value::Excerpt};
+use crate::{entry::IndexEntry, text::Excerpt};
 
 /// The most warnings of one package: a `provides` may have thousands of tokens.
 const MAX_WARNINGS: usize = 8;

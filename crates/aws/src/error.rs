@@ -2,10 +2,8 @@
 
 use std::error::Error;
 
-use alpinist_repository::{
-    failure::chain,
-    port::{Cause, StoreError},
-};
+use alpinist_apk::text::chain;
+use alpinist_repository::port::{Cause, StoreError};
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_s3::{
     config::http::HttpResponse,

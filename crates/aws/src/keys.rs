@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use alpinist_repository::{
-    failure::chain,
-    port::{KeyMaterial, KeyStore, KeyStoreError, StoredKey},
-};
+use alpinist_apk::text::chain;
+use alpinist_repository::port::{KeyMaterial, KeyStore, KeyStoreError, StoredKey};
 use aws_sdk_kms::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},

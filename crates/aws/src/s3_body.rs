@@ -1,9 +1,7 @@
 //! The content of an object in S3.
 
-use alpinist_repository::{
-    failure::chain,
-    port::{ETag, ObjectBody, StoreError},
-};
+use alpinist_apk::text::chain;
+use alpinist_repository::port::{ETag, ObjectBody, StoreError};
 use aws_sdk_s3::{
     Client,
     error::ProvideErrorMetadata as _,

@@ -9,7 +9,7 @@ use alpinist_apk::{
     checksum::PullChecksum,
     index::Index,
     index_archive::{self, IndexArchive},
-    value::escaped,
+    text::escaped,
 };
 use alpinist_aws::s3::{Newer, S3Store};
 use alpinist_executions::{Execution, Executions, Listed, Milliseconds, Status};

@@ -1,14 +1,15 @@
 //! What goes to standard output and to standard error, and how.
 
 use std::{
-    error::Error as _,
     fmt::Display,
     io::{self, Write},
     path::Path,
 };
 
-use alpinist_apk::entry::IndexEntry;
-use alpinist_apk::value::escaped;
+use alpinist_apk::{
+    entry::IndexEntry,
+    text::{causes, escaped},
+};
 use alpinist_repository::message::warnings;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -95,10 +96,8 @@ pub(crate) fn warn(file: &Path, entry: &IndexEntry) {
 /// Says why something could not be found out: the error, its causes, and what to do.
 pub(crate) fn print_error(error: &Error) {
     status(format_args!("{BAD}error{BAD:#}: {}", escaped(&error.to_string())));
-    let mut next = error.source();
-    while let Some(cause) = next {
+    for cause in causes(error) {
         status(format_args!("{HEADING}cause{HEADING:#}: {}", escaped(&cause.to_string())));
-        next = cause.source();
     }
     if let Some(hint) = error.hint() {
         status(format_args!("{HEADING}hint{HEADING:#}: {}", escaped(&hint)));

@@ -9,7 +9,7 @@ use std::{
 use alpinist_apk::{
     package::{MAX_CONTROL_LENGTH, MAX_DATA_LENGTH},
     package_info,
-    value::escaped,
+    text::escaped,
 };
 use flate2::bufread::GzDecoder;
 use serde::Serialize;

@@ -18,7 +18,7 @@
 
 use std::io::{self, Write};
 
-use alpinist_apk::value::escaped;
+use alpinist_apk::text::escaped;
 use alpinist_repository::{
     failure::{Failure, FailureKind},
     outcome::{Change, Response},

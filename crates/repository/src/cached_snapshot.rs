@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use alpinist_apk::text::chain;
 use tracing::warn;
 
 use crate::{
-    failure::chain,
     location::RepositoryPrefix,
-    port::{ETag, Object, ObjectBody, ObjectStore, StoreError},
-    snapshot::{self, Generation, Header, Snapshot, SnapshotError, SnapshotReader},
+    port::{ETag, Generation, Object, ObjectBody, ObjectStore, StoreError},
+    snapshot::{self, Header, Snapshot, SnapshotError, SnapshotReader},
 };
 
 /// How many records are read at first: those that changed last.

@@ -1,11 +1,12 @@
 //! What a step tells the state machine when it can't go on.
 
-use std::{borrow::Cow, error::Error};
+use std::borrow::Cow;
 
 use alpinist_apk::{
     index_archive::ArchiveError,
     key::KeyError,
-    value::{InvalidValue, escaped},
+    text::{chain, escaped},
+    value::InvalidValue,
 };
 
 use crate::{
@@ -299,18 +300,6 @@ impl FailureKind {
     fn help(self, help: impl Into<Cow<'static, str>>) -> Advice {
         Advice { kind: self, help: help.into() }
     }
-}
-
-/// Returns an error's message with those of its causes.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 const START_ANOTHER: &str = r#"Start another execution with {"bucket": …, "key": …}."#;

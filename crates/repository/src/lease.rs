@@ -13,8 +13,7 @@ use tracing::debug;
 
 use crate::{
     location::RepositoryPrefix,
-    port::{Attributes, ETag, NewObject, ObjectStore, Precondition, StoreError},
-    snapshot::Generation,
+    port::{Attributes, ETag, Generation, NewObject, ObjectStore, Precondition, StoreError},
 };
 
 /// How long the owner of a lease is given before it is taken to have crashed. It takes seconds, except

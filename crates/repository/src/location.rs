@@ -15,11 +15,12 @@
 use std::{fmt, str::FromStr};
 
 use alpinist_apk::{
-    key::KeyName,
-    value::{Architecture, Excerpt, InvalidValue},
+    key_name::KeyName,
+    text::Excerpt,
+    value::{Architecture, InvalidValue},
 };
 
-use crate::snapshot::Generation;
+use crate::port::Generation;
 
 /// The file name of an index in its repository prefix, as clients ask for it.
 const INDEX: &str = "APKINDEX.tar.gz";

@@ -3,6 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::{self, Future},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,7 +17,7 @@ use crate::port::{
     Precondition, Sought, StoreError,
 };
 
-/// One request to a [`MemoryStore`], as its hook sees it.
+/// One request to a [`MemoryStore`], as its hook and its layer see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "named after the methods of the port")]
 pub enum Request<'a> {
@@ -24,16 +26,43 @@ pub enum Request<'a> {
     Put(&'a str),
     Delete(&'a str),
     Copy(&'a str),
-    List(&'a str),
+    Directory(&'a str),
+    List { prefix: &'a str, split_points: &'a [String] },
 }
 
 type Hook = Box<dyn FnMut(&MemoryStore, Request<'_>) -> Result<(), StoreError> + Send>;
 
+/// What stands between the steps and a bucket in memory: `()` is nothing.
+pub trait Layer: Send + Sync {
+    /// Returns when a request may reach the bucket.
+    fn before(
+        &self,
+        _bucket: &MemoryStore,
+        _request: Request<'_>,
+    ) -> impl Future<Output = ()> + Send {
+        future::ready(())
+    }
+
+    /// Returns an object as it is read.
+    fn read(&self, _key: &str, info: ObjectInfo, content: Bytes) -> Object<MemoryBody> {
+        Object { info, body: MemoryBody::Whole(Some(content)) }
+    }
+}
+
+impl Layer for () {}
+
 /// A bucket in memory. Clones share it.
-#[derive(Clone, Default)]
-pub struct MemoryStore {
+#[derive(Clone)]
+pub struct MemoryStore<L = ()> {
     state: Arc<Mutex<State>>,
     hook: Arc<Mutex<Option<Hook>>>,
+    layer: L,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { state: Arc::default(), hook: Arc::default(), layer: () }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -62,13 +91,18 @@ impl Stored {
     }
 }
 
-impl std::fmt::Debug for MemoryStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<L> fmt::Debug for MemoryStore<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore").finish_non_exhaustive()
     }
 }
 
 impl MemoryStore {
+    /// Puts a layer between the steps and this bucket.
+    pub fn behind<L: Layer>(self, layer: L) -> MemoryStore<L> {
+        MemoryStore { state: self.state, hook: self.hook, layer }
+    }
+
     /// Calls `hook` before each request of the steps; it may change the bucket or make the request
     /// fail. Requests that the hook makes itself are not seen by it.
     pub fn before_requests(
@@ -82,7 +116,14 @@ impl MemoryStore {
     #[must_use]
     pub fn duplicate(&self) -> Self {
         let state = lock(&self.state).clone();
-        Self { state: Arc::new(Mutex::new(state)), hook: Arc::default() }
+        Self { state: Arc::new(Mutex::new(state)), ..Self::default() }
+    }
+}
+
+impl<L> MemoryStore<L> {
+    /// Returns what stands between the steps and this bucket.
+    pub fn layer(&self) -> &L {
+        &self.layer
     }
 
     /// Puts an object as an uploader does.
@@ -151,13 +192,18 @@ impl MemoryStore {
         let state = lock(&self.state);
         state.objects.get(key).map(|stored| stored.info(state.clock))
     }
+}
 
-    /// Counts a request and lets the hook see it.
-    fn begin(&self, request: Request<'_>) -> Result<(), StoreError> {
+impl<L: Layer> MemoryStore<L> {
+    /// Counts a request and lets the layer and the hook see it.
+    async fn begin(&self, request: Request<'_>) -> Result<(), StoreError> {
+        let (state, hook) = (Arc::clone(&self.state), Arc::clone(&self.hook));
+        let bucket = MemoryStore { state, hook, layer: () };
+        self.layer.before(&bucket, request).await;
         lock(&self.state).requests += 1;
         let hook = lock(&self.hook).take();
         let Some(mut hook) = hook else { return Ok(()) };
-        let outcome = hook(self, request);
+        let outcome = hook(&bucket, request);
         lock(&self.hook).get_or_insert(hook);
         outcome
     }
@@ -167,17 +213,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The content of an object, in one chunk.
-#[derive(Debug)]
-pub struct MemoryBody(Option<Bytes>);
+/// The content of an object.
+pub enum MemoryBody {
+    /// All of it, until it is read.
+    Whole(Option<Bytes>),
+    /// Chunk by chunk.
+    Chunks(Box<dyn Iterator<Item = Bytes> + Send>),
+}
 
-impl ObjectBody for MemoryBody {
-    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.0.take())
+impl fmt::Debug for MemoryBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBody").finish_non_exhaustive()
     }
 }
 
-impl ObjectStore for MemoryStore {
+impl ObjectBody for MemoryBody {
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        Ok(match self {
+            Self::Whole(content) => content.take(),
+            Self::Chunks(chunks) => chunks.next(),
+        })
+    }
+}
+
+impl<L: Layer> ObjectStore for MemoryStore<L> {
     type Body = MemoryBody;
 
     fn now(&self) -> i64 {
@@ -189,17 +248,15 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        self.begin(Request::Head(key))?;
+        self.begin(Request::Head(key)).await?;
         Ok(self.info(key))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Object<MemoryBody>>, StoreError> {
-        self.begin(Request::Get(key))?;
+        self.begin(Request::Get(key)).await?;
         let state = lock(&self.state);
-        Ok(state.objects.get(key).map(|stored| Object {
-            info: stored.info(state.clock),
-            body: MemoryBody(Some(stored.bytes.clone())),
-        }))
+        let found = state.objects.get(key);
+        Ok(found.map(|stored| self.layer.read(key, stored.info(state.clock), stored.bytes.clone())))
     }
 
     async fn put(
@@ -208,7 +265,7 @@ impl ObjectStore for MemoryStore {
         object: NewObject,
         precondition: Precondition,
     ) -> Result<ETag, StoreError> {
-        self.begin(Request::Put(key))?;
+        self.begin(Request::Put(key)).await?;
         let present = self.info(key).map(|info| info.etag);
         let holds = match precondition {
             Precondition::None => true,
@@ -222,7 +279,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn delete(&self, key: &str, seen: &ETag) -> Result<(), StoreError> {
-        self.begin(Request::Delete(key))?;
+        self.begin(Request::Delete(key)).await?;
         match self.info(key) {
             Some(present) if present.etag != *seen => {
                 Err(StoreError::Conflict { key: key.to_owned() })
@@ -241,7 +298,7 @@ impl ObjectStore for MemoryStore {
         target: &str,
         attributes: Attributes,
     ) -> Result<(), StoreError> {
-        self.begin(Request::Copy(target))?;
+        self.begin(Request::Copy(target)).await?;
         match self.info(source).zip(self.content(source)) {
             Some((info, bytes)) if info.etag == *seen => {
                 self.insert(target, bytes, attributes);
@@ -252,7 +309,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn directory(&self, prefix: &str, sought: Sought) -> Result<Directory, StoreError> {
-        self.begin(Request::List(prefix))?;
+        self.begin(Request::Directory(prefix)).await?;
         let keys = self.keys();
         let rests = || keys.iter().filter_map(|key| key.strip_prefix(prefix));
         let below = rests().filter_map(|rest| {
@@ -264,12 +321,8 @@ impl ObjectStore for MemoryStore {
         Ok(Directory { below, holds_what_was_sought })
     }
 
-    async fn list(
-        &self,
-        prefix: &str,
-        _split_points: &[String],
-    ) -> Result<Vec<Listed>, StoreError> {
-        self.begin(Request::List(prefix))?;
+    async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
+        self.begin(Request::List { prefix, split_points }).await?;
         let state = lock(&self.state);
         let listed = state
             .objects

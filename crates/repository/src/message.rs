@@ -7,17 +7,16 @@ use std::fmt;
 
 use alpinist_apk::{
     entry::IndexEntry,
-    value::escaped,
+    text::{chain, escaped},
     warning::{self, Warning},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    failure::{FailureKind, chain},
-    port::ETag,
+    failure::FailureKind,
+    port::{ETag, Generation},
     rejection::Rejection,
-    snapshot::Generation,
     trust::SignedBy,
 };
 

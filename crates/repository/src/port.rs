@@ -17,6 +17,10 @@ impl fmt::Display for ETag {
     }
 }
 
+/// How many snapshots of a repository prefix there were, more or less: it grows with each. It begins
+/// with a time in seconds, so that it grows even if the snapshots are lost.
+pub type Generation = u64;
+
 /// What must hold for a write to take place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Precondition {

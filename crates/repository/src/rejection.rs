@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use alpinist_apk::{
     entry::EntryError,
-    key::KeyName,
+    key_name::KeyName,
+    key_name::SignerName,
     package::{self, PackageError, TarError},
     package_info::PackageInfoError,
-    signature::SignerName,
-    value::{Architecture, Excerpt},
+    text::Excerpt,
+    value::Architecture,
 };
 
 use crate::{

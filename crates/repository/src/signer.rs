@@ -1,7 +1,8 @@
 //! The keys that sign an index.
 
 use alpinist_apk::{
-    key::{KeyName, SigningKey, VerifyingKey},
+    key::{SigningKey, VerifyingKey},
+    key_name::KeyName,
     signature::{Algorithm, Signature, SignatureName},
 };
 use rand_core::CryptoRngCore;

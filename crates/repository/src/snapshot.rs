@@ -16,13 +16,20 @@ use std::{
     mem,
 };
 
-use alpinist_apk::{entry::IndexEntry, index::Index, value::Architecture};
+use alpinist_apk::{
+    entry::IndexEntry,
+    gzip::{self, Level},
+    index::Index,
+    value::Architecture,
+};
 use flate2::write::MultiGzDecoder;
-use libdeflater::{CompressionLvl, Compressor};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{location::RepositoryPrefix, port::ETag};
+use crate::{
+    location::RepositoryPrefix,
+    port::{ETag, Generation},
+};
 
 /// The most bytes of a stored snapshot.
 pub const MAX_STORED: u64 = 64 * 1024 * 1024;
@@ -35,10 +42,6 @@ const MEMBER: usize = 128 * 1024;
 /// The greatest generation that is believed: the states carry no greater one without loss, since their
 /// numbers are those of `JSONata`. No snapshot of ours comes near it.
 const MAX_GENERATION: Generation = 1 << 53;
-
-/// How many snapshots of a repository prefix there were, more or less: it grows with each. It begins
-/// with a time in seconds, so that it grows even if the snapshots are lost.
-pub type Generation = u64;
 
 /// What is known of a snapshot without its records.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -231,7 +234,9 @@ impl Snapshot {
         Index::ranked(self.records.into_values().map(|record| (record.rank, record.entry)))
     }
 
-    /// Writes the snapshot as it is stored.
+    /// Writes the snapshot as it is stored: many lines at a time in a gzip member of their own. A
+    /// stream by zlib-rs at its fastest takes as long and a third more bytes (measured); libdeflate
+    /// has no streams.
     ///
     /// # Errors
     ///
@@ -239,43 +244,19 @@ impl Snapshot {
     pub fn to_bytes(&self, header: &Header) -> Result<Vec<u8>, SnapshotError> {
         let mut records: Vec<_> = self.records.iter().collect();
         records.sort_unstable_by_key(|&(stem, record)| (Reverse(record.since), stem));
-        let mut members = Members::new();
+        let mut stored = Vec::new();
         let mut lines = serde_json::to_vec(header)?;
         for (_, record) in records {
             lines.push(b'\n');
             if lines.len() >= MEMBER {
-                members.add(&lines)?;
+                stored.extend(gzip::compress(Level::Fast, &lines)?);
                 lines.clear();
             }
             serde_json::to_writer(&mut lines, record)?;
         }
         lines.push(b'\n');
-        members.add(&lines)?;
-        Ok(members.stored)
-    }
-}
-
-/// Lines that were compressed, many at a time into a gzip member of their own. A stream by zlib-rs at its fastest takes
-/// as long and a third more bytes (measured); libdeflate has no streams.
-struct Members {
-    compressor: Compressor,
-    stored: Vec<u8>,
-}
-
-impl Members {
-    fn new() -> Self {
-        // The fastest level is 0, which does not compress.
-        let level = CompressionLvl::new(1).unwrap_or_default();
-        Self { compressor: Compressor::new(level), stored: Vec::new() }
-    }
-
-    fn add(&mut self, lines: &[u8]) -> io::Result<()> {
-        let begin = self.stored.len();
-        self.stored.resize(begin + self.compressor.gzip_compress_bound(lines.len()), 0);
-        let member = self.stored.get_mut(begin..).unwrap_or_default();
-        let length = self.compressor.gzip_compress(lines, member).map_err(io::Error::other)?;
-        self.stored.truncate(begin + length);
-        Ok(())
+        stored.extend(gzip::compress(Level::Fast, &lines)?);
+        Ok(stored)
     }
 }
 

@@ -6,9 +6,7 @@
 use std::str::FromStr;
 
 use alpinist_apk::{
-    key::{KeyName, VerifyingKey},
-    package::Package,
-    signature::PackageSignature,
+    key::VerifyingKey, key_name::KeyName, package::Package, package_signature::PackageSignature,
 };
 use serde::{Deserialize, Serialize};
 use tracing::warn;

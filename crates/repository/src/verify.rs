@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use alpinist_apk::{
     entry::IndexEntry,
     index_archive::{self, ArchiveError, IndexArchive},
-    key::{KeyName, VerifyingKey},
+    key::VerifyingKey,
+    key_name::KeyName,
     warning::{self, Warning},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};

@@ -155,7 +155,7 @@ impl Mark {
         executions: &[Execution],
     ) -> Result<Usage, Error> {
         let mut requests = stack.requests().since(self.requests)?;
-        requests.retain(|request| request.by_function);
+        requests.retain(Request::by_function);
         let of = |service: &str, methods: &[&str]| {
             let is_one = |request: &&Request| {
                 request.service == service && methods.contains(&request.method.as_str())

@@ -9,7 +9,6 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use alpinist_fuzz::parts::Parts;
 use alpinist_repository::{
     location::{PackageKey, RepositoryPrefix, Subject},
     memory::MemoryStore,
@@ -18,6 +17,7 @@ use alpinist_repository::{
     policy::Policy,
     step::{self, ReindexRequest, ReindexResponse},
 };
+use alpinist_samples::arbitrary_package::ArbitraryPackage;
 use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
 use serde::{Serialize, de::DeserializeOwned};
@@ -26,7 +26,7 @@ const KEY: &str = "3.22/main/x86_64/g++-1-r0.apk";
 /// A package, which is made once.
 static PACKAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let info = b"\0\0\0\0\0\0\0\0pkgname = g++\npkgver = 1-r0\narch = x86_64\n";
-    Parts::read(info).map(|parts| parts.build()).unwrap_or_default()
+    ArbitraryPackage::read(info).map(|parts| parts.build()).unwrap_or_default()
 });
 
 fuzz_target!(|bytes: &[u8]| {

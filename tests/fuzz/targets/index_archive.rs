@@ -6,7 +6,10 @@ use alpinist_apk::{
     index_archive::{IndexArchive, write_signed, write_unsigned},
     signature::{Signature, SignatureName},
 };
-use alpinist_fuzz::parts::{entry, fixed, gzip};
+use alpinist_samples::{
+    gzip::gzip_at,
+    tar::{entry_of, fixed},
+};
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
@@ -36,10 +39,10 @@ impl Wrapped<'_> {
     fn build(&self) -> Vec<u8> {
         let name = format!(".SIGN.{}", self.signature_name);
         let signature = vec![9; usize::from(self.signature_length)];
-        let mut signatures = entry(name.as_bytes(), b'0', &signature);
+        let mut signatures = entry_of(b'0', &name, &signature);
         signatures.resize(signatures.len() + usize::from(self.zero_blocks % 3) * 512, 0);
-        let mut content = entry(b"DESCRIPTION", b'0', self.description);
-        content.extend(entry(b"APKINDEX", b'0', self.index));
+        let mut content = entry_of(b'0', "DESCRIPTION", self.description);
+        content.extend(entry_of(b'0', "APKINDEX", self.index));
         content.resize(content.len() + 1024, 0);
         for &(is_signature, position, byte) in &self.patches {
             let tar = if is_signature { &mut signatures } else { &mut content };
@@ -47,7 +50,7 @@ impl Wrapped<'_> {
                 *place = byte;
             }
         }
-        [gzip(&fixed(signatures), 1), gzip(&fixed(content), 1)].concat()
+        [gzip_at(fixed(signatures), 1), gzip_at(fixed(content), 1)].concat()
     }
 }
 

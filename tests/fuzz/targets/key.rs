@@ -5,7 +5,8 @@
 use std::fmt::{Debug, Display};
 
 use alpinist_apk::{
-    key::{KeyError, KeyName, SigningKey, VerifyingKey},
+    key::{KeyError, SigningKey, VerifyingKey},
+    key_name::KeyName,
     signature::{Algorithm, Signature},
 };
 use base64ct::{Base64, Encoding as _};

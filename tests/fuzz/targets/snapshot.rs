@@ -9,10 +9,7 @@ use alpinist_apk::{
     index_archive::{IndexArchive, write_signed, write_unsigned},
     signature::SignatureName,
 };
-use alpinist_fuzz::{
-    check,
-    parts::{Parts, gzip},
-};
+use alpinist_fuzz::check;
 use alpinist_repository::{
     location::RepositoryPrefix,
     memory::MemoryStore,
@@ -20,6 +17,7 @@ use alpinist_repository::{
     snapshot::{Header, Snapshot, SnapshotError, SnapshotReader},
     step,
 };
+use alpinist_samples::{arbitrary_package::ArbitraryPackage, gzip::gzip_at};
 use arbitrary::{Arbitrary, Unstructured};
 use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
@@ -30,7 +28,7 @@ const LONG_ENOUGH: Duration = Duration::from_mins(1);
 /// A package, which is made once.
 static PACKAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let info = b"\0\0\0\0\0\0\0\0pkgname = a\npkgver = 1\narch = x86_64\n";
-    Parts::read(info).map(|parts| parts.build()).unwrap_or_default()
+    ArbitraryPackage::read(info).map(|parts| parts.build()).unwrap_or_default()
 });
 
 #[derive(Arbitrary, Debug)]
@@ -44,7 +42,7 @@ struct Planted<'a> {
 fuzz_target!(|bytes: &[u8]| {
     let Ok(planted) = Planted::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
     let Planted { is_compressed, sizes, fragment, snapshot } = planted;
-    let stored = if is_compressed { snapshot.to_vec() } else { gzip(snapshot, 1) };
+    let stored = if is_compressed { snapshot.to_vec() } else { gzip_at(snapshot, 1) };
     if let Ok((header, snapshot)) = read(check::chunks(&stored, sizes)) {
         let bytes = snapshot.to_bytes(&header).expect("memory takes it");
         assert_eq!(read([&*bytes].into_iter()).expect("ours is read"), (header, snapshot));

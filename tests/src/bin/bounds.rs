@@ -205,7 +205,7 @@ async fn listed(stack: &Stack) -> Result<usize, Error> {
 /// Returns the requests of functions to S3.
 fn requests_to_s3(stack: &Stack, mark: usize) -> Result<Vec<Request>, Error> {
     let mut requests = stack.requests().since(mark)?;
-    requests.retain(|request| request.by_function && request.service == "s3");
+    requests.retain(|request| request.by_function() && request.service == "s3");
     Ok(requests)
 }
 

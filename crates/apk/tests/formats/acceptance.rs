@@ -7,22 +7,21 @@ use alpinist_apk::{
     entry::IndexEntry,
     package::Package,
 };
+use alpinist_samples::{
+    gzip::gzip,
+    package::Parts,
+    tar::{BLOCK, checksum, end_of_archive, entry, file, installed, pax, record, with_header},
+};
 use flate2::{Compression, GzBuilder};
 use rstest::rstest;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
-use crate::support::{
-    package::Parts,
-    read,
-    tar::{
-        BLOCK, checksum, end_of_archive, entry, file, gzip, installed, pax, record, with_header,
-    },
-};
+use crate::support::read;
 
 fn signature(number: usize) -> Vec<u8> {
-    file(&format!(".SIGN.RSA.key-{number}.rsa.pub"), [0; 256])
+    file(format!(".SIGN.RSA.key-{number}.rsa.pub"), [0; 256])
 }
 
 fn named_gzip(content: &[u8]) -> Vec<u8> {

@@ -1,14 +1,15 @@
 //! A package is the same in whatever chunks it arrives.
 
 use alpinist_apk::package::PackageReader;
+use alpinist_samples::{
+    gzip::gzip,
+    package::Parts,
+    tar::{end_of_archive, file},
+};
 use proptest::prelude::*;
 use rstest::rstest;
 
-use crate::support::{
-    package::Parts,
-    read, read_chunks,
-    tar::{end_of_archive, file, gzip},
-};
+use crate::support::{read, read_chunks};
 
 /// A package of which the control section inflates to more than the reader's buffer.
 fn package() -> Vec<u8> {

@@ -16,17 +16,16 @@ use alpinist_apk::{
     entry::IndexEntry,
     index::Index,
     index_archive::IndexArchive,
-    key::{KeyName, VerifyingKey},
+    key::VerifyingKey,
+    key_name::KeyName,
     package::{Package, PackageError},
     signature::Algorithm,
     value::Architecture,
 };
+use alpinist_samples::{gzip::streams, tar::entries};
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{
-    read, read_chunks,
-    tar::{entries, streams},
-};
+use crate::support::{read, read_chunks};
 
 const INDEX: &str = "indexes/alpine-3.16-APKINDEX.tar.gz";
 const INDEX_KEY: &str = "alpine-devel@lists.alpinelinux.org-6165ee59.rsa.pub";

@@ -3,17 +3,16 @@
 use std::sync::LazyLock;
 
 use alpinist_apk::{
-    key::{KeyError, KeyName, SigningKey, VerifyingKey},
+    key::{KeyError, SigningKey, VerifyingKey},
+    key_name::KeyName,
     signature::{Algorithm, SignatureName},
+    text::chain,
 };
 use insta::assert_snapshot;
 use rand_core::OsRng;
 use rstest::{Context, rstest};
 
-use crate::support::{
-    chain,
-    openssl::{KEY, openssl, pem, signing_key},
-};
+use crate::support::openssl::{KEY, openssl, pem, signing_key};
 
 const EC: [&str; 3] = ["genpkey", "-algorithm", "EC"];
 const RSA: [&str; 3] = ["genpkey", "-algorithm", "RSA"];

@@ -14,13 +14,14 @@ use alpinist_apk::{
     value::FieldText,
     version::Version,
 };
+use alpinist_samples::{
+    gzip::gzip,
+    package::Parts,
+    tar::{end_of_archive, file, fixed, installed},
+};
 use proptest::prelude::*;
 
-use crate::support::{
-    package::Parts,
-    read,
-    tar::{end_of_archive, file, fixed, gzip, installed},
-};
+use crate::support::read;
 
 /// Text without control characters, of which one byte could be part of another format.
 fn text() -> impl Strategy<Value = String> {

@@ -6,8 +6,14 @@ use alpinist_apk::{
     entry::IndexEntry,
     index::Index,
     index_archive::{self, IndexArchive},
-    key::{KeyName, SigningKey},
+    key::SigningKey,
+    key_name::KeyName,
     signature::Algorithm,
+    text::chain,
+};
+use alpinist_samples::{
+    gzip::{gzip, streams},
+    tar::{BLOCK, end_of_archive, entries, file, patched},
 };
 use flate2::{Compression, write::GzEncoder};
 use insta::assert_snapshot;
@@ -15,11 +21,7 @@ use rand_core::OsRng;
 use rstest::{Context, rstest};
 use tar::EntryType;
 
-use crate::support::{
-    chain,
-    openssl::{key_name, openssl, pem, signed, signing_key},
-    tar::{BLOCK, end_of_archive, entries, file, gzip, patched, streams},
-};
+use crate::support::openssl::{key_name, openssl, pem, signed, signing_key};
 
 /// No name, no time, neither the best nor the fastest compression, no system (RFC 1952).
 const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";

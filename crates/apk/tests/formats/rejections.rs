@@ -1,19 +1,20 @@
 //! Files that are no package, each with the whole text of its rejection in `snapshots/`.
 
-use alpinist_apk::{index::Index, index_archive, package::PackageError};
+use alpinist_apk::{index::Index, index_archive, package::PackageError, text::chain};
+use alpinist_samples::{
+    gzip::gzip,
+    package::{Parts, Sections},
+    tar::{
+        BLOCK, checksum, directories, end_of_archive, entry, file, installed, patched, pax, record,
+    },
+};
 use insta::assert_snapshot;
 use rstest::{Context, rstest};
 use tar::EntryType;
 
 use crate::support::{
-    chain,
     openssl::{key_name, signed},
-    package::{Parts, Sections},
     read,
-    tar::{
-        BLOCK, checksum, directories, end_of_archive, entry, file, gzip, installed, patched, pax,
-        record,
-    },
 };
 
 /// Fixed bytes, so that a snapshot may show their hash.
@@ -214,10 +215,10 @@ fn a_control_section_that_apk_rejects_or_reads_otherwise_is_rejected(
 #[case::body_cut_off(new().after_info(file(".post-install", [b'x'; 1000])[..1000].to_vec()))]
 #[case::header_cut_off(new().after_info(file(".post-install", "")[..500].to_vec()))]
 #[case::entries_of_control(
-    new().after_info((0..64).flat_map(|n| file(&format!(".script-{n}"), "")).collect())
+    new().after_info((0..64).flat_map(|n| file(format!(".script-{n}"), "")).collect())
 )]
 #[case::entries_of_signatures(new().signatures(vec![gzip(
-    (0..65).flat_map(|n| file(&format!(".SIGN.RSA.key-{n}"), "")).collect::<Vec<_>>()
+    (0..65).flat_map(|n| file(format!(".SIGN.RSA.key-{n}"), "")).collect::<Vec<_>>()
 )]))]
 #[case::bomb_in_the_info(new().line(&"\n".repeat(9 * 1024 * 1024)))]
 #[case::bomb_in_a_script(new().after_info(file(".post-install", vec![0; 9 * 1024 * 1024])))]

@@ -4,13 +4,12 @@ use alpinist_apk::{
     key::{SigningKey, VerifyingKey},
     package::Package,
 };
+use alpinist_samples::{gzip::gzip, package::Parts, tar::file};
 use rstest::rstest;
 
 use crate::support::{
     openssl::{KEY, openssl, pem, signing_key},
-    package::Parts,
     read,
-    tar::{file, gzip},
 };
 
 /// Lets `openssl` sign the control section of a package.

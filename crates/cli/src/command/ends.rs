@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use alpinist_apk::value::escaped;
+use alpinist_apk::text::escaped;
 use serde::Serialize;
 
 use crate::{

@@ -1,7 +1,8 @@
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, Permissions},
     io::{self, Write},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -9,11 +10,13 @@ use alpinist_apk::{
     entry::IndexEntry,
     index::Index as PackageIndex,
     index_archive,
-    key::{KeyName, SigningKey},
+    key::SigningKey,
+    key_name::KeyName,
     package::{Package, PackageError},
-    value::{Architecture, escaped},
+    text::{chain, escaped},
+    value::Architecture,
 };
-use alpinist_repository::{failure::chain, rejection::Rejection, step};
+use alpinist_repository::{rejection::Rejection, step};
 use clap::Args;
 use rand_core::OsRng;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -198,10 +201,15 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if is_special {
         return fs::write(path, bytes).map_err(Error::file("write", path));
     }
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    fs::write(&new, bytes).map_err(Error::file("write", &new))?;
-    fs::rename(&new, path).map_err(Error::file("write", path))
+    // As any other new file, it may be read by whom the umask says.
+    let permissions = Permissions::from_mode(0o666);
+    let directory = path.parent().unwrap_or(path);
+    let new = tempfile::Builder::new().permissions(permissions).tempfile_in(directory);
+    let written = new.and_then(|mut new| {
+        new.write_all(bytes)?;
+        Ok(new.persist(path)?)
+    });
+    written.map(drop).map_err(Error::file("write", path))
 }
 
 impl Report for Indexed {

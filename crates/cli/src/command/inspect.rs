@@ -8,11 +8,13 @@ use std::{
 use alpinist_apk::{
     entry::IndexEntry,
     key::VerifyingKey,
+    key_name::SignerName,
     package::Package,
-    signature::{PackageSignature, SignerName},
-    value::{Architecture, Excerpt, escaped},
+    package_signature::PackageSignature,
+    text::{Excerpt, chain, escaped},
+    value::Architecture,
 };
-use alpinist_repository::{failure::chain, message, rejection::Rejection, step};
+use alpinist_repository::{message, rejection::Rejection, step};
 use clap::Args;
 use serde::Serialize;
 

@@ -5,15 +5,12 @@ use std::{
 };
 
 use alpinist_apk::{
-    key::{KeyName, SigningKey, VerifyingKey},
-    value::escaped,
+    key::{SigningKey, VerifyingKey},
+    key_name::KeyName,
+    text::{chain, escaped},
 };
 use alpinist_executions::{Execution, Status};
-use alpinist_repository::{
-    failure::{Failure, chain},
-    port::StoreError,
-    step,
-};
+use alpinist_repository::{failure::Failure, port::StoreError, step};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;

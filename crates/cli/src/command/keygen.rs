@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alpinist_apk::key::{KeyName, SigningKey};
+use alpinist_apk::{key::SigningKey, key_name::KeyName};
 use clap::Args;
 use jiff::Timestamp;
 use rand_core::OsRng;

@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use alpinist_apk::{entry::IndexEntry, value::escaped};
+use alpinist_apk::{entry::IndexEntry, text::escaped};
 use alpinist_repository::location::RepositoryPrefix;
 use clap::Args;
 use serde::Serialize;

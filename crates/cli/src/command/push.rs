@@ -7,12 +7,12 @@ use std::{
 
 use alpinist_apk::{
     package::Package,
-    value::{Architecture, escaped},
+    text::{chain, escaped},
+    value::Architecture,
 };
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
     discovery,
-    failure::chain,
     location::RepositoryPrefix,
     policy::Policy,
     port::{ETag, ObjectStore as _},

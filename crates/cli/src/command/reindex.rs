@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use alpinist_apk::value::escaped;
+use alpinist_apk::text::escaped;
 use alpinist_aws::s3::S3Store;
 use alpinist_executions::{Execution, Executions, Status};
 use alpinist_repository::{location::reindex_prefix, port, step::Report as Findings};

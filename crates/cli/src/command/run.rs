@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use alpinist_apk::value::escaped;
+use alpinist_apk::text::escaped;
 use alpinist_executions::{Execution, Executions, Visit};
 use clap::Args;
 use serde::Serialize;

@@ -3,7 +3,7 @@ use std::{
     io::{self, Write},
 };
 
-use alpinist_apk::value::escaped;
+use alpinist_apk::text::escaped;
 use alpinist_executions::{Execution, Executions, Listed, Status};
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};

@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use alpinist_apk::key::KeyName;
+use alpinist_apk::key_name::KeyName;
 use clap::Args;
 use serde::Serialize;
 

@@ -1,9 +1,8 @@
 use std::io::{self, Write};
 
-use alpinist_apk::value::escaped;
+use alpinist_apk::text::{chain, escaped};
 use alpinist_repository::{
     discovery::Discovery,
-    failure::chain,
     location::RepositoryPrefix,
     port::{ObjectStore as _, StoreError},
     verify::{self, Depth, Problem, Remedy, VerifyOptions},

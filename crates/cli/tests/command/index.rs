@@ -1,3 +1,5 @@
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use alpinist_apk::index_archive::IndexArchive;
 
 use crate::support::{Bench, KEY_NAME, key, package, package_with};
@@ -30,7 +32,9 @@ fn a_directory_of_packages_becomes_a_signed_index() {
 
     bench.run(&format!("index in {SIGN}"));
     assert_eq!(bench.read("in/APKINDEX.tar.gz"), bytes, "the same packages give the same bytes");
-    assert!(!bench.path("in/APKINDEX.tar.gz.new").exists());
+    let mode = |name: &str| fs::metadata(bench.path(name)).unwrap().permissions().mode();
+    assert_eq!(mode("in/APKINDEX.tar.gz"), mode("in/README"), "who may read it");
+    assert_eq!(fs::read_dir(bench.path("in")).unwrap().count(), 6, "nothing else is left");
 }
 
 /// A directory with one good package and one for each kind of rejection.

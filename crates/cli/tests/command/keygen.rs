@@ -1,6 +1,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use alpinist_apk::key::{KeyName, SigningKey, VerifyingKey};
+use alpinist_apk::{
+    key::{SigningKey, VerifyingKey},
+    key_name::KeyName,
+};
 
 use crate::support::Bench;
 

@@ -1,7 +1,6 @@
 //! Runs the command, and makes packages for it.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,10 +9,12 @@ use alpinist_apk::{
     key::SigningKey,
     signature::{Algorithm, SignatureName},
 };
-use flate2::{Compression, write::GzEncoder};
+use alpinist_samples::{
+    gzip::{gzip, streams},
+    package::data_hash,
+    tar::{end_of_archive, file, installed},
+};
 use rand_core::OsRng;
-use sha2::{Digest as _, Sha256};
-use tar::Header;
 use tempfile::TempDir;
 
 /// The name of the key that [`Bench`] has.
@@ -96,13 +97,9 @@ pub(crate) fn package(name: &str, version: &str) -> Vec<u8> {
 
 /// A package whose `.PKGINFO` begins with these lines.
 pub(crate) fn package_with(info: &str) -> Vec<u8> {
-    let checksum = b"68 APK-TOOLS.checksum.SHA1=f572d396fae9206628714fb2ce00f72e94f2258f\n";
-    let mut header = Header::new_ustar();
-    header.set_path("PaxHeader").unwrap();
-    header.set_entry_type(tar::EntryType::XHeader);
-    let data = gzip(&[entry(header, checksum), file("hello", b"hello\n"), vec![0; 1024]].concat());
-    let info = format!("{info}size = 6\ndatahash = {}\n", hex(&Sha256::digest(&data)));
-    [gzip(&file(".PKGINFO", info.as_bytes())), data].concat()
+    let data = gzip([installed("hello", "hello\n"), end_of_archive()].concat());
+    let info = format!("{info}size = 6\ndatahash = {}\n", data_hash(&data));
+    [gzip(file(".PKGINFO", info)), data].concat()
 }
 
 /// Puts a signature before a package, by [`key`] under [`KEY_NAME`].
@@ -112,42 +109,9 @@ pub(crate) fn signed(package: &[u8]) -> Vec<u8> {
 
 /// Puts a signature before a package, by [`key`] under another name.
 pub(crate) fn signed_as(key_name: &str, package: &[u8]) -> Vec<u8> {
-    let control = control_of(package);
+    let control = streams(package)[0].0;
     let key_name = key_name.parse().unwrap();
     let name = SignatureName { algorithm: Algorithm::RsaSha256, key_name };
     let signature = key().sign(name.algorithm, control, &mut OsRng).unwrap().into_bytes();
-    [gzip(&file(&name.to_string(), &signature)), package.to_vec()].concat()
-}
-
-/// The first gzip stream of a package.
-fn control_of(package: &[u8]) -> &[u8] {
-    let mut decoder = flate2::bufread::GzDecoder::new(package);
-    std::io::copy(&mut decoder, &mut std::io::sink()).unwrap();
-    &package[..package.len() - decoder.into_inner().len()]
-}
-
-fn file(path: &str, body: &[u8]) -> Vec<u8> {
-    let mut header = Header::new_ustar();
-    header.set_path(path).unwrap();
-    header.set_entry_type(tar::EntryType::Regular);
-    entry(header, body)
-}
-
-fn entry(mut header: Header, body: &[u8]) -> Vec<u8> {
-    header.set_mode(0o644);
-    header.set_size(body.len() as u64);
-    header.set_cksum();
-    let mut entry = [header.as_bytes(), body].concat();
-    entry.resize(entry.len().next_multiple_of(512), 0);
-    entry
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    [gzip(file(name.to_string(), signature)), package.to_vec()].concat()
 }

@@ -8,8 +8,8 @@ use crate::{
     lease::Lease,
     location::Subject,
     message::{AggregateRequest, Written},
-    port::{ETag, ObjectInfo, ObjectStore},
-    snapshot::{Generation, Header, Snapshot},
+    port::{ETag, Generation, ObjectInfo, ObjectStore},
+    snapshot::{Header, Snapshot},
     step::DIGEST,
 };
 

@@ -1,7 +1,8 @@
 use alpinist_apk::{
     entry::IndexEntry,
     package::{Package, PackageError, PackageReader},
-    value::{Architecture, Excerpt, escaped},
+    text::{Excerpt, escaped},
+    value::Architecture,
 };
 use tracing::{debug, warn};
 

@@ -1,6 +1,6 @@
 //! The records of the next snapshot: what is cached, what changed, and what the execution itself found.
 
-use alpinist_apk::value::escaped;
+use alpinist_apk::text::escaped;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::{debug, warn};
 
@@ -9,8 +9,8 @@ use crate::{
     fragment,
     listing::Listing,
     location::RepositoryPrefix,
-    port::{self, Listed, ObjectStore, StoreError},
-    snapshot::{Generation, Record, Snapshot},
+    port::{self, Generation, Listed, ObjectStore, StoreError},
+    snapshot::{Record, Snapshot},
 };
 
 /// How many fragments are read at once.

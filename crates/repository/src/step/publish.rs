@@ -1,8 +1,4 @@
-use alpinist_apk::{
-    index::Index,
-    index_archive,
-    key::{KeyName, VerifyingKey},
-};
+use alpinist_apk::{index::Index, index_archive, key::VerifyingKey, key_name::KeyName};
 use rand_core::CryptoRngCore;
 use tracing::debug;
 

@@ -3,15 +3,19 @@
 use alpinist_apk::{
     entry::IndexEntry,
     index_archive::{self, IndexArchive},
+    text::chain,
 };
 use tracing::{debug, warn};
 
 use crate::{
-    failure::{Failure, chain},
+    failure::Failure,
     location::{RepositoryPrefix, Subject},
     message::{Reindex, Staged},
-    port::{self, Attributes, ETag, NewObject, ObjectInfo, ObjectStore, Precondition, StoreError},
-    snapshot::{Generation, Header, Snapshot},
+    port::{
+        self, Attributes, ETag, Generation, NewObject, ObjectInfo, ObjectStore, Precondition,
+        StoreError,
+    },
+    snapshot::{Header, Snapshot},
     step::DIGEST,
 };
 

@@ -2,22 +2,22 @@
 
 pub(crate) mod execution;
 
-use std::{io::Write, sync::LazyLock};
+use std::sync::LazyLock;
 
-use alpinist_apk::checksum::DataHash;
 use alpinist_repository::{
     message::Target,
     port::{KeyMaterial, KeyStore, KeyStoreError, StoredKey},
 };
-use flate2::{Compression, write::GzEncoder};
+use alpinist_samples::{
+    gzip::gzip_at,
+    package::data_hash,
+    tar::{end_of_archive, file, installed},
+};
 use rand_core::OsRng;
 use rsa::{
     Pkcs1v15Sign, RsaPrivateKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _},
 };
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
-use tar::{Builder, Header};
 
 pub(crate) const PREFIX: &str = "3.22/main/x86_64/";
 pub(crate) const INDEX: &str = "3.22/main/x86_64/APKINDEX.tar.gz";
@@ -102,21 +102,13 @@ pub(crate) fn key(stem: &str) -> String {
 
 /// A package of `architecture` whose one file has `content`.
 pub(crate) fn package_of(name: &str, version: &str, architecture: &str, content: &str) -> Vec<u8> {
-    let mut data = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    append_installed(&mut data, "content", content);
-    let data = data.into_inner().unwrap().finish().unwrap();
-    let hash = DataHash::new(Sha256::digest(&data).into());
+    let data = gzip_at([installed("content", content), end_of_archive()].concat(), 1);
     let info = format!(
         "pkgname = {name}\npkgver = {version}\npkgdesc = Test\narch = {architecture}\n\
-         size = 4096\ndatahash = {hash}\n"
+         size = 4096\ndatahash = {}\n",
+        data_hash(&data)
     );
-    let mut control = Builder::new(Vec::new());
-    append(&mut control, ".PKGINFO", &info);
-    let mut control = control.into_inner().unwrap();
-    control.truncate(control.len() - 1024);
-    let mut stream = GzEncoder::new(Vec::new(), Compression::fast());
-    stream.write_all(&control).unwrap();
-    [stream.finish().unwrap(), data].concat()
+    [gzip_at(file(".PKGINFO", info), 1), data].concat()
 }
 
 /// A package with a signature of three bytes, which changes neither its size nor its checksum.
@@ -127,39 +119,11 @@ pub(crate) fn signed_package(name: &str, version: &str, signature: &str) -> Vec<
 
 /// Puts signatures, by `<kind>.<key name>`, before a package.
 pub(crate) fn with_signatures(package: &[u8], signatures: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut tar = Builder::new(Vec::new());
-    for (name, signature) in signatures {
-        append(&mut tar, &format!(".SIGN.{name}"), signature);
-    }
-    let mut tar = tar.into_inner().unwrap();
-    tar.truncate(tar.len() - 1024);
-    let mut stream = GzEncoder::new(Vec::new(), Compression::none());
-    stream.write_all(&tar).unwrap();
-    [&*stream.finish().unwrap(), package].concat()
+    let file = |(name, signature): &(&str, &[u8])| file(format!(".SIGN.{name}"), signature);
+    let tar: Vec<u8> = signatures.iter().flat_map(file).collect();
+    [&*gzip_at(tar, 0), package].concat()
 }
 
 pub(crate) fn package(name: &str, version: &str, content: &str) -> Vec<u8> {
     package_of(name, version, "x86_64", content)
-}
-
-/// Appends a file with the checksum that clients want of it.
-fn append_installed<W: Write>(archive: &mut Builder<W>, path: &str, content: &str) {
-    let record = format!("APK-TOOLS.checksum.SHA1={}\n", hex::encode(Sha1::digest(content)));
-    // Its length, in two digits, counts itself and a space.
-    let record = format!("{} {record}", record.len() + 3);
-    let mut header = Header::new_ustar();
-    header.set_entry_type(tar::EntryType::XHeader);
-    header.set_size(record.len() as u64);
-    header.set_mode(0o644);
-    archive.append_data(&mut header, "PaxHeader", record.as_bytes()).unwrap();
-    append(archive, path, content);
-}
-
-fn append<W: Write>(archive: &mut Builder<W>, path: &str, content: impl AsRef<[u8]>) {
-    let content = content.as_ref();
-    let mut header = Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    archive.append_data(&mut header, path, content).unwrap();
 }

@@ -122,7 +122,7 @@ fn count(store: &MemoryStore) -> Arc<Mutex<Cost>> {
             Request::Put(_) => "PUT",
             Request::Delete(_) => "DELETE",
             Request::Copy(_) => "COPY",
-            Request::List(_) => "LIST",
+            Request::Directory(_) | Request::List { .. } => "LIST",
         };
         cost.operations.push(operation);
         if let Request::Get(key) = request {

@@ -1,12 +1,12 @@
 //! Makes the files of the corpus. Each is a package in order, but for one thing.
 
 use alpinist_apk::{index::Index, index_archive};
-use tar::EntryType;
-
-use crate::{
+use alpinist_samples::{
+    gzip::gzip,
     package::{Parts, Sections},
-    tar::{end_of_archive, entry, file, gzip, patched, pax},
+    tar::{end_of_archive, entry, file, patched, pax},
 };
+use tar::EntryType;
 
 /// A name, and what is made of a package of that name.
 type Case = (&'static str, fn(Parts) -> Vec<u8>);
@@ -127,7 +127,7 @@ const BOMBS: &[Case] = &[
         parts.signatures(vec![signatures; 1000]).build()
     }),
     ("signatures-of-64-mib", |parts| {
-        let signature = |number| file(&format!(".SIGN.RSA.{number}.rsa.pub"), vec![0; 64 * 1024]);
+        let signature = |number| file(format!(".SIGN.RSA.{number}.rsa.pub"), vec![0; 64 * 1024]);
         let section: Vec<u8> = (0..64).flat_map(signature).collect();
         parts.signatures(vec![gzip(section); 16]).data_hash(&"0".repeat(64)).build()
     }),

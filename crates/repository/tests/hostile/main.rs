@@ -19,11 +19,5 @@ mod chunks;
 mod common;
 mod generator;
 mod memory;
-#[path = "../../../apk/tests/formats/support/package.rs"]
-#[expect(dead_code, reason = "the formats' own tests need more of it")]
-mod package;
 mod rejected;
 mod stream;
-#[path = "../../../apk/tests/formats/support/tar.rs"]
-#[expect(dead_code, reason = "the formats' own tests need more of it")]
-mod tar;

@@ -101,7 +101,7 @@ async fn one_good_package() -> MemoryStore {
 }
 
 /// Returns how many bytes of the object were read.
-async fn assert_rejected(store: &Chunks, key: &str, name: &str) -> u64 {
+async fn assert_rejected(store: &MemoryStore<Chunks>, key: &str, name: &str) -> u64 {
     let (rejection, grown) = growth(execute(store, key)).await;
     let rejection = rejection.unwrap_or_else(|| panic!("{name} was accepted"));
     assert_eq!(rejection.error, FailureKind::PackageRejected.name(), "{name}");
@@ -109,11 +109,11 @@ async fn assert_rejected(store: &Chunks, key: &str, name: &str) -> u64 {
     assert_snapshot!(name, rule.strip_prefix(" was rejected: ").unwrap());
     assert!(grown <= MAX_GROWTH, "{name}: memory grew by {grown} bytes");
 
-    let index = store.bucket.content(INDEX).unwrap();
+    let index = store.content(INDEX).unwrap();
     let index = IndexArchive::read(&index).unwrap().index;
     let listed: Vec<_> = index.entries().iter().map(IndexEntry::file_stem).collect();
     assert_eq!(listed, ["good-1-r0"], "{name}");
-    store.taken()
+    store.layer().taken()
 }
 
 /// Keys of which none is the one that the files name as their signer's: each is to break its own rule, and no

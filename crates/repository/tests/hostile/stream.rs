@@ -2,14 +2,14 @@
 
 use std::{iter, sync::Arc};
 
+use alpinist_samples::{
+    gzip::gzip,
+    package::Parts,
+    tar::{entry, file, patched},
+};
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
 use tar::EntryType;
-
-use crate::{
-    package::Parts,
-    tar::{entry, file, gzip, patched},
-};
 
 /// A large object: what it begins with, and what follows again and again.
 #[derive(Clone)]

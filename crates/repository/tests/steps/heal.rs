@@ -16,7 +16,8 @@ use crate::{
     common::execution::{Next, State, travelled},
     reindex::reindex,
     support::{
-        INDEX, Keys, PREFIX, execute, key, listed, package, package_of, rejected_now, target,
+        INDEX, Keys, PREFIX, execute, key, listed, package, package_of, publish, rejected_now,
+        target,
     },
 };
 
@@ -65,6 +66,15 @@ async fn two_packages() -> MemoryStore {
     }
     store.pass(Duration::from_mins(10));
     store
+}
+
+/// A bucket to which a package came ten minutes ago, and the bucket as it was before.
+async fn a_third_package() -> (MemoryStore, MemoryStore) {
+    let store = two_packages().await;
+    let before = store.duplicate();
+    publish(&store, "c", "1-r0", "").await;
+    store.pass(Duration::from_mins(10));
+    (store, before)
 }
 
 #[tokio::test]
@@ -259,8 +269,7 @@ async fn a_rejected_package_does_not_stand_in_the_way_of_the_first_good_one() {
     store.upload(&key("bad-1-r0"), "no package");
     execute(&store, &key("bad-1-r0")).await.unwrap_err();
     store.pass(Duration::from_hours(1));
-    store.upload(&key("good-1-r0"), package("good", "1-r0", ""));
-    execute(&store, &key("good-1-r0")).await.unwrap();
+    publish(&store, "good", "1-r0", "").await;
     assert_eq!(listed(&store), ["good-1-r0"]);
 }
 
@@ -332,11 +341,7 @@ impl Starter for Heard {
 
 #[tokio::test]
 async fn an_index_and_its_snapshot_of_before_are_brought_up_to_date() {
-    let store = two_packages().await;
-    let before = store.duplicate();
-    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
-    execute(&store, &key("c-1-r0")).await.unwrap();
-    store.pass(Duration::from_mins(10));
+    let (store, before) = a_third_package().await;
     for key in [SNAPSHOT, INDEX] {
         store.restore(key, &before);
     }
@@ -356,8 +361,7 @@ async fn a_snapshot_that_somebody_archived_is_made_again() {
         }
         _ => Ok(()),
     });
-    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
-    execute(&store, &key("c-1-r0")).await.unwrap();
+    publish(&store, "c", "1-r0", "").await;
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
     assert_eq!(check(&store).await, Vec::<String>::new());
 }
@@ -434,11 +438,7 @@ async fn news_of_one_fragment_hides_no_other_news_of_it() {
 
 #[tokio::test]
 async fn an_index_and_its_snapshot_of_before_that_somebody_copies_back_are_brought_up_to_date() {
-    let store = two_packages().await;
-    let before = store.duplicate();
-    store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
-    execute(&store, &key("c-1-r0")).await.unwrap();
-    store.pass(Duration::from_mins(10));
+    let (store, before) = a_third_package().await;
     for key in [SNAPSHOT, INDEX] {
         store.copy_back(key, &before);
     }
@@ -453,12 +453,10 @@ async fn an_index_and_its_snapshot_of_before_that_somebody_copies_back_are_broug
 #[tokio::test]
 async fn a_fragment_of_a_backup_is_not_believed_when_nothing_is_remembered() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "old").await;
     let fragment = format!("{PREFIX}a-1-r0.index");
     let backup = store.content(&fragment).unwrap();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "new").await;
     let index = store.content(INDEX).unwrap();
     store.pass(Duration::from_mins(10));
     // `aws s3 cp` brings back the bytes alone. Old and new are of the same size.

@@ -1,10 +1,7 @@
 //! Objects that somebody planted: fragments, snapshots, leases and indexes. None of them stops a
 //! publication, and a reindex puts right whatever they have published.
 
-use std::{
-    io::{Read as _, Write as _},
-    time::Duration,
-};
+use std::{io::Read as _, time::Duration};
 
 use alpinist_apk::{
     index::Index,
@@ -17,15 +14,17 @@ use alpinist_repository::{
     port::{NewObject, ObjectStore as _, Precondition},
     snapshot::{Header, MAX_STORED, Snapshot, SnapshotReader},
 };
+use alpinist_samples::gzip::{gzip, gzip_at};
 use bytes::Bytes;
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::read::GzDecoder;
 use rand_core::OsRng;
 use rstest::rstest;
 
 use crate::{
     reindex::reindex,
     support::{
-        INDEX, KEY_NAME, Keys, execute, execute_target, key, listed, package, private_key, target,
+        INDEX, KEY_NAME, Keys, execute, execute_target, key, listed, package, private_key, publish,
+        target,
     },
 };
 
@@ -61,12 +60,6 @@ async fn come_and_go(store: &MemoryStore) {
     assert_eq!(listed(store).last().unwrap(), "new-1-r0");
     store.remove(&key);
     execute(store, &key).await.unwrap();
-}
-
-fn gzip(content: impl AsRef<[u8]>) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(content.as_ref()).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[rstest]
@@ -182,9 +175,7 @@ fn with_record(stored: &[u8], from: &str, to: &str) -> Vec<u8> {
     let record = with_record(own, "P:b", "P:c");
     let mut lines = lines_of(&record);
     lines.extend(vec![lines[1].clone(); 300_000]);
-    let mut stored = GzEncoder::new(Vec::new(), Compression::none());
-    stored.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
-    let stored = stored.finish().unwrap();
+    let stored = gzip_at(lines.join("\n") + "\n", 0);
     assert!(stored.len() as u64 > MAX_STORED);
     stored
 })]
@@ -374,12 +365,10 @@ async fn an_execution_for_the_index_reads_the_index_itself(#[case] planted: fn(&
 #[tokio::test]
 async fn an_old_index_of_ours_that_somebody_restored_is_replaced() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     let old = store.content(INDEX).unwrap();
     let attributes = store.head(INDEX).await.unwrap().unwrap().attributes;
-    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
-    execute(&store, &key("b-1-r0")).await.unwrap();
+    publish(&store, "b", "1-r0", "b").await;
     let index = store.content(INDEX).unwrap();
 
     let bytes = old.to_vec();

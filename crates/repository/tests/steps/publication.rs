@@ -3,14 +3,13 @@
 use alpinist_repository::memory::MemoryStore;
 
 use crate::support::{
-    INDEX, KEY_NAME, PREFIX, checksum, execute, key, listed, package, package_of,
+    INDEX, KEY_NAME, PREFIX, checksum, execute, key, listed, package, package_of, publish,
 };
 
 #[tokio::test]
 async fn the_first_upload_makes_an_index_and_publishes_the_key() {
     let store = MemoryStore::default();
-    store.upload(&key("g++-1.0~rc1-r0"), package("g++", "1.0~rc1-r0", "a"));
-    execute(&store, &key("g++-1.0~rc1-r0")).await.unwrap();
+    publish(&store, "g++", "1.0~rc1-r0", "a").await;
     assert_eq!(listed(&store), ["g++-1.0~rc1-r0"]);
     assert!(store.content(KEY_NAME).unwrap().starts_with(b"-----BEGIN PUBLIC KEY-----"));
     let fragment = store.content(&format!("{PREFIX}g++-1.0~rc1-r0.index")).unwrap();
@@ -28,8 +27,7 @@ async fn packages_are_added_replaced_and_deleted() {
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
 
     let before = checksum(&store, "a-1-r0");
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "second"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "second").await;
     assert_ne!(checksum(&store, "a-1-r0"), before);
 
     store.remove(&key("a-1-r0"));
@@ -54,8 +52,7 @@ async fn a_package_for_all_architectures_is_listed_under_that_of_its_directory()
 #[tokio::test]
 async fn the_same_event_again_writes_nothing() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     let before = store.written();
     execute(&store, &key("a-1-r0")).await.unwrap();
     execute(&store, &key("never-there-1-r0")).await.unwrap();
@@ -87,8 +84,7 @@ async fn one_upload_into_many_packages_reads_no_fragment() {
         execute(&store, &key).await.unwrap();
     }
     let before = store.requests();
-    store.upload(&key("new-1-r0"), package("new", "1-r0", ""));
-    execute(&store, &key("new-1-r0")).await.unwrap();
+    publish(&store, "new", "1-r0", "").await;
     assert_eq!(listed(&store).len(), 51);
     assert_eq!(store.requests() - before, 12, "more would follow the size of the repository");
 }

@@ -20,7 +20,7 @@ use rand_core::OsRng;
 
 use crate::common::execution::travelled;
 use crate::support::{
-    INDEX, Keys, PREFIX, aggregate_and_publish, checksum, execute, key, listed, package,
+    INDEX, Keys, PREFIX, aggregate_and_publish, checksum, execute, key, listed, package, publish,
     signed_package, target,
 };
 
@@ -96,11 +96,9 @@ async fn the_first_index_does_not_cover_a_rebuild_that_began_before_it() {
 #[tokio::test]
 async fn a_replaced_package_is_not_covered_by_an_index_that_knows_its_name() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "old").await;
     let before = checksum(&store, "a-1-r0");
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "new").await;
     assert_ne!(checksum(&store, "a-1-r0"), before);
 }
 
@@ -138,7 +136,7 @@ async fn a_package_that_is_replaced_at_any_moment_ends_as_its_newest_version() {
     replaced_before(|request| matches!(request, Request::Head(key) if key.ends_with(".apk"))).await;
     replaced_before(|request| matches!(request, Request::Put(key) if key.ends_with(".index")))
         .await;
-    replaced_before(|request| matches!(request, Request::List(_))).await;
+    replaced_before(|request| matches!(request, Request::List { .. })).await;
     replaced_before(|request| matches!(request, Request::Put(key) if key.contains("/claims/")))
         .await;
     replaced_before(|request| matches!(request, Request::Put(key) if key.contains("/published/")))
@@ -149,8 +147,7 @@ async fn a_package_that_is_replaced_at_any_moment_ends_as_its_newest_version() {
 #[tokio::test]
 async fn a_package_that_comes_back_while_its_fragment_is_removed_keeps_its_entry() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     store.remove(&key("a-1-r0"));
     let mut armed = true;
     store.before_requests(move |store, request| {
@@ -221,8 +218,7 @@ async fn a_fragment_that_a_rival_wrote_meanwhile_is_not_overwritten() {
 #[tokio::test]
 async fn a_fragment_of_a_package_that_came_back_is_noticed_when_removed() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     store.remove(&key("a-1-r0"));
     let gone = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     once(
@@ -269,11 +265,9 @@ async fn aggregation_notices_that_the_package_is_another_one() {
 #[tokio::test]
 async fn a_replaced_package_is_not_listed_with_the_fragment_of_the_old_one() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "old").await;
     store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
-    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
-    execute(&store, &key("b-1-r0")).await.unwrap();
+    publish(&store, "b", "1-r0", "b").await;
     assert_eq!(listed(&store), ["b-1-r0"]);
 }
 
@@ -305,8 +299,7 @@ async fn assert_conflict(store: &MemoryStore, late: PublishRequest) {
 #[tokio::test]
 async fn what_came_and_went_is_not_published_by_who_saw_it() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     store.upload(&key("gone-1-r0"), package("gone", "1-r0", ""));
     let own = staged(&store, "gone-1-r0").await;
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
@@ -322,8 +315,7 @@ async fn what_came_and_went_is_not_published_by_who_saw_it() {
 #[tokio::test]
 async fn whoever_overtakes_a_publisher_that_dies_fixes_what_it_published() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     let published = store.content(INDEX);
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     let late = staged(&store, "b-1-r0").await;
@@ -355,8 +347,7 @@ async fn whoever_overtakes_a_publisher_that_dies_fixes_what_it_published() {
 #[tokio::test]
 async fn an_index_that_became_what_it_was_stops_who_saw_something_between() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     let before = store.content(INDEX);
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     let late = staged(&store, "b-1-r0").await;
@@ -422,8 +413,7 @@ async fn an_index_that_a_rival_published_just_before_ours_is_not_overwritten() {
 #[tokio::test]
 async fn a_deletion_that_finds_nothing_to_publish_looks_again_if_somebody_publishes_meanwhile() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "a").await;
     store.upload(&key("gone-1-r0"), package("gone", "1-r0", ""));
     let late = staged(&store, "gone-1-r0").await;
     store.remove(&key("gone-1-r0"));

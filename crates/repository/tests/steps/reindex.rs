@@ -11,7 +11,9 @@ use alpinist_repository::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, target};
+use crate::support::{
+    INDEX, Keys, PREFIX, execute, execute_target, key, listed, package, publish, target,
+};
 
 const RUN: &str = "run";
 
@@ -109,8 +111,7 @@ async fn only_what_is_below_the_prefix_is_made_again() {
 #[tokio::test]
 async fn a_search_for_what_is_stale_reads_no_other_package() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "").await;
     store.upload(&key("b-1-r0"), package("b", "1-r0", ""));
     store.before_requests(|_, request| {
         use alpinist_repository::memory::Request;

@@ -14,7 +14,7 @@ use alpinist_repository::{
 use rstest::rstest;
 
 use crate::support::{
-    INDEX, Keys, PREFIX, aggregate_and_publish, execute, key, listed, package, package_of,
+    INDEX, Keys, PREFIX, aggregate_and_publish, execute, key, listed, package, package_of, publish,
     rejected_now, signed_package, target,
 };
 
@@ -54,8 +54,14 @@ async fn no_key_of_a_package_makes_one_that_s3_does_not_take() {
     let longest = key(&"a".repeat(1024 - PREFIX.len() - ".apk".len()));
     store.upload(&longest, package("a", "1-r0", ""));
     store.before_requests(|_, request| {
-        use Request::{Copy, Delete, Get, Head, List, Put};
-        let (Head(key) | Get(key) | Put(key) | Delete(key) | Copy(key) | List(key)) = request;
+        use Request::{Copy, Delete, Directory, Get, Head, List, Put};
+        let (Head(key)
+        | Get(key)
+        | Put(key)
+        | Delete(key)
+        | Copy(key)
+        | Directory(key)
+        | List { prefix: key, .. }) = request;
         assert!(key.len() <= 1024, "{request:?}");
         Ok(())
     });
@@ -188,8 +194,7 @@ async fn a_package_that_is_too_large_everywhere_is_to_be_split() {
 #[tokio::test]
 async fn a_rejected_package_leaves_the_index_untouched() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "").await;
     let index = store.content(INDEX);
     store.before_requests(|_, request| {
         let is_note =
@@ -205,8 +210,7 @@ async fn a_rejected_package_leaves_the_index_untouched() {
 #[tokio::test]
 async fn a_package_over_which_we_panic_is_rejected_with_the_wish_for_a_report() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "").await;
     store.before_requests(|_, request| match request {
         Request::Get(key) if key.starts_with(".alpinist/trusted-keys/") => panic!("planted"),
         _ => Ok(()),
@@ -237,8 +241,7 @@ async fn a_late_rejection_does_no_harm_to_the_package_that_came_after() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), "broken");
     let rejected = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "").await;
 
     let late = step::write_index(&store, PlusCopies::Kept, rejected.clone()).await.unwrap_err();
     assert_eq!(late.kind(), FailureKind::Superseded);
@@ -255,8 +258,7 @@ async fn a_late_rejection_does_no_harm_to_the_package_that_came_after() {
 #[tokio::test]
 async fn a_package_that_is_rejected_now_loses_its_fragment() {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "").await;
     let rejected = rejected_now(&store, &key("a-1-r0")).await;
     let write = async || step::write_index(&store, PlusCopies::Kept, rejected.clone()).await;
     write().await.unwrap();

@@ -18,7 +18,7 @@ use crate::{
     common::PRIVATE_KEY,
     support::{
         INDEX, KEY_NAME, Keys, Second, execute, execute_target, execute_with, key, package,
-        private_key, target,
+        private_key, publish, target,
     },
 };
 
@@ -51,8 +51,7 @@ fn accepts(store: &MemoryStore) -> [bool; 2] {
 
 async fn one_package() -> MemoryStore {
     let store = MemoryStore::default();
-    store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
-    execute(&store, &key("a-1-r0")).await.unwrap();
+    publish(&store, "a", "1-r0", "").await;
     store
 }
 

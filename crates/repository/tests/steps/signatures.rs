@@ -2,10 +2,7 @@
 
 use std::sync::LazyLock;
 
-use alpinist_apk::{
-    key::{KeyName, SigningKey},
-    signature::Algorithm,
-};
+use alpinist_apk::{key::SigningKey, key_name::KeyName, signature::Algorithm};
 use alpinist_repository::{
     memory::{MemoryStore, Request},
     message::{Accepted, Found},
@@ -13,7 +10,7 @@ use alpinist_repository::{
     step,
     trust::{PackageSignatures, SignedBy},
 };
-use flate2::bufread::GzDecoder;
+use alpinist_samples::gzip::streams;
 use rand_core::OsRng;
 use rstest::rstest;
 
@@ -31,17 +28,11 @@ fn pem(key: &SigningKey) -> String {
     key.verifying_key().to_pem().unwrap()
 }
 
-/// The bytes of the first gzip stream of a package without signatures.
-fn control(package: &[u8]) -> &[u8] {
-    let mut rest = package;
-    std::io::copy(&mut GzDecoder::new(&mut rest), &mut std::io::sink()).unwrap();
-    &package[..package.len() - rest.len()]
-}
-
 /// The package with a signature by each of these.
 fn signed(signers: &[(&str, &SigningKey)]) -> Vec<u8> {
     let package = package("a", "1-r0", "");
-    let sign = |key: &SigningKey| key.sign(Algorithm::RsaSha256, control(&package), &mut OsRng);
+    let control = streams(&package)[0].0;
+    let sign = |key: &SigningKey| key.sign(Algorithm::RsaSha256, control, &mut OsRng);
     let signatures: Vec<_> = signers
         .iter()
         .map(|(name, key)| (format!("RSA256.{name}"), sign(key).unwrap().into_bytes()))

@@ -56,6 +56,13 @@ pub(crate) async fn execute(store: &MemoryStore, key: &str) -> Result<(), Failed
     execute_with(store, &Keys::good(), key).await
 }
 
+/// Uploads a package whose one file has `content`, and follows its execution.
+pub(crate) async fn publish(store: &MemoryStore, name: &str, version: &str, content: &str) {
+    let key = key(&format!("{name}-{version}"));
+    store.upload(&key, package(name, version, content));
+    execute(store, &key).await.unwrap();
+}
+
 pub(crate) async fn execute_with(
     store: &MemoryStore,
     keys: &Keys,

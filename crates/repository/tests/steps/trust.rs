@@ -12,8 +12,8 @@ use alpinist_repository::{
     message::Staged,
     plus_copy::PlusCopies,
     policy::Policy,
-    port::{NewObject, ObjectStore as _, Precondition},
-    snapshot::{Generation, Header, Snapshot},
+    port::{Generation, NewObject, ObjectStore as _, Precondition},
+    snapshot::{Header, Snapshot},
     step,
 };
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
@@ -24,7 +24,7 @@ use crate::common::execution::travelled;
 use crate::reindex::reindex;
 use crate::support::{
     INDEX, KEY_NAME, Keys, PREFIX, aggregate_and_publish, checksum, execute, execute_with, key,
-    listed, package, private_key, rejected_now, target,
+    listed, package, private_key, publish, rejected_now, target,
 };
 
 const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
@@ -46,8 +46,7 @@ fn fragment(store: &MemoryStore, stem: &str) -> String {
 
 /// Lets another package be indexed, so that the index is made anew.
 async fn aggregate_anew(store: &MemoryStore) {
-    store.upload(&key("new-1-r0"), package("new", "1-r0", ""));
-    execute(store, &key("new-1-r0")).await.unwrap();
+    publish(store, "new", "1-r0", "").await;
 }
 
 /// Begins an execution, and returns for how many packages that nobody has looked at it waits.
@@ -112,8 +111,7 @@ async fn a_lost_snapshot_is_not_the_same_again_if_anything_came_and_went() {
         store.remove(SNAPSHOT);
         store.remove(&key("b-1-r0"));
         store.pass(Duration::from_mins(2));
-        store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
-        execute(&store, &key("b-1-r0")).await.unwrap();
+        publish(&store, "b", "1-r0", "b").await;
         versions.push(store.head(SNAPSHOT).await.unwrap().unwrap().etag);
     }
     assert!(versions.windows(2).all(|pair| pair[0] != pair[1]), "{versions:?}");

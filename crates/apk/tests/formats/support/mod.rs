@@ -1,10 +1,6 @@
 //! What the tests share.
 
 pub(crate) mod openssl;
-pub(crate) mod package;
-pub(crate) mod tar;
-
-use std::error::Error;
 
 use alpinist_apk::package::{Package, PackageError, PackageReader};
 
@@ -19,12 +15,4 @@ pub(crate) fn read_chunks<'a>(
     let mut reader = PackageReader::new();
     chunks.into_iter().try_for_each(|chunk| reader.push(chunk))?;
     reader.finish()
-}
-
-/// Returns the text of an error with those of its causes, as an operator would see it.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| (*error).source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

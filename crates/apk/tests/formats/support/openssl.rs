@@ -6,10 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
-use alpinist_apk::{
-    index_archive,
-    key::{KeyName, SigningKey},
-};
+use alpinist_apk::{index_archive, key::SigningKey, key_name::KeyName};
 use rand_core::OsRng;
 
 /// Runs `openssl` and returns what it prints.

@@ -1,15 +1,13 @@
 //! Packages and tars of arbitrary content in correct wrapping: a fuzzer hardly comes past the checksums
 //! of gzip, tar and `.PKGINFO` by itself.
 
-use std::io::Write as _;
-
-use alpinist_apk::checksum::DataHash;
 use arbitrary::{Arbitrary, Unstructured};
-use flate2::{Compression, write::GzEncoder};
-use sha2::{Digest as _, Sha256};
-use tar::{EntryType, Header};
 
-const BLOCK: usize = 512;
+use crate::{
+    gzip::gzip_at,
+    package::data_hash,
+    tar::{BLOCK, entry_of, fixed},
+};
 
 /// The record that a client wants before a file, of whatever content: only its form is judged.
 const CHECKSUM: &[u8] = b"68 APK-TOOLS.checksum.SHA1=0000000000000000000000000000000000000000\n";
@@ -17,7 +15,7 @@ const CHECKSUM: &[u8] = b"68 APK-TOOLS.checksum.SHA1=000000000000000000000000000
 /// A package taken apart. All zeros make one without signatures and scripts whose `.PKGINFO` is `info`
 /// and a right `datahash`.
 #[derive(Arbitrary, Debug)]
-pub struct Parts<'a> {
+pub struct ArbitraryPackage<'a> {
     level: u8,
     signatures: Vec<Vec<SignatureEntry>>,
     scripts: Vec<Script>,
@@ -83,7 +81,7 @@ enum Place {
     File,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> ArbitraryPackage<'a> {
     /// Makes parts of a fuzzer's bytes, of which the last become the `.PKGINFO`.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         Self::arbitrary_take_rest(Unstructured::new(bytes)).ok()
@@ -106,26 +104,25 @@ impl<'a> Parts<'a> {
         for SignatureEntry { algorithm, signer, length } in entries {
             let algorithm = algorithms[usize::from(*algorithm) % algorithms.len()];
             let name = format!(".SIGN.{algorithm}.{}.rsa.pub", signer / 2);
-            tar.extend(entry(name.as_bytes(), b'0', &length.of(*signer)));
+            tar.extend(entry_of(b'0', name.as_bytes(), length.of(*signer)));
         }
         self.section(Place::Signatures, tar, usize::from(self.ends.signatures % 4))
     }
 
     fn control(&self, data: &[u8]) -> Vec<u8> {
         let names = [".post-install", ".pre-install", ".trigger", ".dummy", ".INSTALL", ".PKGINFO"];
-        let hash = DataHash::new(Sha256::digest(data).into());
-        let info = [format!("datahash = {hash}\n").as_bytes(), self.info].concat();
-        let mut tar = entry(b".PKGINFO", b'0', &info);
+        let info = [format!("datahash = {}\n", data_hash(data)).as_bytes(), self.info].concat();
+        let mut tar = entry_of(b'0', b".PKGINFO", &info);
         for Script { name, length } in &self.scripts {
             let name = names[usize::from(*name) % names.len()];
-            tar.extend(entry(name.as_bytes(), b'0', &length.of(b'#')));
+            tar.extend(entry_of(b'0', name.as_bytes(), length.of(b'#')));
         }
         self.section(Place::Control, tar, usize::from(self.ends.control % 4))
     }
 
     fn data(&self) -> Vec<u8> {
         let kinds = [b'0', b'5', b'2', b'1', b'x', b'L', b'g', b'K', 0, b'7'];
-        let mut tar = [entry(b"usr/", b'5', b""), entry(b"usr/share/", b'5', b"")].concat();
+        let mut tar = [entry_of(b'5', b"usr/", b""), entry_of(b'5', b"usr/share/", b"")].concat();
         for File { path, long, kind, length } in &self.files {
             let path = match long {
                 Some(long) => [b"usr/", &*vec![*path; usize::from(*long)]].concat(),
@@ -133,9 +130,9 @@ impl<'a> Parts<'a> {
             };
             let kind = kinds[usize::from(*kind) % kinds.len()];
             if matches!(kind, b'0' | b'7') {
-                tar.extend(entry(b"checksum", b'x', CHECKSUM));
+                tar.extend(entry_of(b'x', b"checksum", CHECKSUM));
             }
-            tar.extend(entry(&path, kind, &length.of(*path.last().unwrap_or(&0))));
+            tar.extend(entry_of(kind, &path, length.of(*path.last().unwrap_or(&0))));
         }
         let zero_blocks = 2 + usize::from(self.ends.data % 4);
         self.section(Place::Data, tar, zero_blocks)
@@ -144,7 +141,7 @@ impl<'a> Parts<'a> {
     fn section(&self, place: Place, mut tar: Vec<u8>, zero_blocks: usize) -> Vec<u8> {
         tar.resize(tar.len() + zero_blocks * BLOCK, 0);
         self.patch(place, &mut tar);
-        gzip(&fixed(tar), u32::from(self.level % 10))
+        gzip_at(fixed(tar), u32::from(self.level % 10))
     }
 
     fn patch(&self, place: Place, bytes: &mut [u8]) {
@@ -154,37 +151,4 @@ impl<'a> Parts<'a> {
             }
         }
     }
-}
-
-/// Returns an entry of a tar whose path fits into a header, or is cut to what does.
-pub fn entry(path: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(EntryType::new(kind));
-    header.set_mode(0o644);
-    header.set_size(content.len() as u64);
-    for (place, byte) in header.as_old_mut().name.iter_mut().zip(path) {
-        *place = *byte;
-    }
-    header.set_cksum();
-    let mut entry = [header.as_bytes(), content].concat();
-    entry.resize(entry.len().next_multiple_of(BLOCK), 0);
-    entry
-}
-
-/// Returns a tar in which each header has the checksum of its bytes.
-pub fn fixed(mut tar: Vec<u8>) -> Vec<u8> {
-    for block in tar.chunks_exact_mut(BLOCK) {
-        if block[257..].starts_with(b"ustar") {
-            let mut header = Header::from_byte_slice(block).clone();
-            header.set_cksum();
-            block.copy_from_slice(header.as_bytes());
-        }
-    }
-    tar
-}
-
-/// Compresses `content` into one gzip stream.
-pub fn gzip(content: &[u8], level: u32) -> Vec<u8> {
-    let mut writer = GzEncoder::new(Vec::new(), Compression::new(level));
-    writer.write_all(content).and_then(|()| writer.finish()).unwrap_or_default()
 }
