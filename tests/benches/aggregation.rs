@@ -1,8 +1,8 @@
 //! `cargo bench --bench aggregation`: what one upload into a repository of N packages costs
 //! `AggregateApkindex`, beside what the original Alpinist read, and the least that S3 allows.
 //!
-//! The bucket is in memory, with the latency of a real one for each request, and a page for each thousand
-//! objects of a listing. How much memory it takes is in the repository's test `counted`.
+//! The bucket is in memory, with the latency of a real one for each request, and a page for each
+//! thousand objects of a listing. How much memory it takes is in the repository's test `counted`.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 #![expect(

@@ -1,9 +1,9 @@
-//! `cargo bench --bench index`: `alpinist index` beside the real `apk index` on 5,000 packages, and beside
-//! `sha256sum` on one of 1 GiB.
+//! `cargo bench --bench index`: `alpinist index` beside the real `apk index` on 5,000 packages, and
+//! beside `sha256sum` on one of 1 GiB.
 //!
-//! The packages have the metadata of a real index, a signature, and data that takes about 8 KiB. They are in the
-//! system's cache of files. Ours checks each `datahash`, signs, and reads what it has signed; `apk index`
-//! does none of that.
+//! The packages have the metadata of a real index, a signature, and data that takes about 8 KiB.
+//! They are in the system's cache of files. Ours checks each `datahash`, signs, and reads what it
+//! has signed; `apk index` does none of that.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 #![expect(
@@ -55,7 +55,8 @@ fn main() {
     }
     let directory = tempfile::tempdir().expect("a directory can be made");
     let directory = directory.path();
-    // In a process of its own, since the most memory of a process counts for those that it starts, too.
+    // In a process of its own, since the most memory of a process counts for those that it starts,
+    // too.
     let mut generator = Command::new(env::current_exe().expect("we are a program"));
     measure(generator.arg("generate").arg(directory));
     let rivals = Rivals::new(directory);

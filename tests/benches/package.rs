@@ -16,7 +16,8 @@ use alpinist_samples::{
 /// What packages are usually compressed at.
 const LEVEL: u32 = 6;
 
-/// Returns whether a package of today may have this metadata: Alpine 3.16's own has a dependency that may not be.
+/// Returns whether a package of today may have this metadata: Alpine 3.16's own has a dependency
+/// that may not be.
 pub(crate) fn may_be_built(metadata: &Metadata) -> bool {
     let depends = metadata.depends.iter().chain(metadata.install_if.iter());
     depends.map(|depend| depend.to_string()).all(|token| Dependency::parse(&token).is_ok())

@@ -37,7 +37,8 @@ impl Latency {
         tokio::time::sleep(LATENCY).await;
     }
 
-    /// Lets the parts of a listing take their time, where `begins` are the places of their first objects.
+    /// Lets the parts of a listing take their time, where `begins` are the places of their first
+    /// objects.
     async fn wait_for_parts(&self, begins: &[usize], end: usize) {
         let ends = begins.iter().skip(1).copied().chain([end]);
         let parts: Vec<_> = begins.iter().zip(ends).map(|(begin, end)| end - begin).collect();

@@ -1,5 +1,6 @@
-//! `cargo bench --bench start`: how long the functions take from the start of the process until they ask for
-//! work, beside an empty function with the same clients; and how large they are, zipped.
+//! `cargo bench --bench start`: how long the functions take from the start of the process until
+//! they ask for work, beside an empty function with the same clients; and how large they are,
+//! zipped.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 
@@ -115,7 +116,8 @@ async fn start(program: &Path, clients: &str) -> Result<f64, Error> {
     }
 }
 
-/// Takes the first line of the first request, which waits for its answer as long as the connection is there.
+/// Takes the first line of the first request, which waits for its answer as long as the connection
+/// is there.
 async fn request(api: &TcpListener) -> io::Result<(String, BufReader<TcpStream>)> {
     let (stream, _) = api.accept().await?;
     let mut connection = BufReader::new(stream);

@@ -83,8 +83,8 @@ fn all_retriers_of_functions_are_the_same() {
     assert!(retriers.all(|retrier| retrier == first));
 }
 
-/// EventBridge puts what it extracts into a template as it is: a quotation mark in a cause would end a text there, and
-/// what is no JSON is not delivered.
+/// EventBridge puts what it extracts into a template as it is: a quotation mark in a cause would
+/// end a text there, and what is no JSON is not delivered.
 #[test]
 fn no_event_is_put_into_a_template() {
     assert!(!text("template.yaml").contains("InputTransformer"));

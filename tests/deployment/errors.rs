@@ -1,4 +1,5 @@
-//! What the errors of AWS become: each that botocore's models give an operation of ours, and others that are documented.
+//! What the errors of AWS become: each that botocore's models give an operation of ours, and others
+//! that are documented.
 
 use std::{collections::BTreeSet, fs, process::Command};
 

@@ -1,5 +1,5 @@
-//! Every expression of the state machines, by two implementations of `JSONata`: that of npm, which is the language's own, and
-//! that of the emulator.
+//! Every expression of the state machines, by two implementations of `JSONata`: that of npm, which
+//! is the language's own, and that of the emulator.
 
 use std::fs;
 

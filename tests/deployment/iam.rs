@@ -1,4 +1,5 @@
-//! What the policies of the template allow, by an evaluator that is not the emulator's, in each partition of AWS.
+//! What the policies of the template allow, by an evaluator that is not the emulator's, in each
+//! partition of AWS.
 
 use std::collections::BTreeSet;
 
@@ -328,7 +329,8 @@ fn the_policy_of_the_bucket_keeps_derived_objects_and_lets_anyone_read_the_rest(
 
 /// What parliament says, and why we leave it so.
 const ACCEPTED: [(&str, &str); 3] = [
-    // It knows the ARN of express executions alone for this action, and only the standard ones are ours.
+    // It knows the ARN of express executions alone for this action, and only the standard ones are
+    // ours.
     ("ReindexRole RESOURCE_MISMATCH", "states:DescribeExecution"),
     ("ReindexRole RESOURCE_MISMATCH", "states:DescribeExecution"),
     // It takes the action for one on map runs; AWS's reference has the state machine, too.

@@ -35,3 +35,23 @@ fn the_steps_know_nothing_of_aws_and_of_lambda() {
         |name: &&String| name.starts_with("aws-") || name.starts_with("lambda") || *name == "tokio";
     assert_eq!(all.iter().find(foreign), None);
 }
+
+#[test]
+fn no_function_has_clients_of_other_services_than_it_asks() {
+    let functions = [
+        ("aggregate-apkindex", &["cloudformation", "sfn"][..]),
+        ("extract-metadata", &["cloudformation", "sfn"]),
+        ("heal", &["cloudformation"]),
+        ("reindex", &["cloudformation", "sfn"]),
+        ("sign-and-publish", &["cloudformation", "sfn"]),
+        ("write-index", &["cloudformation", "sfn"]),
+    ];
+    for (function, services) in functions {
+        let all = dependencies(function);
+        let foreign = |name: &&String| services.contains(&name.trim_start_matches("aws-sdk-"));
+        assert_eq!(all.iter().find(foreign), None, "{function}");
+    }
+    let all = dependencies("alpinist-cli");
+    let foreign = |name: &&String| name.starts_with("lambda") || *name == "alpinist-lambda";
+    assert_eq!(all.iter().find(foreign), None);
+}

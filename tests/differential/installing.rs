@@ -119,7 +119,8 @@ fn package(lines: &str, entries: &[Entry]) -> Vec<u8> {
     [gzip_at(file(".PKGINFO", info), 1), data].concat()
 }
 
-/// Installs a package into an empty root, and returns what the real apk says if it fails or leaves something away.
+/// Installs a package into an empty root, and returns what the real apk says if it fails or leaves
+/// something away.
 fn install(apk: &Apk, package: &[u8], entries: &[Entry]) -> Result<(), String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("a-1-r0.apk");

@@ -1,4 +1,5 @@
-//! Whatever we list, the real apk loads: one accepted package must never cost a client the whole index.
+//! Whatever we list, the real apk loads: one accepted package must never cost a client the whole
+//! index.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -18,8 +19,8 @@ use crate::{
     runner,
 };
 
-/// What a client says of a provided name whose version is none, such as `0unstable`. It loads the package;
-/// `apk index` lists it, too, and packages in use have such.
+/// What a client says of a provided name whose version is none, such as `0unstable`. It loads the
+/// package; `apk index` lists it, too, and packages in use have such.
 const HARMLESS: &str =
     "WARNING: The indexes contain broken packages which might not function properly.";
 
@@ -138,8 +139,8 @@ impl Repository {
         fs::write(self.directory.path().join("x86_64/APKINDEX.tar.gz"), archive).unwrap();
     }
 
-    /// Publishes these entries, of which no two have the same file name, and checks that a client sees
-    /// each of them.
+    /// Publishes these entries, of which no two have the same file name, and checks that a client
+    /// sees each of them.
     fn check(&self, entries: impl IntoIterator<Item = IndexEntry>) -> Result<(), TestCaseError> {
         let entries: BTreeMap<_, _> =
             entries.into_iter().map(|entry| (entry.file_stem(), entry)).collect();
@@ -173,7 +174,8 @@ fn a_client_loads_every_index_of_accepted_packages() {
     assert!(accepted.get() > 60 * GROUP / 4, "only {} were accepted", accepted.get());
 }
 
-/// The inputs of a fuzz target that are kept, without the four bytes that say in which chunks they arrive.
+/// The inputs of a fuzz target that are kept, without the four bytes that say in which chunks they
+/// arrive.
 fn kept(target: &str) -> Vec<Vec<u8>> {
     let directory = workspace::root().join("tests/fuzz/corpus").join(target);
     let files = fs::read_dir(directory).unwrap();

@@ -22,7 +22,8 @@ const FIELDS: [(&str, usize, usize); 7] = [
     ("devminor", 337, 8),
 ];
 
-/// How a zero can be written, or something close to it. `_` stands for as many zeros as fill the field.
+/// How a zero can be written, or something close to it. `_` stands for as many zeros as fill the
+/// field.
 const ENCODINGS: [(&str, &[u8], &[u8]); 20] = [
     ("ended by a NUL", b"", b"\0"),
     ("ended by a blank", b"", b" "),

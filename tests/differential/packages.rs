@@ -182,8 +182,8 @@ fn documented() -> Vec<String> {
     rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect()
 }
 
-/// Changes an entry of apk as docs/differences.md says: an installed size of 0, which a client takes as "nothing to
-/// download", and blanks in lists.
+/// Changes an entry of apk as docs/differences.md says: an installed size of 0, which a client
+/// takes as "nothing to download", and blanks in lists.
 fn with_documented_lines(entry: &str) -> String {
     let entry = entry.replace("\nI:0\n", "\nI:1\n");
     let mut lines: Vec<_> = entry.split('\n').map(str::to_owned).collect();

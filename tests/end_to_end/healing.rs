@@ -1,5 +1,5 @@
-//! What comes back by itself: a bucket that nothing protects, somebody who deletes and overwrites, and an adoption in
-//! the wrong order.
+//! What comes back by itself: a bucket that nothing protects, somebody who deletes and overwrites,
+//! and an adoption in the wrong order.
 
 use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools};
 

@@ -45,7 +45,8 @@ impl Story {
         self.check().await;
     }
 
-    /// Checks that the index lists the packages and nothing else, and that a new machine can install them.
+    /// Checks that the index lists the packages and nothing else, and that a new machine can
+    /// install them.
     async fn check(&self) {
         assert_index_equals_oracle(&self.repository, "x86_64", &self.files).await;
         let stems: Vec<_> = self.files.iter().map(|file| stem(file)).collect();
@@ -57,8 +58,8 @@ impl Story {
         format!("{}/{name}", self.repository.prefix())
     }
 
-    /// Puts objects below the prefix, and returns the causes of their executions, all of which must reject
-    /// them, by key.
+    /// Puts objects below the prefix, and returns the causes of their executions, all of which must
+    /// reject them, by key.
     async fn rejected_causes(&self, objects: Vec<(String, Vec<u8>)>) -> BTreeMap<String, String> {
         let stack = &self.repository.stack;
         let prefix = self.key("");
@@ -79,7 +80,8 @@ fn cause_of_rejection(execution: Execution) -> (String, String) {
     (execution.key.unwrap(), execution.cause.unwrap())
 }
 
-/// The files that the steps' own test of them has, by name, with the words in which each is rejected there.
+/// The files that the steps' own test of them has, by name, with the words in which each is
+/// rejected there.
 fn corpus() -> Vec<(String, Vec<u8>, String)> {
     let folder = workspace::root().join("crates/repository/tests/hostile");
     let mut corpus = Vec::new();
@@ -178,7 +180,8 @@ async fn a_planted_fragment_does_not_change_what_is_listed() {
 async fn a_staged_object_that_somebody_overwrote_is_made_again() {
     let mut story = Story::begin("planted-snapshot").await;
     let stack = &story.repository.stack;
-    // They expire after a day, and the first one would be waited for, since there is nothing to count from.
+    // They expire after a day, and the first one would be waited for, since there is nothing to
+    // count from.
     for lease in stack.list(&format!(".alpinist/claims/{}", story.key(""))).await.unwrap() {
         stack.discard(&lease).await.unwrap();
     }

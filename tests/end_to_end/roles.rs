@@ -133,14 +133,15 @@ impl Somebody {
         Self::new(emulator, &aws(emulator, &assume)["Credentials"])
     }
 
-    /// The same one, as if the requests to S3 came over plain HTTP, as far as the emulator can tell.
+    /// The same one, as if the requests to S3 came over plain HTTP, as far as the emulator can
+    /// tell.
     fn without_tls(self) -> Self {
         let s3 = self.s3.config().to_builder().interceptor(WithoutTls).build();
         Self { s3: aws_sdk_s3::Client::from_conf(s3), ..self }
     }
 
-    /// Does something to an object, with a precondition where that is possible, and tells whether that was
-    /// allowed.
+    /// Does something to an object, with a precondition where that is possible, and tells whether
+    /// that was allowed.
     async fn object(&self, action: &str, bucket: &str, key: &str) -> bool {
         match action {
             "s3:PutObject" => {

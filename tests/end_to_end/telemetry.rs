@@ -26,7 +26,8 @@ fn told(log: &[Value], subject: &str) -> Vec<(String, String)> {
     told
 }
 
-/// The sum of each counter and the number of values of each other metric, with what stands in the dimension `Rule`.
+/// The sum of each counter and the number of values of each other metric, with what stands in the
+/// dimension `Rule`.
 fn metrics(log: &[Value]) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for line in log.iter().filter(|line| !line["_aws"].is_null()) {

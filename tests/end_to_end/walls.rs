@@ -1,4 +1,5 @@
-//! What people do with the real AWS CLI to a directory of packages, and what the bucket's policy keeps from it.
+//! What people do with the real AWS CLI to a directory of packages, and what the bucket's policy
+//! keeps from it.
 
 use std::collections::BTreeMap;
 use std::fs;

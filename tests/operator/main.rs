@@ -1,4 +1,5 @@
-//! Stories about the operator's command: on the local stack, told by the command itself and by the real apk.
+//! Stories about the operator's command: on the local stack, told by the command itself and by the
+//! real apk.
 
 #![cfg(test)]
 

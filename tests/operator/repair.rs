@@ -7,8 +7,8 @@ use crate::fixture::Operator;
 
 const PREFIX: &str = "3.22/main/x86_64";
 
-/// What `verify` says of each key, by the file's name: the problem and the command that fixes it, or else the one that
-/// deletes it.
+/// What `verify` says of each key, by the file's name: the problem and the command that fixes it,
+/// or else the one that deletes it.
 fn problems(verified: &Value) -> Vec<(&str, &str, &str)> {
     let problems = verified["problems"].as_array().unwrap().iter();
     problems

@@ -42,14 +42,15 @@ pub struct EmulatorOptions {
     pub s3_latency: Duration,
     /// How much of each wait and of each pause before a retry executions keep, if not all of it.
     pub wait_percentage: Option<u8>,
-    /// How many functions may run at once; any number if it is not given. A new account of AWS may run 10.
+    /// How many functions may run at once; any number if it is not given. A new account of AWS may
+    /// run 10.
     pub concurrency: Option<u16>,
     /// Whether requests to Step Functions have the quotas that they have on AWS.
     pub has_quotas: bool,
 }
 
-/// The quotas of Step Functions: the requests that may come at once, and those that may come each second after that,
-/// in the regions with the smaller ones.
+/// The quotas of Step Functions: the requests that may come at once, and those that may come each
+/// second after that, in the regions with the smaller ones.
 const QUOTAS: [(&str, [u32; 2]); 3] = [
     ("ListExecutions", [100, 2]),
     ("DescribeExecution", [250, 10]),
@@ -170,7 +171,8 @@ impl Emulator {
         self.directory.scratch()
     }
 
-    /// Makes the requests of functions to S3 fail that fit one of `faults`, until it is called again.
+    /// Makes the requests of functions to S3 fail that fit one of `faults`, until it is called
+    /// again.
     pub fn inject(&self, faults: &[Fault]) -> Result<(), Error> {
         let path = self.directory.faults();
         let faults = faults.iter().map(|fault| {
@@ -189,7 +191,8 @@ impl Emulator {
         written.map_err(Error::file("write", path))
     }
 
-    /// Returns the most memory that a process of each function ever had, in bytes, by function name.
+    /// Returns the most memory that a process of each function ever had, in bytes, by function
+    /// name.
     pub fn peak_memory(&self) -> Result<BTreeMap<String, u64>, Error> {
         let mut peaks = BTreeMap::new();
         for process in self.function_processes()? {
@@ -328,7 +331,8 @@ fn emulator_command(
                 .wait_percentage
                 .map(|percentage| ("SFN_WAIT_SCALE", (f64::from(percentage) / 100.0).to_string())),
         )
-        // Who waits for a function must not count as running, so there is no limit unless a test asks for one.
+        // Who waits for a function must not count as running, so there is no limit unless a test
+        // asks for one.
         .env("LAMBDA_ACCOUNT_CONCURRENCY", options.concurrency.unwrap_or_default().to_string())
         // The functions' roles and the bucket policy count.
         .env("AUTH", "true")

@@ -51,8 +51,8 @@ pub struct StateVisit {
     pub name: String,
     /// How long the stay was, or `None` if the execution is in this state or failed in it.
     pub duration: Option<Duration>,
-    /// How often its task was begun: more than once if it failed and was tried again, and never if the state
-    /// has no task.
+    /// How often its task was begun: more than once if it failed and was tried again, and never if
+    /// the state has no task.
     pub attempts: usize,
 }
 
@@ -67,8 +67,8 @@ impl Execution {
         self.states.iter().map(|visit| visit.name.as_str()).collect()
     }
 
-    /// Returns how many transitions AWS bills: one for each state that was entered, and one for each time that
-    /// a task was tried again.
+    /// Returns how many transitions AWS bills: one for each state that was entered, and one for
+    /// each time that a task was tried again.
     pub fn transitions(&self) -> usize {
         self.states.iter().map(|visit| visit.attempts.max(1)).sum()
     }

@@ -20,8 +20,8 @@ pub struct Function {
     pub program: PathBuf,
 }
 
-/// Builds all functions below `lambdas/`, for this machine, with the profile that we were built with: release in
-/// a benchmark, development elsewhere.
+/// Builds all functions below `lambdas/`, for this machine, with the profile that we were built
+/// with: release in a benchmark, development elsewhere.
 ///
 /// Cargo's own messages tell the progress.
 ///
@@ -61,7 +61,8 @@ pub(crate) fn lay_out(functions: &[Function], directory: &Path) -> Result<(), Er
     lay_out_programs(functions, directory)
 }
 
-/// Lays out `functions` alone in `directory` as they lie in the workspace after `cargo lambda build`.
+/// Lays out `functions` alone in `directory` as they lie in the workspace after `cargo lambda
+/// build`.
 pub(crate) fn lay_out_programs(functions: &[Function], directory: &Path) -> Result<(), Error> {
     for function in functions {
         let to = directory.join("target/lambda").join(&function.name).join("bootstrap");
@@ -72,15 +73,16 @@ pub(crate) fn lay_out_programs(functions: &[Function], directory: &Path) -> Resu
 
 /// Returns a build of these functions that repeats nothing which Cargo has just built.
 ///
-/// Cargo chooses the features of shared dependencies for all packages of one command together,
-/// with the needs of their tests if that command builds tests or benchmarks. So this command takes the whole
-/// workspace, like `cargo run --bin demo` and `cargo test`, and a test or a benchmark exactly if we were built
-/// together with such.
+/// Cargo chooses the features of shared dependencies for all packages of one command together, with
+/// the needs of their tests if that command builds tests or benchmarks. So this command takes the
+/// whole workspace, like `cargo run --bin demo` and `cargo test`, and a test or a benchmark exactly
+/// if we were built together with such.
 fn cargo_build(names: &[String]) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command.current_dir(root()).args(["build", "--message-format=json-render-diagnostics"]);
-    // What Cargo tells a test of its package: some build scripts would take it for a change, and run again.
+    // What Cargo tells a test of its package: some build scripts would take it for a change, and
+    // run again.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.starts_with(begin)) {

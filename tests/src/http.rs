@@ -1,5 +1,5 @@
-//! HTTP to the emulator: what clients of AWS speak it with, and plain requests, as a client without credentials
-//! makes them.
+//! HTTP to the emulator: what clients of AWS speak it with, and plain requests, as a client without
+//! credentials makes them.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -30,8 +30,8 @@ pub struct LocalStack {
 }
 
 impl LocalStack {
-    /// Installs what is missing, builds the functions, starts an emulator, and packages the template.
-    /// Nothing is deployed yet.
+    /// Installs what is missing, builds the functions, starts an emulator, and packages the
+    /// template. Nothing is deployed yet.
     pub fn start(options: EmulatorOptions) -> Result<Self, Error> {
         let tools = Tools::install()?;
         let functions = progress::step("building the functions", functions::build)?;
@@ -73,8 +73,8 @@ impl LocalStack {
         self.deploy_packaged(&self.packaged, name, parameters)
     }
 
-    /// Deploys the template as [`LocalStack::deploy_as`] does, beside a bucket of this name that is there
-    /// before, which anyone may read, and which tells nobody of its objects yet.
+    /// Deploys the template as [`LocalStack::deploy_as`] does, beside a bucket of this name that is
+    /// there before, which anyone may read, and which tells nobody of its objects yet.
     pub fn deploy_beside_bucket(
         &self,
         name: &str,
@@ -94,8 +94,9 @@ impl LocalStack {
         self.deploy_as(name, &[&[("BucketIs", "existing")], parameters].concat())
     }
 
-    /// Deploys another template, to measure ours against it, as the stack `name`, whose bucket has this name
-    /// too. Its one function is `program` of this workspace, at `target/lambda/<program>/`.
+    /// Deploys another template, to measure ours against it, as the stack `name`, whose bucket has
+    /// this name too. Its one function is `program` of this workspace, at
+    /// `target/lambda/<program>/`.
     pub fn deploy_other(&self, name: &str, template: &Path, program: &str) -> Result<Stack, Error> {
         let functions = functions::build_programs(vec![program.to_owned()])?;
         let directory = self.emulator.scratch().join(name);
@@ -160,7 +161,8 @@ async fn start_shared() -> Result<(LocalStack, Deployed), Error> {
     Ok((local_stack, stack.deployed().clone()))
 }
 
-/// Uploads the code that the template in `directory` refers to, and returns the template that refers to that.
+/// Uploads the code that the template in `directory` refers to, and returns the template that
+/// refers to that.
 fn package(emulator: &Emulator, directory: &Path) -> Result<PathBuf, Error> {
     let packaged = directory.join("packaged.yaml");
     let mut package = emulator.aws();

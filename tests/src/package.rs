@@ -102,8 +102,8 @@ impl PackageSpec {
         Ok(Package { name: self.name.clone(), version: self.full_version(), bytes })
     }
 
-    /// Builds `count` packages with nfpm's work for one: they differ in their names alone, which are
-    /// this one's with a number of five digits.
+    /// Builds `count` packages with nfpm's work for one: they differ in their names alone, which
+    /// are this one's with a number of five digits.
     pub fn build_series(&self, tools: &Tools, count: usize) -> Result<Vec<Package>, Error> {
         let name = |number: usize| format!("{}{number:05}", self.name);
         let first = Self { name: name(0), ..self.clone() }.build(tools)?;

@@ -249,8 +249,8 @@ impl Stack {
         puts.try_collect().await
     }
 
-    /// Puts an object that Alpinist writes itself, as somebody who means it: the bucket's policy demands a
-    /// precondition.
+    /// Puts an object that Alpinist writes itself, as somebody who means it: the bucket's policy
+    /// demands a precondition.
     pub async fn plant(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let head = self.s3.head_object().bucket(self.bucket()).key(key).send().await;
         let put = self.s3.put_object().bucket(self.bucket()).key(key);
@@ -347,8 +347,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Deletes an object that Alpinist wrote, or a public key, as somebody who means it: the bucket's policy
-    /// demands a precondition.
+    /// Deletes an object that Alpinist wrote, or a public key, as somebody who means it: the
+    /// bucket's policy demands a precondition.
     ///
     /// # Errors
     ///

@@ -63,7 +63,8 @@ impl Tools {
         Command::new(self.programs().join(program))
     }
 
-    /// Returns a command that runs a script of `tools/`: Python, or Node where its name ends in `.cjs`.
+    /// Returns a command that runs a script of `tools/`: Python, or Node where its name ends in
+    /// `.cjs`.
     pub fn script(&self, name: &str) -> Command {
         let (program, script) = if name.ends_with(".cjs") {
             ("node", npm(name))

@@ -1,8 +1,9 @@
 //! What a data section installs, judged as a client does while it installs it.
 //!
-//! apk lists and verifies packages that it then fails to install: it wants the directory of each file before the
-//! file, a checksum of each file, and the target of a hard link before the link. Measured on apk-tools 3.0.8, which
-//! is stricter than 2.14, with `apk add` into an empty root; read in `apk_db_install_file` of apk-tools 3.0.
+//! apk lists and verifies packages that it then fails to install: it wants the directory of each
+//! file before the file, a checksum of each file, and the target of a hard link before the link.
+//! Measured on apk-tools 3.0.8, which is stricter than 2.14, with `apk add` into an empty root;
+//! read in `apk_db_install_file` of apk-tools 3.0.
 
 use std::{
     collections::HashSet,
@@ -18,8 +19,8 @@ use crate::{
 /// The most bytes of a part of a path, as Linux has it.
 const MAX_PART: usize = 255;
 
-/// The most bytes of the path of a file's directory: apk extracts to a name of some 55 bytes beside the file
-/// (measured).
+/// The most bytes of the path of a file's directory: apk extracts to a name of some 55 bytes beside
+/// the file (measured).
 const MAX_DIRECTORY: usize = 4040;
 
 /// Why a client can't install what a package has.

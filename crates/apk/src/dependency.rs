@@ -13,7 +13,8 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DependencyError {
-    /// The name is empty, has a tag (`@`) or a character that is not shown, or is what Debian writes beside names.
+    /// The name is empty, has a tag (`@`) or a character that is not shown, or is what Debian
+    /// writes beside names.
     #[error("dependency `{token}` has an invalid name")]
     Name {
         /// The whole token.
@@ -147,9 +148,9 @@ impl<'a> Dependency<'a> {
 
     /// Parses a token of `provides`, whose version may be outside the grammar.
     ///
-    /// Wolfi ships `so:libaws-c-s3.so.0unstable=0unstable`, and others `cmd:nginx=1.12.2-1~x86_64`. apk lists such
-    /// a token as it stands and resolves by its name, but says at each command that the indexes contain broken
-    /// packages (measured): see [`warnings`](crate::warning::warnings).
+    /// Wolfi ships `so:libaws-c-s3.so.0unstable=0unstable`, and others `cmd:nginx=1.12.2-1~x86_64`.
+    /// apk lists such a token as it stands and resolves by its name, but says at each command that
+    /// the indexes contain broken packages (measured): see [`warnings`](crate::warning::warnings).
     ///
     /// # Errors
     ///
@@ -183,8 +184,8 @@ impl<'a> Dependency<'a> {
         self.constraint.is_some()
     }
 
-    /// Returns the version that it says, if that is none by the grammar of `apk version --check`: a client can't
-    /// compare it with others. A checksum is none, and is never compared.
+    /// Returns the version that it says, if that is none by the grammar of `apk version --check`: a
+    /// client can't compare it with others. A checksum is none, and is never compared.
     pub fn version_outside_grammar(&self) -> Option<&'a str> {
         let (operator, version) = self.constraint?;
         (operator != Operator::Checksum && !version::is_canonical(version)).then_some(version)
@@ -206,8 +207,8 @@ impl<'a> Dependency<'a> {
         self.name == name && self.constraint.is_none_or(admits)
     }
 
-    /// Returns whether a package that provides `provided` fulfils it, if it is a requirement. What is provided without
-    /// a version fulfils only what asks for none.
+    /// Returns whether a package that provides `provided` fulfils it, if it is a requirement. What
+    /// is provided without a version fulfils only what asks for none.
     pub fn is_met_by_provided(&self, provided: Dependency<'_>) -> bool {
         match provided.constraint {
             Some((_, version)) => self.is_met_by(provided.name, version),
@@ -261,14 +262,15 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Returns whether a token is the syntax of Debian or RPM, in which apk sees names: `bash (>= 4.4) | fish, zsh` would
-/// ask for packages called `bash`, `(`, `4.4)`, `|`, `fish,` and `zsh`.
+/// Returns whether a token is the syntax of Debian or RPM, in which apk sees names: `bash (>= 4.4)
+/// | fish, zsh` would ask for packages called `bash`, `(`, `4.4)`, `|`, `fish,` and `zsh`.
 fn is_foreign(token: &str, name: &str) -> bool {
     name.starts_with('(') || token == "|" || token.ends_with(',') || name.contains("${")
 }
 
-/// Returns whether a character may stand in a token. apk takes any but its separators (measured: `cmd:größe` and
-/// `cmd:a'b` are resolved); those that a line or a terminal would obey are left out.
+/// Returns whether a character may stand in a token. apk takes any but its separators (measured:
+/// `cmd:größe` and `cmd:a'b` are resolved); those that a line or a terminal would obey are left
+/// out.
 fn is_shown(character: char) -> bool {
     !character.is_control() && !character.is_whitespace()
 }

@@ -1,12 +1,13 @@
-//! Dependencies as other package managers write them, which nfpm and fpm pass on as they are configured.
+//! Dependencies as other package managers write them, which nfpm and fpm pass on as they are
+//! configured.
 
 use crate::{
     dependency::{Dependency, DependencyError},
     text::Excerpt,
 };
 
-/// Says what is wrong with a line of dependencies, one of which was rejected: with the whole of it and how apk has
-/// it, if it is one of deb or rpm.
+/// Says what is wrong with a line of dependencies, one of which was rejected: with the whole of it
+/// and how apk has it, if it is one of deb or rpm.
 pub(crate) fn explain(line: &str, error: DependencyError) -> DependencyError {
     let line = line.trim();
     let token = Excerpt::of(line.as_bytes());

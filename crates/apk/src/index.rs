@@ -16,8 +16,8 @@ use crate::{
 /// The entries of one repository prefix in the order of `apk index`: by name without regard to
 /// ASCII case, by name, by version (measured on apk-tools 3.0.8).
 ///
-/// Clients need no order, but for versions that apk can't tell apart: of those, a client installs the one that is
-/// listed first (measured).
+/// Clients need no order, but for versions that apk can't tell apart: of those, a client installs
+/// the one that is listed first (measured).
 ///
 /// Prints as the content of `APKINDEX`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -34,14 +34,14 @@ pub struct IndexError {
 }
 
 impl Index {
-    /// Makes an index of `entries`, which may come in any order. Of versions that apk can't tell apart, the one
-    /// that was built last comes first.
+    /// Makes an index of `entries`, which may come in any order. Of versions that apk can't tell
+    /// apart, the one that was built last comes first.
     pub fn new(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
         Self::ranked(entries.into_iter().map(|entry| (Reverse(entry.metadata.build_time), entry)))
     }
 
-    /// Makes an index of entries, which may come in any order. Of versions that apk can't tell apart, the one of
-    /// the least rank comes first.
+    /// Makes an index of entries, which may come in any order. Of versions that apk can't tell
+    /// apart, the one of the least rank comes first.
     pub fn ranked<R: Ord>(entries: impl IntoIterator<Item = (R, IndexEntry)>) -> Self {
         let mut entries: Vec<_> = entries.into_iter().collect();
         entries.sort_by(|(rank, entry), (other_rank, other)| {

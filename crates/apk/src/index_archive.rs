@@ -73,8 +73,8 @@ pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, Archi
     Ok(gzip::compress(Level::Small, &tar.end()?)?)
 }
 
-/// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A client
-/// tries the first whose key it trusts, and no other (measured).
+/// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A
+/// client tries the first whose key it trusts, and no other (measured).
 ///
 /// # Errors
 ///
@@ -122,8 +122,9 @@ impl<'a> IndexArchive<'a> {
     }
 }
 
-/// Reads an archive that was just written as strictly as the strictest client, and tells whether it has just
-/// these entries, and signatures by all of these keys. One entry after the other: it takes little more memory than the text.
+/// Reads an archive that was just written as strictly as the strictest client, and tells whether it
+/// has just these entries, and signatures by all of these keys. One entry after the other: it takes
+/// little more memory than the text.
 ///
 /// # Errors
 ///
@@ -205,8 +206,9 @@ fn utf8(body: Vec<u8>) -> Result<String, ArchiveError> {
     String::from_utf8(body).map_err(|_| ArchiveError::Content)
 }
 
-/// Returns what an index lists, each as `<name>-<version>`, whoever made it and whether it is signed or not: nothing is
-/// asked of an entry but a name and a version. Clients that are told to trust anybody accept it.
+/// Returns what an index lists, each as `<name>-<version>`, whoever made it and whether it is
+/// signed or not: nothing is asked of an entry but a name and a version. Clients that are told to
+/// trust anybody accept it.
 ///
 /// # Errors
 ///

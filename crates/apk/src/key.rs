@@ -116,8 +116,8 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a key in PEM form: PKCS #8 (`PRIVATE KEY`) or PKCS #1 (`RSA PRIVATE KEY`). Whatever else is in the
-    /// text, such as a byte-order mark or the public key, is passed over.
+    /// Reads a key in PEM form: PKCS #8 (`PRIVATE KEY`) or PKCS #1 (`RSA PRIVATE KEY`). Whatever
+    /// else is in the text, such as a byte-order mark or the public key, is passed over.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@ use crate::value::{InvalidValue, checked_string};
 pub struct KeyName(String);
 
 impl KeyName {
-    /// Names a new key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where `who` is an
-    /// address by custom, and the digits are the seconds since 1970 at which it was `made`.
+    /// Names a new key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where `who`
+    /// is an address by custom, and the digits are the seconds since 1970 at which it was `made`.
     ///
     /// # Errors
     ///
@@ -46,11 +46,11 @@ impl TryFrom<String> for KeyName {
 
 checked_string!(KeyName);
 
-/// The name of a key by which something is said to be signed: that of any file in `/etc/apk/keys` in which apk
-/// looks for a key, such as `mykey.pem`.
+/// The name of a key by which something is said to be signed: that of any file in `/etc/apk/keys`
+/// in which apk looks for a key, such as `mykey.pem`.
 ///
-/// A [`KeyName`] is one, and is how we name our own. At most 255 bytes of UTF-8 without a `/` and without control
-/// characters, not beginning with `.` (apk skips hidden files, measured).
+/// A [`KeyName`] is one, and is how we name our own. At most 255 bytes of UTF-8 without a `/` and
+/// without control characters, not beginning with `.` (apk skips hidden files, measured).
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct SignerName(String);

@@ -26,19 +26,20 @@ pub const MAX_SIZE: u64 = 5 * 1024 * 1024 * 1024;
 /// The most bytes that a signatures or control section may inflate to. There are seven scripts at
 /// most, each of [`MAX_SCRIPT_LENGTH`].
 pub const MAX_CONTROL_LENGTH: u64 = 8 * 1024 * 1024;
-/// The most bytes that a data section may inflate to. It takes up to 2.7 s of a processor to look through
-/// 1 GiB (measured, on pax headers alone), so this bounds the time that a package can cost.
+/// The most bytes that a data section may inflate to. It takes up to 2.7 s of a processor to look
+/// through 1 GiB (measured, on pax headers alone), so this bounds the time that a package can cost.
 pub const MAX_DATA_LENGTH: u64 = 32 * 1024 * 1024 * 1024;
 /// The most signatures sections. One is usual; apk takes any number.
 pub const MAX_SIGNATURES_SECTIONS: usize = 16;
-/// The most bytes of all signatures together, which are kept until it is known whose keys are trusted. One has
-/// 512 at most if its key is one that apk makes.
+/// The most bytes of all signatures together, which are kept until it is known whose keys are
+/// trusted. One has 512 at most if its key is one that apk makes.
 pub const MAX_SIGNATURES_LENGTH: usize = 1024 * 1024;
 /// The most entries of a signatures or control section.
 pub const MAX_CONTROL_ENTRIES: u64 = 64;
 /// The most bytes of a script: apk leaves a longer one away, without a word (measured).
 pub const MAX_SCRIPT_LENGTH: usize = 256 * 1024;
-/// The most entries of a data section, and the most directories above them, of which hashes are kept.
+/// The most entries of a data section, and the most directories above them, of which hashes are
+/// kept.
 pub const MAX_DATA_ENTRIES: u64 = 1_000_000;
 
 /// What a package is, as far as it matters to an index.

@@ -9,9 +9,10 @@
 //! A line is split at its first ` = `; a line without one, and an unknown key, are passed over, as
 //! apk does (measured). There is no trimming and no escaping.
 //!
-//! Of a key that takes one value, apk takes the last (measured). melange writes a `license` for each copyright entry of its
-//! configuration, so that is what happens here, too, for the texts. A key that decides what is installed or checked
-//! may have one value only: a reader that takes the first would see another package.
+//! Of a key that takes one value, apk takes the last (measured). melange writes a `license` for
+//! each copyright entry of its configuration, so that is what happens here, too, for the texts. A
+//! key that decides what is installed or checked may have one value only: a reader that takes the
+//! first would see another package.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -26,11 +27,12 @@ use crate::{
 /// The most bytes of a `.PKGINFO` that are read: real ones stay below 100 KiB.
 pub const MAX_LENGTH: usize = 1024 * 1024;
 
-/// The most bytes of all `replaces`, each with a space. A client fails above some 5,000 while it writes its database
-/// (measured).
+/// The most bytes of all `replaces`, each with a space. A client fails above some 5,000 while it
+/// writes its database (measured).
 const MAX_REPLACES: usize = 4000;
 
-/// The most bytes of a `triggers` line's value: a client writes more, and can't read its database again (measured).
+/// The most bytes of a `triggers` line's value: a client writes more, and can't read its database
+/// again (measured).
 const MAX_TRIGGERS: usize = 131_040;
 
 /// The most bytes of a line of `.PKGINFO` with its newline: apk rejects longer ones (measured).
@@ -38,8 +40,8 @@ const MAX_LINE: usize = 128 * 1024;
 
 /// What `.PKGINFO` says, as far as an index or a check of the package needs it.
 ///
-/// Left out are `packager`, `triggers` and `replaces_priority`, which `apk index` reads and never writes, and of
-/// `replaces` all but its length.
+/// Left out are `packager`, `triggers` and `replaces_priority`, which `apk index` reads and never
+/// writes, and of `replaces` all but its length.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PackageInfo {
     /// What an index says, too.
@@ -79,7 +81,8 @@ pub enum PackageInfoError {
         /// The repeated key.
         key: &'static str,
     },
-    /// It provides its own name: a client takes it for something else of that name, and finds a conflict (measured).
+    /// It provides its own name: a client takes it for something else of that name, and finds a
+    /// conflict (measured).
     #[error(
         ".PKGINFO has `provides = {token}`, the package's own name, with which it conflicts when it is installed"
     )]
@@ -87,7 +90,8 @@ pub enum PackageInfoError {
         /// What it provides.
         token: Excerpt,
     },
-    /// It provides one name twice, and at least once with a version: a client finds a conflict (measured).
+    /// It provides one name twice, and at least once with a version: a client finds a conflict
+    /// (measured).
     #[error(
         ".PKGINFO has `provides = {first} {second}`, one name twice, with which it conflicts when it is installed"
     )]
@@ -106,7 +110,8 @@ pub enum PackageInfoError {
         /// The dependency.
         token: Excerpt,
     },
-    /// Its `triggers` are longer than a client can read from its own database afterwards (measured).
+    /// Its `triggers` are longer than a client can read from its own database afterwards
+    /// (measured).
     #[error(
         ".PKGINFO has {length} bytes of `triggers`, more than the {MAX_TRIGGERS} that clients can read again"
     )]

@@ -25,8 +25,8 @@ impl PackageSignature {
     }
 }
 
-/// Hashes what may be a control section: always with SHA-1, which is its checksum, and with whatever the
-/// signatures before it need.
+/// Hashes what may be a control section: always with SHA-1, which is its checksum, and with
+/// whatever the signatures before it need.
 #[derive(Default)]
 pub(crate) struct ControlDigest {
     sha1: Sha1,

@@ -17,8 +17,8 @@ pub enum Algorithm {
     RsaSha512,
     /// `RSA`: SHA-1; every apk-tools.
     RsaSha1,
-    /// `DSA`: SHA-1. Nobody uses it, and apk 3 looks at nothing but the hash in this name, so that a
-    /// signature by an RSA key is valid under it, too (measured).
+    /// `DSA`: SHA-1. Nobody uses it, and apk 3 looks at nothing but the hash in this name, so that
+    /// a signature by an RSA key is valid under it, too (measured).
     DsaSha1,
 }
 

@@ -49,8 +49,8 @@ pub enum TarError {
         /// Where the header begins in the inflated section.
         offset: u64,
     },
-    /// Two pax headers stand before one entry, and the first has its name: apk gives the entry another name
-    /// (measured).
+    /// Two pax headers stand before one entry, and the first has its name: apk gives the entry
+    /// another name (measured).
     #[error(
         "tar header at byte {offset} is the second pax header of one entry, whose name apk would not find"
     )]
@@ -58,8 +58,8 @@ pub enum TarError {
         /// Where the header begins in the inflated section.
         offset: u64,
     },
-    /// An entry is of a type that apk passes over, in the place of installing it, or by which it would find another
-    /// name for the entry that follows (measured).
+    /// An entry is of a type that apk passes over, in the place of installing it, or by which it
+    /// would find another name for the entry that follows (measured).
     #[error(
         "`{path}` is of the type `{flag}`, which apk does not install: pack it with `tar --format=posix`"
     )]
@@ -69,7 +69,8 @@ pub enum TarError {
         /// The type flag (tar(5)).
         flag: Excerpt,
     },
-    /// The target of a link is in GNU's form, of which apk reads the first 100 bytes only (measured).
+    /// The target of a link is in GNU's form, of which apk reads the first 100 bytes only
+    /// (measured).
     #[error(
         "the target of `{path}` has over 100 bytes in a form that apk cuts: pack it with `tar --format=posix`"
     )]
@@ -371,8 +372,8 @@ impl Scanner {
         if self.scan.count > self.max_entries {
             return Err(TarError::Entries { max: self.max_entries });
         }
-        // apk passes over kinds that it does not know, and gives their extensions and their prefix to the entry after
-        // them.
+        // apk passes over kinds that it does not know, and gives their extensions and their prefix
+        // to the entry after them.
         let Some(kind) = kind else {
             if self.bodies == Bodies::Skip || has_prefix(block) {
                 let flag = Excerpt::of(block.get(156..157).unwrap_or_default());
@@ -484,8 +485,8 @@ fn checksum_fits(header: &TarHeader, block: &[u8]) -> bool {
     header.cksum().is_ok_and(|declared| declared == sum)
 }
 
-/// Reads a number as apk does: octal digits, if any, and then nothing but NULs and spaces. It reads neither blanks
-/// before the digits nor the base-256 form of GNU tar.
+/// Reads a number as apk does: octal digits, if any, and then nothing but NULs and spaces. It reads
+/// neither blanks before the digits nor the base-256 form of GNU tar.
 fn octal(field: &[u8]) -> Option<u64> {
     let length = field.iter().position(|byte| !matches!(byte, b'0'..=b'7')).unwrap_or(field.len());
     let (digits, rest) = field.split_at_checked(length)?;
@@ -516,8 +517,8 @@ struct Pax {
 impl Pax {
     /// Reads the records of a pax header up to the first that is malformed, as apk does (measured).
     ///
-    /// A record is `<length> <key>=<value>\n` (pax(1)), where the value may hold any byte: capabilities
-    /// of files do. The `tar` crate splits records at newlines instead.
+    /// A record is `<length> <key>=<value>\n` (pax(1)), where the value may hold any byte:
+    /// capabilities of files do. The `tar` crate splits records at newlines instead.
     fn parse(mut body: &[u8]) -> Self {
         let mut pax = Self::default();
         while let Some((record, rest)) = record(body) {
@@ -539,7 +540,8 @@ impl Pax {
     }
 }
 
-/// Returns the next record of a pax header, without its length and its newline, and what follows it.
+/// Returns the next record of a pax header, without its length and its newline, and what follows
+/// it.
 fn record(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let digits = body.split(|byte| *byte == b' ').next()?;
     let length: usize = str::from_utf8(digits).ok()?.parse().ok()?;

@@ -30,8 +30,8 @@ impl fmt::Display for Excerpt {
     }
 }
 
-/// Returns a whole message with whatever is not escaped escaped, so that no foreign text in it begins a line
-/// or commands a terminal.
+/// Returns a whole message with whatever is not escaped escaped, so that no foreign text in it
+/// begins a line or commands a terminal.
 pub fn escaped(message: &str) -> String {
     let mut shown = String::with_capacity(message.len());
     for character in message.chars() {

@@ -32,13 +32,14 @@ pub struct PackageName(String);
 
 /// An architecture, such as `x86_64`; a package's own may also be `noarch`.
 ///
-/// 1 to 32 lower-case ASCII letters, digits, `_` and `-`: apk checks nothing here, but the value becomes a part of
-/// URLs. OpenWrt has names such as `aarch64_cortex-a53`.
+/// 1 to 32 lower-case ASCII letters, digits, `_` and `-`: apk checks nothing here, but the value
+/// becomes a part of URLs. OpenWrt has names such as `aarch64_cortex-a53`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Architecture(String);
 
-/// What Alpine calls the architectures for which it has built packages (apk-package(5), abuild's `functions.sh`).
+/// What Alpine calls the architectures for which it has built packages (apk-package(5), abuild's
+/// `functions.sh`).
 const ALPINE: [&str; 15] = [
     "aarch64",
     "armhf",
@@ -75,8 +76,8 @@ const OPENWRT: [&str; 14] = [
     "x86",
 ];
 
-/// What other packaging systems, languages and tools call architectures, and what apk calls them. `armhf`, `armel` and
-/// `mips` are names of apk's, too, so they are taken as they stand.
+/// What other packaging systems, languages and tools call architectures, and what apk calls them.
+/// `armhf`, `armel` and `mips` are names of apk's, too, so they are taken as they stand.
 const FOREIGN: [(&[&str], &str); 19] = [
     (&["all", "any", "none", "native", "neutral", "universal"], "noarch"),
     (&["amd64", "x64", "x86-64", "em64t", "amd64v1", "amd64v2", "amd64v3", "amd64v4"], "x86_64"),
@@ -116,8 +117,8 @@ impl Architecture {
         ALPINE.contains(&self.as_str()) || OPENWRT.iter().any(of_openwrt)
     }
 
-    /// Returns what apk calls this architecture, if it is the name that another packaging system has for it: a
-    /// package or a directory of such a name is one that no client asks for.
+    /// Returns what apk calls this architecture, if it is the name that another packaging system
+    /// has for it: a package or a directory of such a name is one that no client asks for.
     pub fn names_in_apk(&self) -> Option<&'static str> {
         FOREIGN
             .iter()
@@ -128,9 +129,10 @@ impl Architecture {
 
 /// The value of one index field: a single line of UTF-8 without control characters.
 ///
-/// The index has no escaping (measured: apk passes all of them through), so this type is what stands between a
-/// package's metadata and forged index lines. The control characters beyond ASCII (U+0080 to U+009F) count, and
-/// so do U+2028 and U+2029: some readers end a line at U+0085 and at these two, and a terminal obeys U+009B.
+/// The index has no escaping (measured: apk passes all of them through), so this type is what
+/// stands between a package's metadata and forged index lines. The control characters beyond ASCII
+/// (U+0080 to U+009F) count, and so do U+2028 and U+2029: some readers end a line at U+0085 and at
+/// these two, and a terminal obeys U+009B.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct FieldText(String);
 

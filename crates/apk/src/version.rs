@@ -9,8 +9,9 @@ use crate::value::{InvalidValue, checked_string};
 /// A package's version, such as `1.2.3_rc1-r0`.
 ///
 /// Starts with a digit and goes on with ASCII letters, digits, `.`, `_`, `~`, `+` and `-`; at most
-/// 64 bytes. That is wider than the grammar of `apk version --check` (see [`Version::is_canonical`])
-/// because Alpine itself ships versions such as `6.8.0p2-r4` which that rejects.
+/// 64 bytes. That is wider than the grammar of `apk version --check` (see
+/// [`Version::is_canonical`]) because Alpine itself ships versions such as `6.8.0p2-r4` which that
+/// rejects.
 ///
 /// It has no `Ord`: apk can't tell all versions apart, see [`Version::order`].
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -18,9 +19,9 @@ use crate::value::{InvalidValue, checked_string};
 pub struct Version(String);
 
 impl Version {
-    /// Compares two versions as `apk version -t` does. Different versions may be equal: those outside the grammar
-    /// that begin alike up to where they leave it (`1.2_beta.1-r0` and `1.2_beta.2-r0`), and numbers that differ in
-    /// leading zeros alone.
+    /// Compares two versions as `apk version -t` does. Different versions may be equal: those
+    /// outside the grammar that begin alike up to where they leave it (`1.2_beta.1-r0` and
+    /// `1.2_beta.2-r0`), and numbers that differ in leading zeros alone.
     pub fn order(&self, other: &Self) -> Ordering {
         compare(&self.0, &other.0)
     }
@@ -42,7 +43,8 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     tokens(a).cmp(&tokens(b))
 }
 
-/// Returns whether `version` begins with all parts of `begin`, as `1.2.3-r0` does with those of `1.2`.
+/// Returns whether `version` begins with all parts of `begin`, as `1.2.3-r0` does with those of
+/// `1.2`.
 pub(crate) fn begins_with(version: &str, begin: &str) -> bool {
     let mut begin = tokens(begin);
     begin.pop_if(|last| *last == Token::End);

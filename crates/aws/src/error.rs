@@ -20,8 +20,8 @@ const DENIED: [&str; 6] = [
     "UnrecognizedClientException",
 ];
 
-/// What passes, beside what the SDK knows as such, whatever the status is: the models give each error of KMS, SSM and
-/// Step Functions the status 400.
+/// What passes, beside what the SDK knows as such, whatever the status is: the models give each
+/// error of KMS, SSM and Step Functions the status 400.
 const PASSING: [&str; 7] = [
     "DependencyTimeoutException",
     "ExecutionLimitExceeded",

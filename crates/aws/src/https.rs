@@ -26,18 +26,21 @@ pub fn client() -> SharedHttpClient {
 /// How long a connection may take to be made.
 const CONNECTION: Duration = Duration::from_secs(3);
 
-/// How long an answer may take to begin, since the request began. S3, SSM, KMS and Step Functions need less than one
-/// second; the rest is for requests of some megabytes and for bad days. A request is tried three times.
+/// How long an answer may take to begin, since the request began. S3, SSM, KMS and Step Functions
+/// need less than one second; the rest is for requests of some megabytes and for bad days. A
+/// request is tried three times.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long an answer to a request may take that carries megabytes over slow lines, or copies gigabytes.
+/// How long an answer to a request may take that carries megabytes over slow lines, or copies
+/// gigabytes.
 pub(crate) const SLOW_ANSWER: Duration = Duration::from_mins(10);
 
-/// How long an answer to a copy may take within a function, which has 80 s. The largest package takes some 55.
+/// How long an answer to a copy may take within a function, which has 80 s. The largest package
+/// takes some 55.
 pub(crate) const COPIED: Duration = Duration::from_secs(75);
 
-/// Returns how long requests may take. Without this, a service that accepts and never answers would hold a function
-/// until its own time limit. A content that stops to arrive is noticed by the SDK.
+/// Returns how long requests may take. Without this, a service that accepts and never answers would
+/// hold a function until its own time limit. A content that stops to arrive is noticed by the SDK.
 pub fn timeouts() -> TimeoutConfig {
     answered_within(ANSWER)
 }

@@ -24,8 +24,8 @@ const UNUSABLE: [&str; 6] = [
     "UnsupportedOperationException",
 ];
 
-/// The keys that sign indexes. There are places for two, so that one can take the place of the other
-/// while clients know only one of them.
+/// The keys that sign indexes. There are places for two, so that one can take the place of the
+/// other while clients know only one of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SigningKeys {
     /// The parameters of the first.
@@ -41,7 +41,8 @@ pub struct SigningKeys {
 pub struct KeyParameters {
     /// Name of the `SecureString` with the private key.
     pub private_key: String,
-    /// Name of the `String` with the key name. Without this parameter, there is no key in this place.
+    /// Name of the `String` with the key name. Without this parameter, there is no key in this
+    /// place.
     pub key_name: String,
 }
 

@@ -35,14 +35,15 @@ use crate::{
 const KEY_IN_HEADER: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What caches are told of each object that is written: keep it, but ask each time whether it is still the
-/// same. An index and a package that was replaced must be of one another.
+/// What caches are told of each object that is written: keep it, but ask each time whether it is
+/// still the same. An index and a package that was replaced must be of one another.
 pub(crate) const CACHE_CONTROL: &str = "no-cache";
 
 /// The media type of packages.
 pub(crate) const PACKAGE: &str = "application/vnd.alpine.apk";
 
-/// What tells derived objects from packages: a rule of a bucket's life cycle can't ask for the end of a key.
+/// What tells derived objects from packages: a rule of a bucket's life cycle can't ask for the end
+/// of a key.
 const DERIVED: &str = "alpinist=derived";
 
 /// How many parts of a listing are requested at once.
@@ -132,13 +133,13 @@ impl S3Store {
         Ok(Newer::Object { etag, bytes: bytes.to_vec() })
     }
 
-    /// Copies a package as [`ObjectStore::copy`] does, with no attributes, if `precondition` holds for the
-    /// target, and returns the version of the copy.
+    /// Copies a package as [`ObjectStore::copy`] does, with no attributes, if `precondition` holds
+    /// for the target, and returns the version of the copy.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`], if the source was changed or the precondition does not hold, and whatever
-    /// else S3 reports.
+    /// [`StoreError::Conflict`], if the source was changed or the precondition does not hold, and
+    /// whatever else S3 reports.
     pub async fn copy_package(
         &self,
         source: &str,
@@ -198,8 +199,8 @@ impl S3Store {
         store_error(key, error)
     }
 
-    /// Turns an error of a conditional write into one of the port. `NoSuchKey` answers an `If-Match` on an
-    /// object that is gone.
+    /// Turns an error of a conditional write into one of the port. `NoSuchKey` answers an
+    /// `If-Match` on an object that is gone.
     pub(crate) fn write_error<E>(&self, key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -346,7 +347,8 @@ impl ObjectStore for S3Store {
 }
 
 impl S3Store {
-    /// Lists the objects after `begin` and up to `end`, whose own requests end at the first key beyond.
+    /// Lists the objects after `begin` and up to `end`, whose own requests end at the first key
+    /// beyond.
     async fn list_range(
         &self,
         prefix: &str,

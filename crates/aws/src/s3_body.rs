@@ -12,12 +12,12 @@ use tracing::warn;
 
 use crate::error::{is_conflict, store_error};
 
-/// How often in a row a connection may break without having brought a byte. Requests are tried again by
-/// the SDK; this is for those that were answered.
+/// How often in a row a connection may break without having brought a byte. Requests are tried
+/// again by the SDK; this is for those that were answered.
 const MAX_BREAKS: u32 = 5;
 
-/// The content of an object in S3. Where a connection breaks, the next one goes on from there, provided that
-/// the object is still the same: a package of gigabytes need not arrive in one chunk.
+/// The content of an object in S3. Where a connection breaks, the next one goes on from there,
+/// provided that the object is still the same: a package of gigabytes need not arrive in one chunk.
 #[derive(Debug)]
 pub struct S3Body {
     source: Source,

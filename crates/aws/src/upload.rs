@@ -22,8 +22,8 @@ use crate::{
     s3::{CACHE_CONTROL, Conditions, PACKAGE, S3Store, etag},
 };
 
-/// The bytes of a part of an upload: one of 5 GiB, the most that a package may have, has 640 of them, and S3
-/// takes 10,000.
+/// The bytes of a part of an upload: one of 5 GiB, the most that a package may have, has 640 of
+/// them, and S3 takes 10,000.
 const PART: u64 = 8 * 1024 * 1024;
 
 /// How many parts of a file travel at once.
@@ -42,14 +42,14 @@ pub enum UploadError {
 }
 
 impl S3Store {
-    /// Uploads the `size` bytes of a file if `precondition` holds: at once, or in parts if it is large. S3
-    /// checks the CRC-32 of what arrives, and the precondition when the last byte has arrived. Calls `sent`
-    /// with the number of bytes after each chunk.
+    /// Uploads the `size` bytes of a file if `precondition` holds: at once, or in parts if it is
+    /// large. S3 checks the CRC-32 of what arrives, and the precondition when the last byte has
+    /// arrived. Calls `sent` with the number of bytes after each chunk.
     ///
     /// # Errors
     ///
-    /// [`UploadError`], with [`StoreError::Conflict`] if the precondition does not hold. Parts that were
-    /// uploaded are given up.
+    /// [`UploadError`], with [`StoreError::Conflict`] if the precondition does not hold. Parts that
+    /// were uploaded are given up.
     pub async fn upload(
         &self,
         key: &str,

@@ -17,7 +17,8 @@ use crate::aws::{
 };
 use crate::error::Error;
 
-/// How AWS is reached. What is not said is taken as the AWS CLI takes it, from the environment and `~/.aws`.
+/// How AWS is reached. What is not said is taken as the AWS CLI takes it, from the environment and
+/// `~/.aws`.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "AWS")]
 pub(crate) struct Access {
@@ -162,7 +163,8 @@ impl Context {
         self.target_options.stack.as_ref().map(|_| ()).ok_or(Error::MissingStack)
     }
 
-    /// Returns another stack that has the same value for a parameter of the template, if there is one.
+    /// Returns another stack that has the same value for a parameter of the template, if there is
+    /// one.
     pub(crate) async fn sharing(&self, parameter: &str) -> Result<Option<String>, StoreError> {
         let own = self.stack.parameters.get(parameter);
         let shares = |(name, other): (String, Stack)| {

@@ -25,23 +25,27 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// How long to wait between two looks at first, and at most. Each look of nobody's news makes it longer by half.
+/// How long to wait between two looks at first, and at most. Each look of nobody's news makes it
+/// longer by half.
 const INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
-/// How long to wait until executions are asked about changes that no index has, and at most until they are asked
-/// again. All who wait share one quota of such requests: 100 at once, and then 2 each second.
+/// How long to wait until executions are asked about changes that no index has, and at most until
+/// they are asked again. All who wait share one quota of such requests: 100 at once, and then 2
+/// each second.
 const QUESTIONS: [Duration; 2] = [Duration::from_secs(8), Duration::from_mins(1)];
 
 /// How long S3 and EventBridge may take until an execution begins. They take a second or two.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How much the clock of this machine may be fast, where nothing else tells when executions are news.
+/// How much the clock of this machine may be fast, where nothing else tells when executions are
+/// news.
 const CLOCK_MARGIN: Duration = Duration::from_mins(1);
 
 /// How many executions are looked at, at the same time.
 const PARALLEL_LOOKS: usize = 8;
 
-/// How often a request is made again that AWS throttles, after a second at first and then twice as long each time.
+/// How often a request is made again that AWS throttles, after a second at first and then twice as
+/// long each time.
 const REPETITIONS: u32 = 5;
 
 /// A change of the bucket.
@@ -133,8 +137,9 @@ impl End {
 
 /// Watches for changes that are made from now on.
 ///
-/// What is published tells of them: one conditional request for the index of a directory at a time, however many
-/// packages there are, and however many others wait. Executions are asked only about what no index has after a while.
+/// What is published tells of them: one conditional request for the index of a directory at a time,
+/// however many packages there are, and however many others wait. Executions are asked only about
+/// what no index has after a while.
 pub(crate) struct Watch<'a> {
     store: &'a S3Store,
     executions: &'a Executions,
@@ -176,8 +181,8 @@ impl<'a> Watch<'a> {
         Ok(Self { store, executions, state_machine, since, looked_at: HashSet::new(), until })
     }
 
-    /// Waits until these changes are published, or until it is known why not, and returns the ends in their order.
-    /// Calls `ended` with the number of those that are known.
+    /// Waits until these changes are published, or until it is known why not, and returns the ends
+    /// in their order. Calls `ended` with the number of those that are known.
     pub(crate) async fn follow(
         mut self,
         changes: &[Change],
@@ -258,7 +263,8 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Asks what became of changes that no index has. Tells whether any execution is running that may be about them. Whoever is throttled has heard nothing new.
+    /// Asks what became of changes that no index has. Tells whether any execution is running that
+    /// may be about them. Whoever is throttled has heard nothing new.
     async fn ask(
         &mut self,
         changes: &[Change],
@@ -277,7 +283,8 @@ impl<'a> Watch<'a> {
         };
         listed.retain(|listed| listed.began <= self.until);
         let is_running = listed.iter().any(|listed| listed.status == Status::Running);
-        // That one has succeeded tells nothing that the index does not, unless there is nothing else to go by.
+        // That one has succeeded tells nothing that the index does not, unless there is nothing
+        // else to go by.
         let is_unknown = missing(ends).iter().any(|(_, change)| change.listed == Listing::Unknown);
         let all = is_hidden || is_unknown || !is_running;
         let is_news = |listed: &&Listed| {
@@ -387,7 +394,8 @@ pub(crate) async fn patiently<T>(
     ask().await
 }
 
-/// Returns the key of the package that an execution is about, for people: whoever may upload chooses it.
+/// Returns the key of the package that an execution is about, for people: whoever may upload
+/// chooses it.
 pub(crate) fn key_in(input: &str) -> Option<String> {
     let input: Value = serde_json::from_str(input).ok()?;
     let key = input.pointer("/detail/object/key").or_else(|| input.get("key"))?;

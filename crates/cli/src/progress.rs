@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How often a bar is drawn.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A bar on standard error, which is gone when it is dropped. Where there is no terminal, there is nothing.
+/// A bar on standard error, which is gone when it is dropped. Where there is no terminal, there is
+/// nothing.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {

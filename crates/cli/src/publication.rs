@@ -1,5 +1,5 @@
-//! Packages that are about to be written into the bucket. What is published under a name and a version is
-//! replaced only by whoever says so.
+//! Packages that are about to be written into the bucket. What is published under a name and a
+//! version is replaced only by whoever says so.
 
 use std::{
     collections::HashMap,
@@ -257,8 +257,8 @@ impl Present {
     }
 }
 
-/// Finds out which packages can be written; `done` says what is done to them, such as "uploaded". Unless others
-/// may be replaced, that is all of them or none.
+/// Finds out which packages can be written; `done` says what is done to them, such as "uploaded".
+/// Unless others may be replaced, that is all of them or none.
 pub(crate) async fn plan(
     store: &S3Store,
     writes: Vec<Write>,
@@ -284,8 +284,8 @@ pub(crate) async fn plan(
     Ok(if taken.is_empty() { Ok(planned) } else { Err(Taken { done, taken }) })
 }
 
-/// Leaves out a package that would get the key of another one with the same bytes. With other bytes, one of
-/// them would replace the other.
+/// Leaves out a package that would get the key of another one with the same bytes. With other
+/// bytes, one of them would replace the other.
 async fn without_repeats(
     store: &S3Store,
     writes: Vec<Write>,

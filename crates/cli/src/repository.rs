@@ -15,8 +15,8 @@ use alpinist_repository::{
 
 use crate::error::Error;
 
-/// A repository such as `3.22/main`, or the directory of one architecture, such as `3.22/main/x86_64`: what ends in
-/// the name of an architecture of Alpine or OpenWrt.
+/// A repository such as `3.22/main`, or the directory of one architecture, such as
+/// `3.22/main/x86_64`: what ends in the name of an architecture of Alpine or OpenWrt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct RepositoryName {
     repository: String,
@@ -24,7 +24,8 @@ pub(crate) struct RepositoryName {
 }
 
 impl RepositoryName {
-    /// Returns the directory for packages of `architecture`; for any, there must be one in the name.
+    /// Returns the directory for packages of `architecture`; for any, there must be one in the
+    /// name.
     pub(crate) fn directory(&self, architecture: &Architecture) -> Option<RepositoryPrefix> {
         let architecture = self.architecture.as_ref().unwrap_or(architecture);
         RepositoryPrefix::new(&self.repository, architecture.as_str()).ok()

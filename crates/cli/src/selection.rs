@@ -89,8 +89,9 @@ pub(crate) fn is_key(name: &str) -> bool {
     name.contains('/')
 }
 
-/// Finds packages. Each is named by its key; by its name and version, in one repository; or by its name, which
-/// means all versions. It is an error if one is not there, or may be another one than is meant.
+/// Finds packages. Each is named by its key; by its name and version, in one repository; or by its
+/// name, which means all versions. It is an error if one is not there, or may be another one than
+/// is meant.
 pub(crate) async fn select<S: ObjectStore>(
     store: &S,
     from: Option<&RepositoryName>,
@@ -177,7 +178,8 @@ mod tests {
 
     use super::*;
 
-    /// A bucket with these packages, each a key without `.apk`, the name, and the version in the index.
+    /// A bucket with these packages, each a key without `.apk`, the name, and the version in the
+    /// index.
     fn bucket(packages: &[(&str, &str, &str)]) -> MemoryStore {
         let store = MemoryStore::default();
         let mut texts: BTreeMap<String, String> = BTreeMap::new();

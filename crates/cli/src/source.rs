@@ -24,7 +24,8 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Finds a package: a file, or `s3://<bucket>/<key>`, `https://…` and `http://…`, which are downloaded.
+    /// Finds a package: a file, or `s3://<bucket>/<key>`, `https://…` and `http://…`, which are
+    /// downloaded.
     pub(crate) async fn open(name: &Path, access: Access) -> Result<Self, Error> {
         let url = name.to_str().filter(|name| name.contains("://"));
         let url = url.and_then(|name| name.parse::<Url>().ok());

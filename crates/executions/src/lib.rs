@@ -1,5 +1,5 @@
-//! Executions of state machines, in Step Functions: the command finds, follows and starts them, and `heal` [starts](starter)
-//! what makes something right.
+//! Executions of state machines, in Step Functions: the command finds, follows and starts them, and
+//! `heal` [starts](starter) what makes something right.
 
 use std::cmp::Reverse;
 
@@ -127,9 +127,10 @@ impl Executions {
 
     /// Returns the executions of a state machine that began at `since` or later, the latest first.
     ///
-    /// Step Functions lists "the most recent execution first", and does not say by which time: an execution that
-    /// began long ago and ended just now may come before one that began in between. So the listing is read up
-    /// to one that had ended before `since`; whatever comes after it began before, too.
+    /// Step Functions lists "the most recent execution first", and does not say by which time: an
+    /// execution that began long ago and ended just now may come before one that began in between.
+    /// So the listing is read up to one that had ended before `since`; whatever comes after it
+    /// began before, too.
     ///
     /// # Errors
     ///
@@ -156,7 +157,8 @@ impl Executions {
         Ok(listed)
     }
 
-    /// Returns the most recent execution of a state machine: the one that began last, or that ended last.
+    /// Returns the most recent execution of a state machine: the one that began last, or that ended
+    /// last.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ pub fn s3() -> Result<aws_sdk_s3::Client, config::InvalidVariable> {
     Ok(aws_sdk_s3::Client::from_conf(config.build()))
 }
 
-/// Returns the signing keys that the environment names. From then on, the process leaves no core dump,
-/// and no other process of its user can read its memory (prctl(2), `PR_SET_DUMPABLE`).
+/// Returns the signing keys that the environment names. From then on, the process leaves no core
+/// dump, and no other process of its user can read its memory (prctl(2), `PR_SET_DUMPABLE`).
 ///
 /// # Errors
 ///

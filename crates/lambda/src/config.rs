@@ -33,11 +33,11 @@ pub enum InvalidVariable {
     },
 }
 
-/// Returns from `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` where AWS is and
-/// who asks it; from `AWS_ENDPOINT_URL`, where an emulated one is.
+/// Returns from `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`
+/// where AWS is and who asks it; from `AWS_ENDPOINT_URL`, where an emulated one is.
 ///
-/// Lambda sets them for good: the credentials outlive the environment. The SDK's own chain, which also looks in
-/// files and asks other services, is for those who run a command.
+/// Lambda sets them for good: the credentials outlive the environment. The SDK's own chain, which
+/// also looks in files and asks other services, is for those who run a command.
 ///
 /// # Errors
 ///

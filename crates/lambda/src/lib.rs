@@ -1,4 +1,5 @@
-//! What the functions have in common: the entry point, the log and the metrics, and what the environment says.
+//! What the functions have in common: the entry point, the log and the metrics, and what the
+//! environment says.
 //!
 //! | module | what it holds |
 //! |---|---|

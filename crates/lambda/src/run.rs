@@ -17,8 +17,8 @@ use crate::{
 /// Serves invocations with `step` until the environment is shut down.
 ///
 /// A failure becomes a diagnostic whose `errorType` is the name of its kind, which is what the
-/// state machine matches, and whose `errorMessage` is the whole chain of causes. A panic is a failure, too.
-/// Each invocation writes one line of log, and its metrics.
+/// state machine matches, and whose `errorMessage` is the whole chain of causes. A panic is a
+/// failure, too. Each invocation writes one line of log, and its metrics.
 ///
 /// # Errors
 ///

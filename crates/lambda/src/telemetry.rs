@@ -11,8 +11,8 @@
 //! | `Conflicts` | count | races lost to another execution, which costs a repetition |
 //! | `Requests` | count | requests to S3, with those that were tried again |
 //!
-//! All are in the namespace `Alpinist`, with the dimension `Stack`. They are written to standard output in the
-//! [embedded metric format], from which `CloudWatch` reads them without a request.
+//! All are in the namespace `Alpinist`, with the dimension `Stack`. They are written to standard
+//! output in the [embedded metric format], from which `CloudWatch` reads them without a request.
 //!
 //! [embedded metric format]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
@@ -40,8 +40,8 @@ use tracing::{Subscriber, error, info, level_filters::LevelFilter, warn};
 
 use crate::config;
 
-/// Where the runtime tells of each failure of a step, as an error. We tell of it ourselves, and what is an error: a
-/// race that was lost is none. Panics are ours to tell of, too.
+/// Where the runtime tells of each failure of a step, as an error. We tell of it ourselves, and
+/// what is an error: a race that was lost is none. Panics are ours to tell of, too.
 const FAILURES_OF_THE_RUNTIME: &str = "lambda_runtime::layers::panic";
 
 /// Starts the log of this process: a line of JSON for each event, on standard output.

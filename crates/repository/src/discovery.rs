@@ -11,8 +11,8 @@ use crate::{
 /// How many directories are listed at once.
 const PARALLEL_LISTINGS: usize = 16;
 
-/// The most directories that are listed. In a bucket with more of them than any repository has, somebody has to say
-/// where to look.
+/// The most directories that are listed. In a bucket with more of them than any repository has,
+/// somebody has to say where to look.
 const MAX_DIRECTORIES: usize = 10_000;
 
 /// What there is below a prefix.
@@ -20,8 +20,8 @@ const MAX_DIRECTORIES: usize = 10_000;
 pub struct Discovery {
     /// The repository prefixes, in order.
     pub repositories: Vec<RepositoryPrefix>,
-    /// Directories with packages, fragments or an index that are no repository prefixes, in order: the top is empty,
-    /// others end in a slash.
+    /// Directories with packages, fragments or an index that are no repository prefixes, in order:
+    /// the top is empty, others end in a slash.
     pub strays: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ pub struct Discovery {
 ///
 /// # Errors
 ///
-/// Those of [`discovery`].
+/// Those of [`discover`].
 pub async fn repositories<S: ObjectStore>(
     store: &S,
     prefix: &str,
@@ -39,9 +39,9 @@ pub async fn repositories<S: ObjectStore>(
 
 /// Looks what there is below a prefix, which is empty or ends in a slash.
 ///
-/// Lists directories, not the packages in them: where packages lie in a directory that is called as a known
-/// architecture, nothing is looked for below. Others are looked through, since one stray package must not hide what
-/// lies beside it.
+/// Lists directories, not the packages in them: where packages lie in a directory that is called as
+/// a known architecture, nothing is looked for below. Others are looked through, since one stray
+/// package must not hide what lies beside it.
 ///
 /// # Errors
 ///

@@ -23,8 +23,8 @@ pub(crate) fn new(accepted: &Accepted) -> NewObject {
     NewObject { bytes, content_type: "text/plain; charset=utf-8", attributes }
 }
 
-/// Returns whether `fragment` is what [`new`] makes of the accepted package. Its attributes alone would not
-/// tell: whoever plants a fragment can copy them.
+/// Returns whether `fragment` is what [`new`] makes of the accepted package. Its attributes alone
+/// would not tell: whoever plants a fragment can copy them.
 pub(crate) fn is_current(fragment: &Object<Vec<u8>>, accepted: &Accepted) -> bool {
     describes(&fragment.info, &accepted.package)
         && fragment.body == accepted.entry.to_string().into_bytes()
@@ -35,8 +35,8 @@ pub(crate) fn describes(fragment: &ObjectInfo, package: &ETag) -> bool {
     fragment.attributes.get(PACKAGE_ETAG) == Some(&package.0)
 }
 
-/// Returns whether an object that is called like a fragment is one of ours, or may be: others have `.index` files, too, in
-/// directories that are called as no architecture.
+/// Returns whether an object that is called like a fragment is one of ours, or may be: others have
+/// `.index` files, too, in directories that are called as no architecture.
 pub(crate) async fn is_ours<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -66,10 +66,11 @@ pub(crate) enum FragmentError {
     Foreign,
 }
 
-/// Returns the entry in a fragment, if it describes the version `package` of the package that has this key.
+/// Returns the entry in a fragment, if it describes the version `package` of the package that has
+/// this key.
 ///
-/// One without attributes describes nothing: Alpinist's ancestor wrote such, and so does who brings one back from a
-/// local copy. Of which version of a package it tells can't be seen.
+/// One without attributes describes nothing: Alpinist's ancestor wrote such, and so does who brings
+/// one back from a local copy. Of which version of a package it tells can't be seen.
 pub(crate) fn entry(
     fragment: Object<Vec<u8>>,
     prefix: &RepositoryPrefix,

@@ -18,7 +18,8 @@ use crate::{
 /// The most bytes of a finding: that of a repository of 100,000 packages has some ten million.
 const MAX_LENGTH: u64 = 64 * 1024 * 1024;
 
-/// The most bytes of a record of a failed execution: its input and its cause have 256 KiB and 32 KiB at most.
+/// The most bytes of a record of a failed execution: its input and its cause have 256 KiB and 32
+/// KiB at most.
 const MAX_RECORD: usize = 1024 * 1024;
 
 /// How many findings are read at once.
@@ -47,8 +48,8 @@ pub struct Repository {
     pub unlisted: Vec<String>,
 }
 
-/// Notes that this run wrote the fragment of a package, under a name with an end of its own: the bucket tells of each
-/// new package and of each new fragment.
+/// Notes that this run wrote the fragment of a package, under a name with an end of its own: the
+/// bucket tells of each new package and of each new fragment.
 pub(crate) async fn record_indexed<S: ObjectStore>(
     store: &S,
     run: &str,
@@ -132,8 +133,8 @@ impl FailedExecution {
     }
 }
 
-/// Returns the keys of the objects whose executions failed in a distributed map, of which the object
-/// `manifest` tells.
+/// Returns the keys of the objects whose executions failed in a distributed map, of which the
+/// object `manifest` tells.
 pub(crate) async fn failed<S: ObjectStore>(
     store: &S,
     manifest: &str,
@@ -240,7 +241,8 @@ fn repositories_prefix(run: &str) -> String {
     format!("{}repositories/", reindex_prefix(run))
 }
 
-/// Returns the key of the finding about what has the name `about`, which can be anything and of any length.
+/// Returns the key of the finding about what has the name `about`, which can be anything and of any
+/// length.
 fn finding_key(above: &str, about: &str) -> String {
     format!("{above}{}", hex::encode(Sha256::digest(about)))
 }

@@ -1,11 +1,11 @@
 //! Leases: who makes the next snapshot of a repository prefix.
 //!
 //! Of many executions for one prefix, one lists the bucket and publishes, the others wait and find
-//! themselves covered. The lease says who is at it. As a lock it is thrift, nothing else: two owners are
-//! kept apart by the snapshot, which only one of them can replace. Nobody has to give a lease back: it is
-//! void once there is a newer snapshot, or when it is [`LEASE_DURATION`] old by the store's clock. Void or not,
-//! it goes on telling that somebody has listed the bucket, or may have; so it has to outlive any
-//! function, and expires after a day.
+//! themselves covered. The lease says who is at it. As a lock it is thrift, nothing else: two
+//! owners are kept apart by the snapshot, which only one of them can replace. Nobody has to give a
+//! lease back: it is void once there is a newer snapshot, or when it is [`LEASE_DURATION`] old by
+//! the store's clock. Void or not, it goes on telling that somebody has listed the bucket, or may
+//! have; so it has to outlive any function, and expires after a day.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::{
     port::{Attributes, ETag, Generation, NewObject, ObjectStore, Precondition, StoreError},
 };
 
-/// How long the owner of a lease is given before it is taken to have crashed. It takes seconds, except
-/// when very many fragments must be read.
+/// How long the owner of a lease is given before it is taken to have crashed. It takes seconds,
+/// except when very many fragments must be read.
 const LEASE_DURATION: Duration = Duration::from_mins(1);
 
 /// How long after its lease a snapshot is written, at most: as long as the function may run.
@@ -32,7 +32,8 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Returns whether anybody ever taken the lease to make the snapshot that comes after that of `generation`.
+    /// Returns whether anybody ever taken the lease to make the snapshot that comes after that of
+    /// `generation`.
     pub(crate) async fn exists<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
@@ -41,8 +42,8 @@ impl Lease {
         Ok(store.head(&prefix.lease_key(generation)).await?.is_some())
     }
 
-    /// Returns whether a snapshot of `generation` that is so old was made by who had taken the lease to. That one publishes it,
-    /// or fails and says so.
+    /// Returns whether a snapshot of `generation` that is so old was made by who had taken the
+    /// lease to. That one publishes it, or fails and says so.
     pub(crate) async fn was_kept<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
@@ -93,8 +94,8 @@ impl Lease {
         !self.is_first
     }
 
-    /// Gives the lease back without having made a snapshot. One that was taken over stays: its first
-    /// owner may still be at work, and [`Lease::exists`] must go on telling so.
+    /// Gives the lease back without having made a snapshot. One that was taken over stays: its
+    /// first owner may still be at work, and [`Lease::exists`] must go on telling so.
     pub(crate) async fn release<S: ObjectStore>(self, store: &S) -> Result<(), StoreError> {
         if self.was_stolen() {
             return Ok(());

@@ -18,9 +18,9 @@
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
 //! | [`port`] | what the steps need of a bucket and of the keys |
 //!
-//! An event is a hint that something changed, never a fact: each step looks at the bucket as it is now.
-//! Preconditions on fragments, on the index and on the snapshot keep concurrent executions apart.
-//! `docs/architecture.md` explains the protocol; read it before changing a step.
+//! An event is a hint that something changed, never a fact: each step looks at the bucket as it is
+//! now. Preconditions on fragments, on the index and on the snapshot keep concurrent executions
+//! apart. `docs/architecture.md` explains the protocol; read it before changing a step.
 
 pub mod discovery;
 pub mod failure;

@@ -8,8 +8,8 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// How many cached packages one request is to list, with their fragments: at most the 500 that it can, and some
-/// fewer to leave room for new ones.
+/// How many cached packages one request is to list, with their fragments: at most the 500 that it
+/// can, and some fewer to leave room for new ones.
 const PACKAGES_PER_REQUEST: usize = 496;
 
 /// The packages and fragments of a repository prefix, by `<name>-<version>`.
@@ -24,7 +24,8 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Lists the bucket. What is cached tells where to cut, so that all parts can be listed at once.
+    /// Lists the bucket. What is cached tells where to cut, so that all parts can be listed at
+    /// once.
     pub(crate) async fn read<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,

@@ -9,8 +9,8 @@
 //! .alpinist/published/…, claims/…, adoption/…, rejected/…, reindex/…   internal
 //! ```
 //!
-//! A repository is a path of at least one part, such as `3.22/main`, `v3.21` or `alpine/8.0/extra`: a client
-//! adds nothing but its architecture to the address that it was given.
+//! A repository is a path of at least one part, such as `3.22/main`, `v3.21` or `alpine/8.0/extra`:
+//! a client adds nothing but its architecture to the address that it was given.
 
 use std::{fmt, str::FromStr};
 
@@ -34,11 +34,12 @@ const ADOPTION: &str = ".alpinist/adoption/";
 /// The file name of a snapshot.
 const SNAPSHOT: &str = "snapshot.json.gz";
 
-/// The most bytes of a `<name>-<version>`: a name has 128 at most, and a version 64. The keys that are
-/// made of a longer one could exceed the 1024 bytes that S3 takes.
+/// The most bytes of a `<name>-<version>`: a name has 128 at most, and a version 64. The keys that
+/// are made of a longer one could exceed the 1024 bytes that S3 takes.
 const MAX_STEM: usize = 128 + 1 + 64;
 
-/// The most bytes of a repository's path, so that all keys below it, ours included, have fewer than 1024.
+/// The most bytes of a repository's path, so that all keys below it, ours included, have fewer than
+/// 1024.
 const MAX_REPOSITORY: usize = 512;
 
 /// `<repository>/<architecture>/`: what one index covers.
@@ -134,8 +135,8 @@ impl fmt::Display for RepositoryPrefix {
     }
 }
 
-/// Returns by its file name whether an object makes its directory one that an index covers: a package, a fragment or an
-/// index.
+/// Returns by its file name whether an object makes its directory one that an index covers: a
+/// package, a fragment or an index.
 pub(crate) fn is_of_repository(file: &str) -> bool {
     file.ends_with(".apk") || file.ends_with(".index") || file == INDEX
 }
@@ -160,8 +161,8 @@ fn check_stem(stem: &str) -> Result<(), PackageKeyError> {
     Ok(())
 }
 
-/// Returns whether a repository can lie in a directory, by the last part of its path: not in one of ours, or in one
-/// whose name is unsafe in a URL.
+/// Returns whether a repository can lie in a directory, by the last part of its path: not in one of
+/// ours, or in one whose name is unsafe in a URL.
 pub(crate) fn may_hold(directory: &str) -> bool {
     directory
         .strip_suffix('/')
@@ -253,8 +254,8 @@ impl PackageKey {
         self.prefix.fragment_key(&self.stem)
     }
 
-    /// Returns the key under which S3 looks for the package when a client asks for it with a raw `+`,
-    /// if that is another one.
+    /// Returns the key under which S3 looks for the package when a client asks for it with a raw
+    /// `+`, if that is another one.
     pub fn plus_copy_key(&self) -> Option<String> {
         plus_copy_stem(&self.stem).map(|stem| self.prefix.package_key(&stem))
     }

@@ -136,14 +136,15 @@ impl<L> MemoryStore<L> {
         lock(&self.state).objects.remove(key);
     }
 
-    /// Puts an object back as it was in a [duplicate](Self::duplicate), with its time: so does a bucket with versions whose
-    /// latest version is deleted.
+    /// Puts an object back as it was in a [duplicate](Self::duplicate), with its time: so does a
+    /// bucket with versions whose latest version is deleted.
     pub fn restore(&self, key: &str, before: &Self) {
         let stored = lock(&before.state).objects.get(key).cloned();
         lock(&self.state).objects.extend(stored.map(|stored| (key.to_owned(), stored)));
     }
 
-    /// Writes an object as it was in a [duplicate](Self::duplicate), attributes included: so does `aws s3 cp` within S3.
+    /// Writes an object as it was in a [duplicate](Self::duplicate), attributes included: so does
+    /// `aws s3 cp` within S3.
     pub fn copy_back(&self, key: &str, before: &Self) {
         let stored = lock(&before.state).objects.get(key).cloned();
         if let Some(Stored { bytes, attributes, .. }) = stored {
@@ -161,8 +162,8 @@ impl<L> MemoryStore<L> {
         lock(&self.state).objects.keys().cloned().collect()
     }
 
-    /// Returns all keys, and when each object was written. No two were written at the same time, other
-    /// than `Last-Modified` says.
+    /// Returns all keys, and when each object was written. No two were written at the same time,
+    /// other than `Last-Modified` says.
     pub fn written(&self) -> BTreeMap<String, Duration> {
         let state = lock(&self.state);
         let objects = state.objects.iter();

@@ -29,8 +29,8 @@ use crate::{
 pub struct Target {
     /// The bucket; a name of 3 to 63 characters.
     pub bucket: String,
-    /// The key of the package, or of an index that is to be made again; of 1 to 1024 bytes, like every
-    /// key in S3.
+    /// The key of the package, or of an index that is to be made again; of 1 to 1024 bytes, like
+    /// every key in S3.
     pub key: String,
     /// When the package was uploaded, replaced or deleted, if the input is an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,7 +145,8 @@ pub struct RejectionReport {
     /// The [name](Rejection::rule) of the rule that the package breaks.
     #[serde(default)]
     pub rule: String,
-    /// The version of the fragment that described the package before it was judged: it had been accepted then.
+    /// The version of the fragment that described the package before it was judged: it had been
+    /// accepted then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<ETag>,
 }
@@ -275,9 +276,9 @@ pub struct Staged {
     pub snapshot: ETag,
     /// The published index before the bucket was listed, which this one may replace.
     pub replaces: Option<ETag>,
-    /// Whether that was published in this very second. `Last-Modified` has whole seconds, and a client
-    /// that asks for what was modified since then would never see another index of the same second; so
-    /// this one must wait for the next.
+    /// Whether that was published in this very second. `Last-Modified` has whole seconds, and a
+    /// client that asks for what was modified since then would never see another index of the same
+    /// second; so this one must wait for the next.
     pub is_too_soon: bool,
 }
 
@@ -288,12 +289,12 @@ pub struct Waiting {
     pub since: Generation,
     /// How often it has waited.
     pub times: u32,
-    /// Whether it has overtaken somebody who was about to publish, and waits until nobody can be any
-    /// more: longer than that function may run.
+    /// Whether it has overtaken somebody who was about to publish, and waits until nobody can be
+    /// any more: longer than that function may run.
     #[serde(default)]
     pub overtook: bool,
-    /// How many packages of the repository prefix nobody has looked at, while nothing is cached of it: until a
-    /// reindex has, the index that is there stays.
+    /// How many packages of the repository prefix nobody has looked at, while nothing is cached of
+    /// it: until a reindex has, the index that is there stays.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown: usize,
 }

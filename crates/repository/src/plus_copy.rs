@@ -1,8 +1,8 @@
 //! Copies of packages whose names have a `+`.
 //!
 //! The REST endpoint of S3 takes a raw `+` in a path for a space, and `apk` sends it raw. So such a
-//! package can be fetched only if there is a copy under the name with spaces. It is not a package: no
-//! name has a space, and it is never listed.
+//! package can be fetched only if there is a copy under the name with spaces. It is not a package:
+//! no name has a space, and it is never listed.
 
 use tracing::debug;
 

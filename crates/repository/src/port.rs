@@ -17,8 +17,8 @@ impl fmt::Display for ETag {
     }
 }
 
-/// How many snapshots of a repository prefix there were, more or less: it grows with each. It begins
-/// with a time in seconds, so that it grows even if the snapshots are lost.
+/// How many snapshots of a repository prefix there were, more or less: it grows with each. It
+/// begins with a time in seconds, so that it grows even if the snapshots are lost.
 pub type Generation = u64;
 
 /// What must hold for a write to take place.
@@ -80,8 +80,8 @@ pub struct Listed {
 /// A directory as far as it was listed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Directory {
-    /// The directories in it, each with what it was listed by, and with a slash at its end. Not all of them, if what
-    /// was sought ended the listing.
+    /// The directories in it, each with what it was listed by, and with a slash at its end. Not all
+    /// of them, if what was sought ended the listing.
     pub below: Vec<String>,
     /// Whether it holds an object that was sought.
     pub holds_what_was_sought: bool,
@@ -179,7 +179,8 @@ pub trait ObjectStore: Send + Sync {
     /// The content of an object.
     type Body: ObjectBody;
 
-    /// Returns the time in seconds since 1970, by the store's clock or one that differs by a few seconds.
+    /// Returns the time in seconds since 1970, by the store's clock or one that differs by a few
+    /// seconds.
     fn now(&self) -> i64;
 
     /// Waits until the store's clock shows another second.
@@ -205,12 +206,13 @@ pub trait ObjectStore: Send + Sync {
         precondition: Precondition,
     ) -> impl Future<Output = Result<ETag, StoreError>> + Send;
 
-    /// Deletes the object at `key` if it still has the ETag `seen`. That it is gone already is fine.
+    /// Deletes the object at `key` if it still has the ETag `seen`. That it is gone already is
+    /// fine.
     fn delete(&self, key: &str, seen: &ETag)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Copies the object at `source`, if it still has the ETag `seen`, with other attributes. The store
-    /// does it by itself.
+    /// Copies the object at `source`, if it still has the ETag `seen`, with other attributes. The
+    /// store does it by itself.
     fn copy(
         &self,
         source: &str,
@@ -228,8 +230,8 @@ pub trait ObjectStore: Send + Sync {
 
     /// Returns the objects whose keys begin with `prefix` and have no further `/`, in any order.
     ///
-    /// What lies between one of the `split_points` (sorted keys) and the next may be listed at the same time.
-    /// Objects that change meanwhile may be seen or not, each for itself.
+    /// What lies between one of the `split_points` (sorted keys) and the next may be listed at the
+    /// same time. Objects that change meanwhile may be seen or not, each for itself.
     fn list(
         &self,
         prefix: &str,
@@ -242,7 +244,8 @@ pub trait Starter: Send + Sync {
     /// Starts an execution for the package or the index at `key`.
     fn start(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Starts a reindex of whatever below `prefix` has no fragment that describes it, unless one is running.
+    /// Starts a reindex of whatever below `prefix` has no fragment that describes it, unless one is
+    /// running.
     fn reindex(&self, prefix: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

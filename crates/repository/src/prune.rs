@@ -20,8 +20,8 @@ pub struct Dependent {
 pub struct Superseded<'a> {
     /// Those that apk calls older than as many others as are to stay.
     pub older: Vec<&'a IndexEntry>,
-    /// Those that apk calls neither older nor newer than one that stays. Nobody can tell from the index which of them
-    /// came last, so they stay, too.
+    /// Those that apk calls neither older nor newer than one that stays. Nobody can tell from the
+    /// index which of them came last, so they stay, too.
     pub tied: Vec<&'a IndexEntry>,
 }
 
@@ -44,8 +44,8 @@ pub fn superseded(index: &Index, keep: usize) -> Superseded<'_> {
     superseded
 }
 
-/// Returns the packages that stay and whose dependencies nothing in the index would fulfil without the packages
-/// `removed`, each `<name>-<version>`. What is missing already is no matter of theirs.
+/// Returns the packages that stay and whose dependencies nothing in the index would fulfil without
+/// the packages `removed`, each `<name>-<version>`. What is missing already is no matter of theirs.
 pub fn dependents(index: &Index, removed: &BTreeSet<String>) -> Vec<Dependent> {
     let is_removed = |entry: &IndexEntry| removed.contains(&entry.file_stem());
     let providers = providers(index);

@@ -1,5 +1,5 @@
-//! Notes of packages that were rejected: without them, nobody could tell such a package from one that nobody has
-//! looked at yet. Neither has a fragment or an entry.
+//! Notes of packages that were rejected: without them, nobody could tell such a package from one
+//! that nobody has looked at yet. Neither has a fragment or an entry.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,8 @@ use crate::{
 /// What stands between the name of a package and its version as an object. No name has it.
 const SEPARATOR: char = '@';
 
-/// The packages of a repository prefix that were rejected, each as it was then, and when that was noted, in seconds since
-/// 1970.
+/// The packages of a repository prefix that were rejected, each as it was then, and when that was
+/// noted, in seconds since 1970.
 #[derive(Debug)]
 pub(crate) struct RejectionNotes(HashMap<String, i64>);
 
@@ -30,8 +30,8 @@ impl RejectionNotes {
         Ok(Self(notes.collect()))
     }
 
-    /// Returns whether the version `package` of the package `stem` was rejected since it was written. A copy onto itself, in
-    /// another storage class, is of the same version.
+    /// Returns whether the version `package` of the package `stem` was rejected since it was
+    /// written. A copy onto itself, in another storage class, is of the same version.
     pub(crate) fn contain(&self, stem: &str, package: &ETag, written: i64) -> bool {
         self.0.get(&name(stem, package)).is_some_and(|noted| *noted >= written)
     }

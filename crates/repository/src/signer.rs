@@ -31,8 +31,8 @@ enum Private {
 }
 
 impl Signer {
-    /// Reads all keys that are to sign. If one of two can't be used, neither signs: clients that know
-    /// only that one would be left without an index.
+    /// Reads all keys that are to sign. If one of two can't be used, neither signs: clients that
+    /// know only that one would be left without an index.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl Signer {
         }
     }
 
-    /// Signs an unsigned index: with SHA-256 and SHA-1, or in a key service, which knows no SHA-1, with
-    /// SHA-256 alone.
+    /// Signs an unsigned index: with SHA-256 and SHA-1, or in a key service, which knows no SHA-1,
+    /// with SHA-256 alone.
     ///
     /// # Errors
     ///

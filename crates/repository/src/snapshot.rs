@@ -1,12 +1,13 @@
 //! A snapshot: the entries of an index, each with the objects that it was made from.
 //!
-//! It serves three times. It is the unsigned index on its way to be signed. Afterwards it is a cache:
-//! whoever aggregates next reads only fragments that it does not know. And it is what rivals compare
-//! and swap: each snapshot of a repository prefix has a greater generation than the one before, so no
-//! two are equal, even if their entries are.
+//! It serves three times. It is the unsigned index on its way to be signed. Afterwards it is a
+//! cache: whoever aggregates next reads only fragments that it does not know. And it is what rivals
+//! compare and swap: each snapshot of a repository prefix has a greater generation than the one
+//! before, so no two are equal, even if their entries are.
 //!
 //! It is stored as lines of JSON, some of which are compressed at a time: the [`Header`], then the
-//! [`Record`]s, those that changed last first. So whether it has a recent change can be told from its beginning.
+//! [`Record`]s, those that changed last first. So whether it has a recent change can be told from
+//! its beginning.
 
 use std::{
     cmp::Reverse,
@@ -39,8 +40,8 @@ const MAX_INFLATED: usize = 256 * 1024 * 1024;
 const MAX_LINE: usize = 256 * 1024;
 /// How many bytes of lines are compressed at a time, at least.
 const MEMBER: usize = 128 * 1024;
-/// The greatest generation that is believed: the states carry no greater one without loss, since their
-/// numbers are those of `JSONata`. No snapshot of ours comes near it.
+/// The greatest generation that is believed: the states carry no greater one without loss, since
+/// their numbers are those of `JSONata`. No snapshot of ours comes near it.
 const MAX_GENERATION: Generation = 1 << 53;
 
 /// What is known of a snapshot without its records.
@@ -63,8 +64,8 @@ pub struct Record {
     pub fragment: ETag,
     /// The first generation that had both.
     pub since: Generation,
-    /// Where it stands among the versions of its package that apk can't tell apart, beginning with 1 for the one that
-    /// was uploaded last; 0 if there are no others.
+    /// Where it stands among the versions of its package that apk can't tell apart, beginning with
+    /// 1 for the one that was uploaded last; 0 if there are no others.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rank: u32,
     /// The entry.
@@ -103,7 +104,8 @@ pub enum SnapshotError {
     /// It is not the JSON that we write.
     #[error("it is not a snapshot in JSON")]
     Json(#[from] serde_json::Error),
-    /// It has not as many records as its header says: it is cut off, or two records are of one package.
+    /// It has not as many records as its header says: it is cut off, or two records are of one
+    /// package.
     #[error("it has {found} of the {expected} records that its header announces")]
     Packages {
         /// How many there are.
@@ -179,9 +181,9 @@ impl Snapshot {
         self.records.keys().map(String::as_str)
     }
 
-    /// Ranks the versions of each package that apk can't tell apart by the time at which they were `uploaded`, in
-    /// seconds; those of one second by the time at which they were built, and then as people count: 10 after 9. Tells
-    /// whether that changed any rank.
+    /// Ranks the versions of each package that apk can't tell apart by the time at which they were
+    /// `uploaded`, in seconds; those of one second by the time at which they were built, and then
+    /// as people count: 10 after 9. Tells whether that changed any rank.
     pub fn rank(&mut self, uploaded: impl Fn(&str) -> i64) -> bool {
         let mut by_name: Vec<_> =
             self.records.iter().map(|(stem, record)| (stem, &record.entry)).collect();
@@ -381,7 +383,8 @@ impl Write for Lines {
         Ok(())
     }
 }
-/// Splits a text into numbers, with their digits, and what is between them, so that 10 comes after 9.
+/// Splits a text into numbers, with their digits, and what is between them, so that 10 comes after
+/// 9.
 fn by_numbers(text: &str) -> Vec<(usize, &str)> {
     let kinds = text.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
     let mut at = 0;

@@ -7,8 +7,8 @@
 //! | [`aggregate()`] | the snapshot, a listing, changed fragments | the next snapshot |
 //! | [`publish()`] | the snapshot, the signing key | the index |
 //!
-//! Two more stand beside them: [`reindex()`] makes everything again from the packages, and [`heal()`] finds what somebody
-//! else deleted or overwrote.
+//! Two more stand beside them: [`reindex()`] makes everything again from the packages, and
+//! [`heal()`] finds what somebody else deleted or overwrote.
 
 mod adoption;
 mod aggregate;

@@ -1,7 +1,7 @@
 //! Whose packages are listed.
 //!
-//! A client that installs from a repository never checks a package's own signature: the index vouches for
-//! it (measured). So this is the last place where it can be checked.
+//! A client that installs from a repository never checks a package's own signature: the index
+//! vouches for it (measured). So this is the last place where it can be checked.
 
 use std::str::FromStr;
 
@@ -72,11 +72,12 @@ pub enum SignedBy {
 /// What became of a check: what is to be noted, if anything, or why the package is rejected.
 type Judgement = Result<Option<SignedBy>, Rejection>;
 
-/// Checks the signatures of a package as `apk add FILE` would: the first by a trusted key decides, whatever
-/// follows it.
+/// Checks the signatures of a package as `apk add FILE` would: the first by a trusted key decides,
+/// whatever follows it.
 ///
-/// A key is trusted if it lies under its name in `.alpinist/trusted-keys/`, or at the top of the bucket, where
-/// the repository's own are published. An object that is no key is passed over, as clients do.
+/// A key is trusted if it lies under its name in `.alpinist/trusted-keys/`, or at the top of the
+/// bucket, where the repository's own are published. An object that is no key is passed over, as
+/// clients do.
 ///
 /// # Errors
 ///

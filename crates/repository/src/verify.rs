@@ -167,7 +167,8 @@ pub struct Verified {
     pub warnings: Vec<(String, Warning)>,
 }
 
-/// Reads the published index as a client does, verifies its signatures, and compares it with what is there.
+/// Reads the published index as a client does, verifies its signatures, and compares it with what
+/// is there.
 ///
 /// What changes meanwhile may be told as a problem.
 ///

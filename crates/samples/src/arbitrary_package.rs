@@ -1,5 +1,5 @@
-//! Packages and tars of arbitrary content in correct wrapping: a fuzzer hardly comes past the checksums
-//! of gzip, tar and `.PKGINFO` by itself.
+//! Packages and tars of arbitrary content in correct wrapping: a fuzzer hardly comes past the
+//! checksums of gzip, tar and `.PKGINFO` by itself.
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -12,8 +12,8 @@ use crate::{
 /// The record that a client wants before a file, of whatever content: only its form is judged.
 const CHECKSUM: &[u8] = b"68 APK-TOOLS.checksum.SHA1=0000000000000000000000000000000000000000\n";
 
-/// A package taken apart. All zeros make one without signatures and scripts whose `.PKGINFO` is `info`
-/// and a right `datahash`.
+/// A package taken apart. All zeros make one without signatures and scripts whose `.PKGINFO` is
+/// `info` and a right `datahash`.
 #[derive(Arbitrary, Debug)]
 pub struct ArbitraryPackage<'a> {
     level: u8,

@@ -1,5 +1,5 @@
-//! What Alpinist is measured against: an upload, a rule, and a state machine of four functions that answer
-//! with what they were asked. The states are like ours, in the same query language.
+//! What Alpinist is measured against: an upload, a rule, and a state machine of four functions that
+//! answer with what they were asked. The states are like ours, in the same query language.
 
 use alpinist_tests::{Error, LocalStack, Stack, workspace};
 

@@ -6,8 +6,9 @@
 //! | `burst` | many uploads at once, until the index lists all | the chain |
 //! | `money` | what 1,000 uploads cost on AWS | two designs on paper, see [`money`] |
 //!
-//! The times are those of this machine, on which the emulator takes the larger part. So they are compared
-//! with the times of a chain of four functions that do nothing, on the same emulator, by turns.
+//! The times are those of this machine, on which the emulator takes the larger part. So they are
+//! compared with the times of a chain of four functions that do nothing, on the same emulator, by
+//! turns.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 #![expect(clippy::disallowed_methods, reason = "what is measured is the time")]

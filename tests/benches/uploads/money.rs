@@ -1,17 +1,17 @@
 //! What 1,000 uploads cost on AWS, by the prices of us-east-1 in 2026, without the free tiers.
 //!
-//! Requests, events, invocations and transitions are counted. Durations of the emulator are not those of
-//! Lambda, so what is billed of an invocation is modelled, in favour of nobody:
+//! Requests, events, invocations and transitions are counted. Durations of the emulator are not
+//! those of Lambda, so what is billed of an invocation is modelled, in favour of nobody:
 //!
-//! - *Waiting*: 20 milliseconds for each request to S3 or SSM. Requests that overlap are waited for together:
-//!   what counts is the longest chain of requests of the invocation in which each began after the one before
-//!   was answered. To make them overlap as they would on AWS, the emulator holds each request to S3 back for
-//!   as long.
-//! - *Computing*: the processor time of the functions' processes, which a function of 1769 MB would have had
-//!   to itself; one with less memory gets less of the processor, and takes as much longer.
+//! - *Waiting*: 20 milliseconds for each request to S3 or SSM. Requests that overlap are waited for
+//!   together: what counts is the longest chain of requests of the invocation in which each began
+//!   after the one before was answered. To make them overlap as they would on AWS, the emulator
+//!   holds each request to S3 back for as long.
+//! - *Computing*: the processor time of the functions' processes, which a function of 1769 MB would
+//!   have had to itself; one with less memory gets less of the processor, and takes as much longer.
 //!
-//! Functions are warm, and nothing is rounded up to the millisecond. Left out are storage, logs, traces, metrics,
-//! and the request that uploads, as they are in what is [on paper](ON_PAPER).
+//! Functions are warm, and nothing is rounded up to the millisecond. Left out are storage, logs,
+//! traces, metrics, and the request that uploads, as they are in what is [on paper](ON_PAPER).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -53,9 +53,9 @@ mod price {
     pub(super) const DECRYPTION: f64 = 0.03 / 1e4;
 }
 
-/// What two designs would cost for 1,000 uploads into a directory of so many packages, computed and not
-/// measured: the original Alpinist, which lists the directory and reads each fragment, and one that reads a
-/// single object in the place of that and lists nothing.
+/// What two designs would cost for 1,000 uploads into a directory of so many packages, computed and
+/// not measured: the original Alpinist, which lists the directory and reads each fragment, and one
+/// that reads a single object in the place of that and lists nothing.
 const ON_PAPER: [(usize, f64, f64); 3] =
     [(100, 0.192, 0.152), (1000, 0.559, 0.152), (30_000, 12.51, 0.152)];
 
@@ -87,8 +87,8 @@ fn prefix(count: usize) -> String {
     format!("n{count}/main/x86_64")
 }
 
-/// Fills a directory with packages and their fragments, as the original Alpinist left them, and lets Alpinist
-/// make the index of it.
+/// Fills a directory with packages and their fragments, as the original Alpinist left them, and
+/// lets Alpinist make the index of it.
 async fn fill(local_stack: &LocalStack, stack: &Stack, count: usize) -> Result<(), Error> {
     say(&format!("==> Filling a directory with {count} packages"));
     let spec = PackageSpec::new("there", "1.0");

@@ -58,8 +58,8 @@ impl<'a> Side<'a> {
 
     /// Uploads a package, and returns what came of it and when the upload began.
     ///
-    /// The emulator is asked every two seconds, since each answer takes time from what is measured. So no
-    /// index is of the same second as the one before.
+    /// The emulator is asked every two seconds, since each answer takes time from what is measured.
+    /// So no index is of the same second as the one before.
     pub(crate) async fn upload(
         &mut self,
         key: &str,

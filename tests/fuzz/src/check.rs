@@ -8,7 +8,8 @@ use alpinist_apk::{
     package::{Package, PackageError, PackageReader},
 };
 
-/// Reads a package in chunks whose sizes follow from `sizes`, and at once, which must come to the same.
+/// Reads a package in chunks whose sizes follow from `sizes`, and at once, which must come to the
+/// same.
 pub fn package(bytes: &[u8], sizes: [u8; 4]) -> Option<Package> {
     let piecemeal = read(chunks(bytes, sizes));
     let at_once = read([bytes].into_iter());
@@ -22,7 +23,8 @@ fn read<'a>(mut chunks: impl Iterator<Item = &'a [u8]>) -> Result<Package, Packa
     reader.finish()
 }
 
-/// Cuts `bytes` into 64 chunks of 1 to 8,129 bytes, and what is left: more would take most of the time.
+/// Cuts `bytes` into 64 chunks of 1 to 8,129 bytes, and what is left: more would take most of the
+/// time.
 pub fn chunks(bytes: &[u8], sizes: [u8; 4]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     let sizes = sizes.map(|size| 1 + usize::from(size) * usize::from(size) / 8);
@@ -39,7 +41,8 @@ pub fn entry_of(package: Package) -> Option<IndexEntry> {
     entry_with(info.metadata, checksum, size, has_content)
 }
 
-/// Makes an entry of what a `.PKGINFO` says, if it can have one; it must be parsed as it is printed.
+/// Makes an entry of what a `.PKGINFO` says, if it can have one; it must be parsed as it is
+/// printed.
 pub fn entry_with(
     metadata: Metadata,
     checksum: PullChecksum,
@@ -52,8 +55,8 @@ pub fn entry_with(
     Some(entry)
 }
 
-/// Printing and parsing an entry must be inverse, alone and amid others, and as JSON; and it must fit into
-/// a client's buffers and into the 256 KiB of a message between steps.
+/// Printing and parsing an entry must be inverse, alone and amid others, and as JSON; and it must
+/// fit into a client's buffers and into the 256 KiB of a message between steps.
 pub fn inverse(entry: &IndexEntry) {
     let text = entry.to_string();
     assert!(text.len() <= 96 * 1024, "an entry of {} bytes", text.len());

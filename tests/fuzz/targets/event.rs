@@ -1,7 +1,7 @@
 //! Inputs of the steps. The first byte says of which; the rest is JSON.
 //!
-//! What is understood is also given to the step, over a bucket with one package. The last step, which
-//! signs, is left out: it would take almost all of the time.
+//! What is understood is also given to the step, over a bucket with one package. The last step,
+//! which signs, is left out: it would take almost all of the time.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use alpinist_repository::{
     location::{PackageKey, RepositoryPrefix, Subject},
     memory::MemoryStore,
-    message::{AggregateRequest, Extracted, PublishRequest, Published, Target, Written},
+    message::{AggregateRequest, Extracted, Published, Target, Written},
     plus_copy::PlusCopies,
     policy::Policy,
     step::{self, ReindexRequest, ReindexResponse},

@@ -1,4 +1,5 @@
-//! Packages whose wrapping is mostly right: four bytes that say in which sizes they arrive, and their parts.
+//! Packages whose wrapping is mostly right: four bytes that say in which sizes they arrive, and
+//! their parts.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A snapshot and a fragment that somebody planted in the bucket. The first byte says whether the snapshot
-//! comes as it is or is to be compressed.
+//! A snapshot and a fragment that somebody planted in the bucket. The first byte says whether the
+//! snapshot comes as it is or is to be compressed.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! `cargo bounds`: measures what Alpinist costs when it is much, and compares it with what it may cost.
+//! `cargo bounds`: measures what Alpinist costs when it is much, and compares it with what it may
+//! cost.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 
@@ -23,8 +24,8 @@ const LATENCY: Duration = Duration::from_millis(20);
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
-/// Measures a burst of uploads into an empty repository, a long one in a new account, and one upload into a large
-/// repository
+/// Measures a burst of uploads into an empty repository, a long one in a new account, and one
+/// upload into a large repository
 #[derive(Debug, Parser)]
 #[command(name = "cargo bounds", bin_name = "cargo bounds")]
 struct Arguments {

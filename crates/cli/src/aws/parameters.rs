@@ -45,7 +45,8 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`], if there is one; [`StoreError::Denied`], [`StoreError::Unavailable`].
+    /// [`StoreError::Conflict`], if there is one; [`StoreError::Denied`],
+    /// [`StoreError::Unavailable`].
     pub(crate) async fn create(
         &self,
         name: &str,

@@ -42,8 +42,8 @@ impl Session {
         Self { config: loader.load().await }
     }
 
-    /// Returns a bucket. Where another address than that of AWS is set, its name goes into the path, since
-    /// no name service knows it.
+    /// Returns a bucket. Where another address than that of AWS is set, its name goes into the
+    /// path, since no name service knows it.
     pub(crate) fn bucket(&self, name: impl Into<String>) -> S3Store {
         let path_style = self.config.endpoint_url().is_some();
         let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(path_style);

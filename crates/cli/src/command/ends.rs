@@ -36,7 +36,8 @@ struct KeyEnd {
 }
 
 impl Ends {
-    /// Returns what became of these packages; `done` is what they are if all is well, such as "published".
+    /// Returns what became of these packages; `done` is what they are if all is well, such as
+    /// "published".
     pub(super) fn new<'a>(
         done: &'static str,
         keys: impl Iterator<Item = &'a str>,

@@ -43,9 +43,9 @@ Examples:
 
 /// Make the signed index of a directory of packages, without AWS
 ///
-/// Reads each `.apk` of the directory on all cores, rejects what the repository would reject, and writes
-/// `APKINDEX.tar.gz`. The same packages and the same key give the same bytes. If a package is rejected, or none
-/// is left, nothing is written and the exit status is 1.
+/// Reads each `.apk` of the directory on all cores, rejects what the repository would reject, and
+/// writes `APKINDEX.tar.gz`. The same packages and the same key give the same bytes. If a package
+/// is rejected, or none is left, nothing is written and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Index {

@@ -46,8 +46,8 @@ Examples:
 
 /// Show what a package is, and each rule that it breaks
 ///
-/// Shows its sections, its signatures and who made them, its `.PKGINFO`, and the entry that it would get in an
-/// index. The exit status is 1 if it breaks a rule, so that it would not be listed.
+/// Shows its sections, its signatures and who made them, its `.PKGINFO`, and the entry that it
+/// would get in an index. The exit status is 1 if it breaks a rule, so that it would not be listed.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Inspect {
@@ -167,7 +167,8 @@ impl Inspect {
     }
 }
 
-/// Makes the entry of a package, and notes each rule that it breaks, where the steps stop at the first.
+/// Makes the entry of a package, and notes each rule that it breaks, where the steps stop at the
+/// first.
 fn judge_each_rule(
     package: &Package,
     directory: &Architecture,

@@ -34,8 +34,8 @@ Examples:
 
 /// Store the key that signs, change it, or drop it
 ///
-/// There are places for two keys in SSM, and while both are filled, both sign. So a client needs one of them. The
-/// public key is published at the top of the bucket, under the key name.
+/// There are places for two keys in SSM, and while both are filled, both sign. So a client needs
+/// one of them. The public key is published at the top of the bucket, under the key name.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Key {
@@ -62,7 +62,8 @@ Examples:
     Rotate(Put),
     /// Drop one of two keys
     ///
-    /// What it has signed stays valid for whoever trusts it; `alpinist reindex --sign` takes its signatures off.
+    /// What it has signed stays valid for whoever trusts it; `alpinist reindex --sign` takes its
+    /// signatures off.
     #[command(after_help = "\
 Examples:
   alpinist key drop ops@example.com-5f3c2a1b.rsa.pub --stack alpinist")]
@@ -116,8 +117,8 @@ impl Key {
     }
 }
 
-/// Opens a stack whose keys are changed. What it is by default is not good enough for that: a key of a stack with other
-/// parameters would go to a slot that nobody looks at.
+/// Opens a stack whose keys are changed. What it is by default is not good enough for that: a key
+/// of a stack with other parameters would go to a slot that nobody looks at.
 async fn open(target_options: TargetOptions) -> Result<Context, Error> {
     let context = target_options.open().await?;
     context.expect_stack()?;
@@ -223,8 +224,8 @@ impl Put {
         report(&context, Some(signed), output).await
     }
 
-    /// Publishes the public key, so that clients can be told to trust it before it has signed anything. If that is
-    /// not possible now, the first publication of an index does it.
+    /// Publishes the public key, so that clients can be told to trust it before it has signed
+    /// anything. If that is not possible now, the first publication of an index does it.
     async fn publish(
         &self,
         context: &Context,
@@ -300,7 +301,8 @@ impl KeySlot {
         Ok(parameters.create(private_key, pem, ParameterKind::Secret).await?)
     }
 
-    /// Puts a key into a slot that has no name. The name comes last: with it, the key begins to sign.
+    /// Puts a key into a slot that has no name. The name comes last: with it, the key begins to
+    /// sign.
     async fn fill(
         &self,
         parameters: &Parameters,

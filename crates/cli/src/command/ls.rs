@@ -22,8 +22,8 @@ Examples:
 
 /// List the packages that are published
 ///
-/// Reads the published indexes, so it shows what clients see: the key of each package, its size, and what it
-/// is.
+/// Reads the published indexes, so it shows what clients see: the key of each package, its size,
+/// and what it is.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Ls {

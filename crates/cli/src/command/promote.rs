@@ -25,9 +25,9 @@ Examples:
 
 /// Copy packages to another repository, and see them published there
 ///
-/// S3 makes the copies; nothing is downloaded. The packages stay where they were. A name without a version
-/// means all versions. If the other repository has other bytes under a name and version already, nothing is
-/// copied and the exit status is 1.
+/// S3 makes the copies; nothing is downloaded. The packages stay where they were. A name without a
+/// version means all versions. If the other repository has other bytes under a name and version
+/// already, nothing is copied and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Promote {

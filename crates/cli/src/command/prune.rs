@@ -35,9 +35,9 @@ Examples:
 
 /// Delete old versions of packages, and see them leave the index
 ///
-/// Counts by apk's order of versions, for each name in each directory. Versions that apk can't tell apart go or stay
-/// together. If a package that stays depends on one
-/// that would go, and nothing else in its directory would do, nothing is deleted and the exit status is 1.
+/// Counts by apk's order of versions, for each name in each directory. Versions that apk can't tell
+/// apart go or stay together. If a package that stays depends on one that would go, and nothing
+/// else in its directory would do, nothing is deleted and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Prune {

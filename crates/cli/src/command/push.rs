@@ -50,19 +50,20 @@ Examples:
 
 /// Upload packages, and see them published
 ///
-/// Checks each package first, as the repository will, except for its signatures; if one is rejected, nothing is
-/// uploaded and the exit status is 1. So it is if other bytes are published under its name and version. Each
-/// goes to the directory of its architecture, or to that of every architecture that the repository has if it is
-/// for any (`noarch`), under the name that its `.PKGINFO` gives. With `--wait`, follows them to the published
-/// index, or to the reason for which they are rejected.
+/// Checks each package first, as the repository will, except for its signatures; if one is
+/// rejected, nothing is uploaded and the exit status is 1. So it is if other bytes are published
+/// under its name and version. Each goes to the directory of its architecture, or to that of every
+/// architecture that the repository has if it is for any (`noarch`), under the name that its
+/// `.PKGINFO` gives. With `--wait`, follows them to the published index, or to the reason for which
+/// they are rejected.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Push {
     /// The packages
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The repository that they go to, such as `3.22/main`, or the directory of one architecture; if their paths do not
-    /// say it
+    /// The repository that they go to, such as `3.22/main`, or the directory of one architecture;
+    /// if their paths do not say it
     #[arg(long, value_name = "REPOSITORY")]
     to: Option<RepositoryName>,
     /// One more architecture for packages that are for any; may be repeated
@@ -168,8 +169,8 @@ impl Push {
         Ends::new("published", uploaded.iter().map(Written::key), ends).print(output)
     }
 
-    /// Returns where packages for any architecture go: to each that the repository has or is about to get, and
-    /// to those that were said.
+    /// Returns where packages for any architecture go: to each that the repository has or is about
+    /// to get, and to those that were said.
     async fn directories(
         &self,
         context: &Context,
@@ -264,8 +265,8 @@ impl Loaded {
         Ok(Ok(writes))
     }
 
-    /// Returns the directories for the package: what was said, or what its path says as it was given. Where the
-    /// command is run says nothing.
+    /// Returns the directories for the package: what was said, or what its path says as it was
+    /// given. Where the command is run says nothing.
     fn destinations(
         &self,
         to: Option<&RepositoryName>,
@@ -290,7 +291,8 @@ impl Loaded {
     }
 }
 
-/// Returns the directory that a path says, if it is relative and ends in the name of an architecture: all of it counts.
+/// Returns the directory that a path says, if it is relative and ends in the name of an
+/// architecture: all of it counts.
 fn prefix_in(file: &Path) -> Option<RepositoryPrefix> {
     let parts = file.parent()?.components().filter(|part| *part != Component::CurDir);
     let names = parts.map(|part| match part {

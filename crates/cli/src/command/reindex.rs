@@ -34,8 +34,8 @@ Examples:
 
 /// Make fragments and indexes again from the packages
 ///
-/// Waits for the end, and shows what was found. It may run while packages are uploaded. Rejected packages do
-/// not stop it; the exit status is 1 if any was rejected, or something was left undone.
+/// Waits for the end, and shows what was found. It may run while packages are uploaded. Rejected
+/// packages do not stop it; the exit status is 1 if any was rejected, or something was left undone.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Reindex {

@@ -24,9 +24,10 @@ Examples:
 
 /// Continue executions that failed, and wait for their end
 ///
-/// Redrives an execution from the state that failed, where Step Functions allows that; otherwise, and to have a
-/// rejected package looked at again, starts another one with the same input. With `--failed`, passes over rejected packages, which would be rejected
-/// again. The exit status is 1 if one fails again.
+/// Redrives an execution from the state that failed, where Step Functions allows that; otherwise,
+/// and to have a rejected package looked at again, starts another one with the same input. With
+/// `--failed`, passes over rejected packages, which would be rejected again. The exit status is 1
+/// if one fails again.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("which").required(true).args(["id", "failed"]))]
 pub(crate) struct Replay {
@@ -107,9 +108,9 @@ async fn failed(
     Ok(found)
 }
 
-/// Redrives an execution, or starts another one with its input, and returns the ARN to follow. What fails in a
-/// reindex is its report of what was left undone before, and what fails for a rejected package says no more than
-/// that: both have to begin anew.
+/// Redrives an execution, or starts another one with its input, and returns the ARN to follow. What
+/// fails in a reindex is its report of what was left undone before, and what fails for a rejected
+/// package says no more than that: both have to begin anew.
 async fn begin(
     executions: &Executions,
     execution: &Execution,

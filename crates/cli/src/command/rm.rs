@@ -25,9 +25,9 @@ Examples:
 
 /// Delete packages, and see them leave the index
 ///
-/// A name without a version means all versions. If a package is in several repositories, say in which one
-/// with `--from`. If a name may also be a name with a version, as `go-1.21` may, nothing is deleted: give
-/// keys, as `alpinist ls` prints them.
+/// A name without a version means all versions. If a package is in several repositories, say in
+/// which one with `--from`. If a name may also be a name with a version, as `go-1.21` may, nothing
+/// is deleted: give keys, as `alpinist ls` prints them.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Rm {

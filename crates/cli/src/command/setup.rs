@@ -21,8 +21,8 @@ Examples:
 
 /// Print the lines that a client of a repository needs
 ///
-/// Where clients find the bucket, and the names of the keys, are asked of the stack and of SSM unless they are
-/// given.
+/// Where clients find the bucket, and the names of the keys, are asked of the stack and of SSM
+/// unless they are given.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Setup {

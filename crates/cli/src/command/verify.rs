@@ -28,9 +28,10 @@ Examples:
 
 /// Check what is published against what is there
 ///
-/// Reads each index as a client does, verifies its signatures, and compares its entries with the packages in
-/// the bucket. Says what is wrong, and which command fixes it, if one does: none deletes anything. What is
-/// uploaded meanwhile may be told as a problem. The exit status is 1 if anything is wrong.
+/// Reads each index as a client does, verifies its signatures, and compares its entries with the
+/// packages in the bucket. Says what is wrong, and which command fixes it, if one does: none
+/// deletes anything. What is uploaded meanwhile may be told as a problem. The exit status is 1 if
+/// anything is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
@@ -65,7 +66,8 @@ struct FoundProblem {
     problem: String,
     /// The command that fixes it.
     fix: Option<String>,
-    /// The command that deletes the package, which nothing else is to be done with but what the problem says.
+    /// The command that deletes the package, which nothing else is to be done with but what the
+    /// problem says.
     delete: Option<String>,
 }
 

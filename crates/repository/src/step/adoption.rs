@@ -1,4 +1,5 @@
-//! Directories of which nothing is cached: until a reindex has inspected their packages, nothing is published.
+//! Directories of which nothing is cached: until a reindex has inspected their packages, nothing is
+//! published.
 
 use std::collections::HashSet;
 
@@ -12,7 +13,8 @@ use crate::{
     rejection_note::RejectionNotes,
 };
 
-/// How long a package is taken to have an execution of its own that has not written its fragment yet.
+/// How long a package is taken to have an execution of its own that has not written its fragment
+/// yet.
 pub(super) const IN_FLIGHT: i64 = 120;
 
 /// How often an execution waits until a reindex has looked at what is there: some 40 minutes.
@@ -21,8 +23,9 @@ pub(super) const MAX_WAITS_FOR_ADOPTION: u32 = 100;
 /// How often it waits until it asks for a reindex again.
 pub(super) const WAITS_PER_REQUEST: u32 = 10;
 
-/// Returns the packages, by `<name>-<version>`, that nobody has looked at: which are not known, not its `own`, were
-/// not rejected, and are old or listed by the published index, so that they are not just being looked at.
+/// Returns the packages, by `<name>-<version>`, that nobody has looked at: which are not known, not
+/// its `own`, were not rejected, and are old or listed by the published index, so that they are not
+/// just being looked at.
 pub(super) async fn unknown<'a, S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,

@@ -22,23 +22,26 @@ use crate::{
 /// Makes the index of the repository prefix as the bucket is now, and stages it if it differs from
 /// the published one. Before that, looks whether another execution has done so or is at it.
 ///
-/// The cached snapshot and the published index are looked at before the bucket is listed, and
-/// each may be replaced only if it is still the same, so nobody can have published anything newer than
-/// our listing. If there is nothing to publish, but somebody who listed the bucket before our change may
-/// still be at work, the snapshot is replaced all the same: then they can't publish any more.
+/// The cached snapshot and the published index are looked at before the bucket is listed, and each
+/// may be replaced only if it is still the same, so nobody can have published anything newer than
+/// our listing. If there is nothing to publish, but somebody who listed the bucket before our
+/// change may still be at work, the snapshot is replaced all the same: then they can't publish any
+/// more.
 ///
-/// Where nothing is cached, a package without a fragment is one that nobody has looked at, unless it was rejected. Then
-/// nothing is published until a reindex has looked at it, which [`heal`](super::heal()) is asked to start: what is
-/// published must not shrink for want of knowledge.
+/// Where nothing is cached, a package without a fragment is one that nobody has looked at, unless
+/// it was rejected. Then nothing is published until a reindex has looked at it, which
+/// [`heal`](super::heal()) is asked to start: what is published must not shrink for want of
+/// knowledge.
 ///
 /// Costs two or three requests if the change is covered, four if another execution is at work;
-/// otherwise a listing, one read for each fragment that changed since the last publication, and four
-/// more requests.
+/// otherwise a listing, one read for each fragment that changed since the last publication, and
+/// four more requests.
 ///
 /// # Errors
 ///
-/// [`Failure::Superseded`], if the package is not as the request says any more; [`Failure::Unadopted`], if a reindex did not
-/// come within the time that it needs; [`Failure::Store`].
+/// [`Failure::Superseded`], if the package is not as the request says any more;
+/// [`Failure::Unadopted`], if a reindex did not come within the time that it needs;
+/// [`Failure::Store`].
 pub async fn aggregate<S: ObjectStore>(
     store: &S,
     request: AggregateRequest,

@@ -49,14 +49,14 @@ pub(super) struct Baseline {
 /// Looks at the snapshot, at the index and at the lease.
 ///
 /// A snapshot that has our fragment proves nothing by itself. If the package and the fragment had
-/// been there before, with the same content, it may be older than our change, and somebody who listed
-/// the bucket in between may be about to publish an index without the package. Such an execution
-/// began with the snapshot that we see or an older one, and only the former can come to publish. So
-/// our change is covered if
+/// been there before, with the same content, it may be older than our change, and somebody who
+/// listed the bucket in between may be about to publish an index without the package. Such an
+/// execution began with the snapshot that we see or an older one, and only the former can come to
+/// publish. So our change is covered if
 ///
 /// - the snapshot agrees with it and is newer than one that we saw after our change, or
-/// - the snapshot agrees with it and nobody ever taken the lease to make the next one: whoever does so from
-///   now on will see our change.
+/// - the snapshot agrees with it and nobody ever taken the lease to make the next one: whoever does
+///   so from now on will see our change.
 ///
 /// If the snapshot is newer by two, its maker began with one that is newer than our change and has
 /// seen what is there. If it disagrees nevertheless, others have changed the package since.
@@ -88,8 +88,8 @@ pub(super) async fn decide<S: ObjectStore>(
     let is_published = is_published(published.as_ref(), cached.header());
     if is_published {
         let agrees = agrees(cached.snapshot(), subject, written);
-        // Of versions that apk can't tell apart, the one that was uploaded last comes first, and only a listing shows
-        // when that was.
+        // Of versions that apk can't tell apart, the one that was uploaded last comes first, and
+        // only a listing shows when that was.
         let is_tied = || {
             let record = subject.stem().and_then(|stem| cached.snapshot().record(stem));
             record.is_some_and(|record| record.rank > 0)
@@ -130,7 +130,8 @@ pub(super) async fn decide<S: ObjectStore>(
     Ok(Decision::Work(Box::new(Job { lease, base })))
 }
 
-/// Returns whether the published index is that of a snapshot. Of an index without a snapshot, nothing is known.
+/// Returns whether the published index is that of a snapshot. Of an index without a snapshot,
+/// nothing is known.
 pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>) -> bool {
     match (index, snapshot) {
         (Some(index), Some(header)) => index.attributes.get(DIGEST) == Some(&header.digest),
@@ -139,8 +140,8 @@ pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>
     }
 }
 
-/// Returns whether a snapshot says of the package what the request says. By ETags, since a name says
-/// nothing of the content; and by the entry, since somebody may have forged it.
+/// Returns whether a snapshot says of the package what the request says. By ETags, since a name
+/// says nothing of the content; and by the entry, since somebody may have forged it.
 fn agrees(snapshot: &Snapshot, subject: &Subject, written: &Written) -> bool {
     let Some(stem) = subject.stem() else { return false };
     match (&written.fragment, snapshot.record(stem)) {

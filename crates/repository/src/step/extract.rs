@@ -21,16 +21,19 @@ use crate::{
 /// How often a package is read that somebody else keeps replacing.
 const ATTEMPTS: usize = 8;
 
-/// Reads the package as it is now, checks it and its signatures, and makes its index entry. That it is gone or may not be
-/// listed is no failure: its fragment and its entry will go, too. If it is replaced meanwhile, the new one is read.
+/// Reads the package as it is now, checks it and its signatures, and makes its index entry. That it
+/// is gone or may not be listed is no failure: its fragment and its entry will go, too. If it is
+/// replaced meanwhile, the new one is read.
 ///
-/// A rejection does not follow from the package alone, but from settings and trusted keys, too, so it may come later or earlier than
-/// an acceptance. If a fragment describes the rejected package, the package is judged once more: the fragment
-/// that was there before may be removed, and no other.
+/// A rejection does not follow from the package alone, but from settings and trusted keys, too, so
+/// it may come later or earlier than an acceptance. If a fragment describes the rejected package,
+/// the package is judged once more: the fragment that was there before may be removed, and no
+/// other.
 ///
 /// # Errors
 ///
-/// [`Failure::Store`], if it can't be read; [`Failure::Contended`], if it is never the same for long enough.
+/// [`Failure::Store`], if it can't be read; [`Failure::Contended`], if it is never the same for
+/// long enough.
 pub async fn extract<S: ObjectStore>(
     store: &S,
     policy: Policy,
@@ -75,8 +78,8 @@ pub async fn examine<S: ObjectStore>(
     Err(Failure::Contended { key: key.to_owned() })
 }
 
-/// A copy that somebody deleted or overwrote is a matter of its package, with which it is made again. What has no fragment
-/// has no copy either: we deleted it.
+/// A copy that somebody deleted or overwrote is a matter of its package, with which it is made
+/// again. What has no fragment has no copy either: we deleted it.
 async fn package_of_lost_copy<S: ObjectStore>(
     store: &S,
     target: Target,
@@ -135,8 +138,8 @@ async fn examine_once<S: ObjectStore>(
     })
 }
 
-/// Rejects a package that can't be read, unless it was replaced meanwhile: what is rejected by its version is
-/// of that version.
+/// Rejects a package that can't be read, unless it was replaced meanwhile: what is rejected by its
+/// version is of that version.
 async fn archived<S: ObjectStore>(store: &S, key: &str) -> Result<Found, Failure> {
     let before = store.head(key).await?;
     let is_archived = match store.get(key).await {
@@ -175,8 +178,8 @@ async fn judge<S: ObjectStore>(
     Ok(judged.and_then(|signed_by| Ok((make_entry(architecture, key.stem(), package)?, signed_by))))
 }
 
-/// Returns whether a reindex that passes over such packages finds a fragment of the package as it is, and its
-/// copy. Without copies, packages with a `+` are looked at each time.
+/// Returns whether a reindex that passes over such packages finds a fragment of the package as it
+/// is, and its copy. Without copies, packages with a `+` are looked at each time.
 async fn is_indexed<S: ObjectStore>(store: &S, key: &str) -> Result<bool, Failure> {
     let Ok(key) = key.parse::<PackageKey>() else { return Ok(false) };
     let package_key = key.to_string();
@@ -203,11 +206,13 @@ async fn read_package<B: ObjectBody>(
     Ok(reader.finish())
 }
 
-/// Makes the index entry of a package in a directory of `architecture`, under the file name `<stem>.apk`.
+/// Makes the index entry of a package in a directory of `architecture`, under the file name
+/// `<stem>.apk`.
 ///
 /// # Errors
 ///
-/// [`Rejection`], if the package does not belong there under that name, or if its entry would harm an index.
+/// [`Rejection`], if the package does not belong there under that name, or if its entry would harm
+/// an index.
 pub fn make_entry(
     architecture: &Architecture,
     stem: &str,

@@ -28,7 +28,8 @@ use crate::{
     },
 };
 
-/// How many packages of a directory are looked at by executions of their own. Above that, a reindex is cheaper.
+/// How many packages of a directory are looked at by executions of their own. Above that, a reindex
+/// is cheaper.
 const MAX_EXECUTIONS: usize = 100;
 
 /// How many directories are checked at once.
@@ -115,21 +116,23 @@ fn read(message: &Message) -> Option<Told> {
     Some(Told { target, written })
 }
 
-/// Finds indexes, snapshots and fragments that somebody else deleted or overwrote, packages that no execution has
-/// come to an end with, and directories of which nothing is cached, and starts what makes them right: executions,
-/// or a reindex.
+/// Finds indexes, snapshots and fragments that somebody else deleted or overwrote, packages that no
+/// execution has come to an end with, and directories of which nothing is cached, and starts what
+/// makes them right: executions, or a reindex.
 ///
-/// Whoever writes an object of ours, we or somebody else, an event tells of it. Most are our own, so an
-/// event is a hint to look whether index and snapshot agree, whether the snapshot was made by who had taken the lease to, and
-/// whether it knows the fragment: three requests for each directory, whatever the number of events. Events come 20 seconds late or later. So a snapshot that is
-/// younger was made after the event, by somebody who has looked at the index since, and there will be an
-/// event for what they do. Nothing is started for what is right, what was started writes only what is
-/// wrong, and who taken the lease to make a snapshot is left to publish it or to fail, so this ends.
+/// Whoever writes an object of ours, we or somebody else, an event tells of it. Most are our own,
+/// so an event is a hint to look whether index and snapshot agree, whether the snapshot was made by
+/// who had taken the lease to, and whether it knows the fragment: three requests for each
+/// directory, whatever the number of events. Events come 20 seconds late or later. So a snapshot
+/// that is younger was made after the event, by somebody who has looked at the index since, and
+/// there will be an event for what they do. Nothing is started for what is right, what was started
+/// writes only what is wrong, and who taken the lease to make a snapshot is left to publish it or
+/// to fail, so this ends.
 ///
 /// # Errors
 ///
-/// [`Failure::TooManyDirectories`]; [`Failure::Store`], of the first directory that has one, after all others were looked
-/// at.
+/// [`Failure::TooManyDirectories`]; [`Failure::Store`], of the first directory that has one, after
+/// all others were looked at.
 pub async fn heal<S: ObjectStore>(
     store: &S,
     starter: &impl Starter,
@@ -175,7 +178,8 @@ enum IndexNews {
 /// What is told of a directory.
 #[derive(Default)]
 struct Changes {
-    /// What became of fragments, by the `<name>-<version>` of their packages: messages come in any order.
+    /// What became of fragments, by the `<name>-<version>` of their packages: messages come in any
+    /// order.
     fragments: HashMap<String, HashSet<Option<ETag>>>,
     index: IndexNews,
     /// Whether something became of the snapshot.
@@ -277,21 +281,23 @@ impl<S: ObjectStore> Directory<'_, S> {
         };
         let mut keys = BTreeSet::new();
         let age = cached.age().unwrap_or_default();
-        // An index that was there before the snapshot, or of the same second, is that of an earlier one.
+        // An index that was there before the snapshot, or of the same second, is that of an earlier
+        // one.
         let is_touched = changes.index != IndexNews::None
             && published
                 .as_ref()
                 .is_none_or(|index| index.age < age || !index.attributes.contains_key(DIGEST));
         let is_published = is_published(published.as_ref(), Some(&header));
-        // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on for ever. An older
-        // snapshot that somebody puts back, with its index perhaps, is made by nobody.
+        // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on
+        // for ever. An older snapshot that somebody puts back, with its index perhaps, is made by
+        // nobody.
         let is_wrong = match is_published {
             false if is_touched => true,
             true if !changes.is_snapshot_told => false,
             _ => !Lease::was_kept(self.store, self.prefix, header.generation, age).await?,
         };
-        // In a bucket with versions, those before take the place of an index, and of a snapshot, that were deleted, and
-        // may agree. We delete neither.
+        // In a bucket with versions, those before take the place of an index, and of a snapshot,
+        // that were deleted, and may agree. We delete neither.
         if age >= SIGNING_TIME && (changes.index == IndexNews::Deleted || is_wrong) {
             keys.insert(self.prefix.index_key());
         }
@@ -392,7 +398,8 @@ impl<S: ObjectStore> Directory<'_, S> {
         Ok(Cure::Executions(keys))
     }
 
-    /// Returns the listed packages, by `<name>-<version>`, whose copies are missing, older or of another size.
+    /// Returns the listed packages, by `<name>-<version>`, whose copies are missing, older or of
+    /// another size.
     fn without_copy(&self, snapshot: &Snapshot, listing: &Listing) -> Vec<String> {
         let before = self.store.now() - IN_FLIGHT;
         let needs_copy = |stem: &str, package: &Listed| {
@@ -413,7 +420,8 @@ impl<S: ObjectStore> Directory<'_, S> {
             .collect()
     }
 
-    /// Returns the packages, by `<name>-<version>`, of which objects and snapshot say different things.
+    /// Returns the packages, by `<name>-<version>`, of which objects and snapshot say different
+    /// things.
     async fn doubtful(
         &self,
         snapshot: &Snapshot,

@@ -1,4 +1,5 @@
-//! The records of the next snapshot: what is cached, what changed, and what the execution itself found.
+//! The records of the next snapshot: what is cached, what changed, and what the execution itself
+//! found.
 
 use alpinist_apk::text::escaped;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -24,11 +25,12 @@ struct Compared<'a> {
     changed: Vec<(&'a str, &'a Listed, &'a Listed)>,
 }
 
-/// Compares each package of the listing with what is cached, of which it takes out what still holds.
+/// Compares each package of the listing with what is cached, of which it takes out what still
+/// holds.
 ///
 /// What is cached of a package that is still the same holds even if its fragment is lost or
-/// garbled: an entry follows from the package alone. The `own` record was made from the package just
-/// now, so it prevails.
+/// garbled: an entry follows from the package alone. The `own` record was made from the package
+/// just now, so it prevails.
 fn compare<'a>(
     listing: &'a Listing,
     cached: &mut Snapshot,
@@ -78,8 +80,9 @@ pub(super) struct Sources<'a, S> {
 }
 
 impl<S: ObjectStore> Sources<'_, S> {
-    /// Collects the records of all packages that have a fragment or are cached, reading the fragments
-    /// that changed. Takes out of `cached` what still holds, so that what is left there is over.
+    /// Collects the records of all packages that have a fragment or are cached, reading the
+    /// fragments that changed. Takes out of `cached` what still holds, so that what is left there
+    /// is over.
     pub(super) async fn collect(
         &self,
         cached: &mut Snapshot,

@@ -17,15 +17,15 @@ use crate::{
 /// to replace.
 ///
 /// What is signed was built here, from entries that were parsed strictly, and is read and verified
-/// as a client would before it is published. The public keys are published first. While there are two
-/// keys, both sign: a client needs one of them.
+/// as a client would before it is published. The public keys are published first. While there are
+/// two keys, both sign: a client needs one of them.
 ///
 /// # Errors
 ///
 /// [`Failure::Store`] with a conflict, if somebody else published or changed anything meanwhile;
-/// [`Failure::Key`] and its like, if a signing key is missing or unusable. Whatever fails before the
-/// publication leaves the old index. [`Failure::PackageRejected`], after the publication, if the request says
-/// that the package was rejected.
+/// [`Failure::Key`] and its like, if a signing key is missing or unusable. Whatever fails before
+/// the publication leaves the old index. [`Failure::PackageRejected`], after the publication, if
+/// the request says that the package was rejected.
 pub async fn publish<S: ObjectStore>(
     store: &S,
     keys: &impl KeyStore,

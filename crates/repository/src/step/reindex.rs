@@ -1,5 +1,5 @@
-//! The first and the last step of a reindex. Between them, each package is extracted and each index is
-//! made again by the other steps.
+//! The first and the last step of a reindex. Between them, each package is extracted and each index
+//! is made again by the other steps.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -93,9 +93,11 @@ pub struct Report {
     pub rejected: Vec<Rejected>,
     /// Gone, although they were listed or had a fragment.
     pub removed: Vec<String>,
-    /// There, but not listed yet: uploaded or replaced while the run went on. An execution of its own sees to each.
+    /// There, but not listed yet: uploaded or replaced while the run went on. An execution of its
+    /// own sees to each.
     pub changed: Vec<String>,
-    /// Neither indexed nor rejected, because something else failed: they are not listed, or are as before.
+    /// Neither indexed nor rejected, because something else failed: they are not listed, or are as
+    /// before.
     pub failed: Vec<String>,
     /// The keys of indexes that could not be published.
     pub unpublished: Vec<String>,
@@ -106,8 +108,8 @@ pub struct Report {
 /// # Errors
 ///
 /// [`Failure::InvalidInput`], if the prefix does not end in a slash; [`Failure::TooManyIndexes`];
-/// [`Failure::Incomplete`], if the run did not come to the end with each package and each index, which
-/// the report tells nevertheless; [`Failure::Store`].
+/// [`Failure::Incomplete`], if the run did not come to the end with each package and each index,
+/// which the report tells nevertheless; [`Failure::Store`].
 pub async fn reindex<S: ObjectStore>(
     store: &S,
     request: ReindexRequest,
@@ -184,9 +186,9 @@ async fn report<S: ObjectStore>(
 /// How many notes of rejected packages are read at once.
 const PARALLEL_READS: usize = 32;
 
-/// Forgets the packages that a reindex rejected although they are still the ones that were listed: a setting has
-/// become stricter, or a key is not trusted any more. Their fragments are gone, and nothing else would
-/// tell them from packages whose fragments were lost.
+/// Forgets the packages that a reindex rejected although they are still the ones that were listed:
+/// a setting has become stricter, or a key is not trusted any more. Their fragments are gone, and
+/// nothing else would tell them from packages whose fragments were lost.
 pub(super) async fn forget_rejected<S: ObjectStore>(
     store: &S,
     run: &str,
@@ -216,8 +218,8 @@ pub(super) async fn forget_rejected<S: ObjectStore>(
     Ok(())
 }
 
-/// Records what became of each package, for a reindex, and removes the fragments of packages that are
-/// gone.
+/// Records what became of each package, for a reindex, and removes the fragments of packages that
+/// are gone.
 pub(super) async fn record_found<S: ObjectStore>(
     store: &S,
     run: &str,

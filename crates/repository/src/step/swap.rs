@@ -35,7 +35,8 @@ pub(super) struct SnapshotUpdate {
 pub(super) enum Swapped {
     /// A new snapshot, and whether its index is to be published.
     Snapshot(Option<Staged>),
-    /// A new snapshot whose index is published, in the place of one that somebody may be about to publish.
+    /// A new snapshot whose index is published, in the place of one that somebody may be about to
+    /// publish.
     Superseding,
     /// Everything is as it was.
     Nothing,
@@ -95,7 +96,8 @@ impl SnapshotUpdate {
         if !is_right {
             return Ok(Swapped::Snapshot(Some(staged(etag, self.published))));
         }
-        // Whoever made the snapshot before ours may have come to publish it since we looked at the index.
+        // Whoever made the snapshot before ours may have come to publish it since we looked at the
+        // index.
         let present = store.head(&prefix.index_key()).await?;
         let version = |index: &Option<ObjectInfo>| index.as_ref().map(|index| index.etag.clone());
         let is_still_right = version(&present) == version(&self.published);
@@ -106,8 +108,8 @@ impl SnapshotUpdate {
     }
 }
 
-/// Reads the published index, and tells whether it has the entries of the snapshot and is signed. By whom
-/// is for whoever has the keys to tell.
+/// Reads the published index, and tells whether it has the entries of the snapshot and is signed.
+/// By whom is for whoever has the keys to tell.
 pub(super) async fn lists<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,

@@ -14,9 +14,9 @@ const ATTEMPTS: usize = 8;
 /// Writes the fragment of an accepted package, or removes that of a package that is gone or was
 /// rejected, provided that the package is still the one that was looked at.
 ///
-/// The order of the requests matters. A fragment is looked at before the package, and is then changed
-/// only if it is still the same: whoever replaces the package meanwhile either comes later and
-/// overwrites our fragment, or came first and makes our write fail.
+/// The order of the requests matters. A fragment is looked at before the package, and is then
+/// changed only if it is still the same: whoever replaces the package meanwhile either comes later
+/// and overwrites our fragment, or came first and makes our write fail.
 ///
 /// # Errors
 ///
@@ -166,9 +166,10 @@ async fn check<S: ObjectStore>(
     }
 }
 
-/// Removes the fragment and the copy, unless they describe the package that is there now and that we
-/// did not reject, or rejected before it was accepted: then another execution accepted it, and ours is late. It may have come back
-/// between the two looks, too; then the fragment was removed wrongly, and the package is looked at again.
+/// Removes the fragment and the copy, unless they describe the package that is there now and that
+/// we did not reject, or rejected before it was accepted: then another execution accepted it, and
+/// ours is late. It may have come back between the two looks, too; then the fragment was removed
+/// wrongly, and the package is looked at again.
 ///
 /// Returns whether there was a fragment to remove.
 async fn remove<S: ObjectStore>(

@@ -1,5 +1,5 @@
-//! What one upload costs in what can be counted: requests, bytes that are read, allocations and memory.
-//! Times are no matter here, but follow from these.
+//! What one upload costs in what can be counted: requests, bytes that are read, allocations and
+//! memory. Times are no matter here, but follow from these.
 
 #![cfg(test)]
 

@@ -1,5 +1,5 @@
-//! Each file and each stream before the real steps: rejected in words that name the rule, with few bytes read
-//! and little memory, and the index as it was.
+//! Each file and each stream before the real steps: rejected in words that name the rule, with few
+//! bytes read and little memory, and the index as it was.
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
@@ -19,8 +19,8 @@ use crate::{
     stream::{PIECE, streams},
 };
 
-/// The most memory that a package may take, whatever it is: the limit of a section before the data, twice,
-/// since a growing buffer is copied, and something for all else.
+/// The most memory that a package may take, whatever it is: the limit of a section before the data,
+/// twice, since a growing buffer is copied, and something for all else.
 const MAX_GROWTH: u64 = 48 * 1024 * 1024;
 
 /// The names under which the variable below lets the corpus be written.
@@ -116,8 +116,8 @@ async fn assert_rejected(store: &MemoryStore<Chunks>, key: &str, name: &str) -> 
     store.layer().taken()
 }
 
-/// Keys of which none is the one that the files name as their signer's: each is to break its own rule, and no
-/// other.
+/// Keys of which none is the one that the files name as their signer's: each is to break its own
+/// rule, and no other.
 fn keys() -> Keys {
     Keys { name: "other@example.com-5f3c2a1b.rsa.pub".to_owned(), ..Keys::good() }
 }

@@ -74,8 +74,8 @@ pub(crate) fn streams() -> Vec<Stream> {
     ]
 }
 
-/// Returns the begin of a gzip stream that holds a tar header, which declares the most that it can, and zeros
-/// that can be repeated for ever.
+/// Returns the begin of a gzip stream that holds a tar header, which declares the most that it can,
+/// and zeros that can be repeated for ever.
 fn bomb(header: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
     let mut deflate = Compress::new(Compression::best(), false);
     let mut flushed = |content: &[u8]| {

@@ -20,7 +20,8 @@ pub(crate) enum Fault {
     IndexWithoutPrecondition,
     /// The snapshot is replaced without `If-Match`.
     SnapshotWithoutPrecondition,
-    /// Whether the package is still the one that was read is not checked when its fragment is written.
+    /// Whether the package is still the one that was read is not checked when its fragment is
+    /// written.
     PackageUnchecked,
     /// The index is made from a listing that was taken before the snapshot and the index were read.
     ListingTakenFirst,

@@ -90,8 +90,8 @@ pub(crate) struct Oracle {
     settled: BTreeMap<usize, Settled>,
     /// Whether somebody deleted an object that is nobody's business.
     is_meddled: bool,
-    /// Whether a package could not be looked at by a reindex. If somebody deleted the index as well, the others are
-    /// published without it.
+    /// Whether a package could not be looked at by a reindex. If somebody deleted the index as
+    /// well, the others are published without it.
     is_reindex_incomplete: bool,
     pub(crate) publications: usize,
     pub(crate) overtaken: usize,
@@ -201,8 +201,8 @@ impl Oracle {
             base_read: making.base_read,
             is_overtaken,
         };
-        // What a publisher that was overtaken puts back for a moment, by an ETag that came again, has the
-        // time of that moment, and so may have what replaces it.
+        // What a publisher that was overtaken puts back for a moment, by an ETag that came again,
+        // has the time of that moment, and so may have what replaces it.
         let is_newer =
             |old: &Publication| old.is_overtaken || old.last_modified < new.last_modified;
         let is_judged = !self.is_meddled && !is_overtaken;
@@ -237,8 +237,9 @@ impl Oracle {
         Ok(())
     }
 
-    /// Checks that an index has each package that is unchanged since the one before it was made. If somebody deletes
-    /// that, too, nobody can tell a package of the last minutes from one that is just being looked at.
+    /// Checks that an index has each package that is unchanged since the one before it was made. If
+    /// somebody deletes that, too, nobody can tell a package of the last minutes from one that is
+    /// just being looked at.
     fn keeps(
         &self,
         bucket: &MemoryStore,
@@ -331,8 +332,8 @@ impl Oracle {
         listed == settled.entry.as_ref()
     }
 
-    /// Looks at the bucket when everything is quiet, and before anything is repaired: the end of one
-    /// execution harms no other package. Tells whether an index was published too late and its
+    /// Looks at the bucket when everything is quiet, and before anything is repaired: the end of
+    /// one execution harms no other package. Tells whether an index was published too late and its
     /// publisher died before it could mend that.
     pub(crate) fn quiet(&self, has_deaths: bool) -> Result<bool, Violation> {
         if self.is_meddled {

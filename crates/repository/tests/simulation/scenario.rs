@@ -22,8 +22,8 @@ use crate::{
     fault::snapshot_key,
 };
 
-/// The packages of a history, by name and version. apk can't tell the versions of the first two apart, and the third
-/// has a copy.
+/// The packages of a history, by name and version. apk can't tell the versions of the first two
+/// apart, and the third has a copy.
 const PACKAGE_NAMES: [(&str, &str); 3] = [("a", "1_x.1-r0"), ("a", "1_x.2-r0"), ("c++", "1-r0")];
 
 /// Something that can be uploaded under the key of a package.
@@ -205,8 +205,8 @@ impl Plan {
     }
 }
 
-/// Deletes and restores the first package in turn. The same objects come back then, and nobody can tell
-/// from them that they were gone.
+/// Deletes and restores the first package in turn. The same objects come back then, and nobody can
+/// tell from them that they were gone.
 fn coming_and_going(number: usize, beginning: Option<usize>) -> Operation {
     let is_there = beginning.is_some() == number.is_multiple_of(2);
     Operation::Change { package: 0, content: (!is_there).then_some(0) }

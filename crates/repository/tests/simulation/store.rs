@@ -1,5 +1,5 @@
-//! The bucket as one invocation of a function sees it: every request waits to be let through, before
-//! it takes effect and again before it is answered.
+//! The bucket as one invocation of a function sees it: every request waits to be let through,
+//! before it takes effect and again before it is answered.
 
 use std::{
     collections::BTreeMap,

@@ -142,7 +142,8 @@ async fn an_index_that_cannot_be_written_is_not_tried_again_for_ever() {
     assert!(aggregated.staged.is_some());
     store.pass(Duration::from_mins(10));
     assert_eq!(told(&store, &[SNAPSHOT]).await, Vec::<String>::new());
-    // News of the index before come late. What somebody does to the index counts, and so does the check.
+    // News of the index before come late. What somebody does to the index counts, and so does the
+    // check.
     assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, Vec::<String>::new());
     // In a bucket with versions, the one before takes the place of one that was deleted.
     let records = vec![event("Object Deleted", INDEX, "")];

@@ -120,7 +120,8 @@ fn lines_of(stored: &[u8]) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Writes a snapshot after a change of its lines of JSON: the header, and the records of `b` and `a`.
+/// Writes a snapshot after a change of its lines of JSON: the header, and the records of `b` and
+/// `a`.
 fn with_lines(stored: &[u8], change: impl FnOnce(&mut Vec<String>)) -> Vec<u8> {
     let mut lines = lines_of(stored);
     assert!(lines[0].contains("digest") && lines[1].contains("P:b") && lines[2].contains("P:a"));
@@ -233,7 +234,8 @@ async fn a_snapshot_that_lacks_a_record_is_damaged() {
     assert_eq!(error.to_string(), "it has 1 of the 2 records that its header announces");
 }
 
-/// A snapshot of what is there with an entry that is not the package's, in every other respect in order.
+/// A snapshot of what is there with an entry that is not the package's, in every other respect in
+/// order.
 fn forged(stored: &[u8]) -> Vec<u8> {
     let mut reader = SnapshotReader::default();
     reader.push(stored).unwrap();

@@ -139,8 +139,9 @@ async fn what_a_reindex_rejects_under_a_stricter_setting_is_not_listed_from_memo
     assert_eq!((report.unchanged, report.failed), (Vec::new(), Vec::new()));
 }
 
-/// What a distributed map writes of an execution for a package that failed, as AWS documents it: one that ran out of
-/// time stands among those that failed. Without a package, its input was left away.
+/// What a distributed map writes of an execution for a package that failed, as AWS documents it:
+/// one that ran out of time stands among those that failed. Without a package, its input was left
+/// away.
 fn record(stem: &str) -> Value {
     let input = json!({"bucket": "bucket", "key": key(stem), "reindex": {"run": RUN}}).to_string();
     let input = if stem.is_empty() { String::new() } else { input };

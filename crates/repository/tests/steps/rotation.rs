@@ -41,7 +41,8 @@ fn public(private_key: &str) -> VerifyingKey {
     SigningKey::from_pem(private_key).unwrap().verifying_key()
 }
 
-/// Returns whether clients with the old key alone, and those with the new one alone, accept the index.
+/// Returns whether clients with the old key alone, and those with the new one alone, accept the
+/// index.
 fn accepts(store: &MemoryStore) -> [bool; 2] {
     let bytes = store.content(INDEX).unwrap();
     let index = IndexArchive::read(&bytes).unwrap();
