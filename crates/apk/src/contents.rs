@@ -11,10 +11,13 @@ use std::{
 };
 
 use crate::{
-    package::MAX_DATA_ENTRIES,
     tar::{Header, Kind, MAX_PATH, TarError},
     text::Excerpt,
 };
+
+/// The most entries of a data section, and the most directories above them, of which hashes are
+/// kept.
+pub const MAX_DATA_ENTRIES: u64 = 1_000_000;
 
 /// The most bytes of a part of a path, as Linux has it.
 const MAX_PART: usize = 255;

@@ -326,7 +326,7 @@ impl Dependencies {
             let _infallible = write!(
                 self.0,
                 "{separator}{}",
-                parse(token).map_err(|error| foreign::explain(line, error))?
+                parse(token).map_err(|error| explain(line, error))?
             );
         }
         Ok(())
@@ -336,6 +336,25 @@ impl Dependencies {
 impl fmt::Display for Dependencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Says what is wrong with a line of dependencies, one of which was rejected: with the whole of it
+/// and how apk has it, if it is one of deb or rpm.
+fn explain(line: &str, error: DependencyError) -> DependencyError {
+    let line = line.trim();
+    let token = Excerpt::of(line.as_bytes());
+    let alternatives: Vec<_> = line.split('|').collect();
+    let spelled: Option<Vec<_>> = alternatives
+        .iter()
+        .map(|written| foreign::spell(written).filter(|apk| Dependency::parse(apk).is_ok()))
+        .collect();
+    match spelled.as_deref() {
+        Some([one]) if one != line => DependencyError::Foreign { token, apk: one.clone() },
+        Some(several @ [_, _, ..]) => {
+            DependencyError::Alternatives { token, apk: several.join("` or `") }
+        }
+        _ => error,
     }
 }
 
@@ -478,5 +497,38 @@ mod tests {
         for token in ["a=", "a@edge=1", "!a", "!a=1", "|", "a<>=1"] {
             assert!(Dependency::parse_provided(token).is_err(), "{token}");
         }
+    }
+
+    #[rstest]
+    #[case(
+        "bash (>= 4.4)",
+        "dependency `bash (>= 4.4)` is not written as apk has it: write `bash>=4.4`"
+    )]
+    #[case(
+        "bash(>=4.4)",
+        "dependency `bash(>=4.4)` is not written as apk has it: write `bash>=4.4`"
+    )]
+    #[case(
+        "bash >= 4.4",
+        "dependency `bash >= 4.4` is not written as apk has it: write `bash>=4.4`"
+    )]
+    #[case("a (<< 2)", "dependency `a (<< 2)` is not written as apk has it: write `a<2`")]
+    #[case("a (>> 2)", "dependency `a (>> 2)` is not written as apk has it: write `a>2`")]
+    #[case("a == 2", "dependency `a == 2` is not written as apk has it: write `a=2`")]
+    #[case(
+        "bash (>= 4.4) | fish",
+        "dependency `bash (>= 4.4) | fish` has alternatives, which apk does not know: write `bash>=4.4` or \
+         `fish`"
+    )]
+    #[case(
+        "zsh | fish",
+        "dependency `zsh | fish` has alternatives, which apk does not know: write `zsh` or `fish`"
+    )]
+    #[case("!bad name@", "dependency `name@` has an invalid name")]
+    #[case("a (= xyz)", "dependency `(=` has an invalid name")]
+    #[case("a (>= )", "dependency `(>=` has an invalid name")]
+    fn a_dependency_of_deb_or_rpm_is_told_as_apk_has_it(#[case] line: &str, #[case] message: &str) {
+        let rejected = Dependencies::default().extend_from_line(line, Dependency::parse);
+        assert_eq!(rejected.unwrap_err().to_string(), message);
     }
 }

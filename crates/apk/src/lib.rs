@@ -51,5 +51,6 @@ pub mod warning;
 
 mod contents;
 mod foreign;
+mod key_error;
 mod pem;
 mod tar;

@@ -38,9 +38,7 @@ pub const MAX_SIGNATURES_LENGTH: usize = 1024 * 1024;
 pub const MAX_CONTROL_ENTRIES: u64 = 64;
 /// The most bytes of a script: apk leaves a longer one away, without a word (measured).
 pub const MAX_SCRIPT_LENGTH: usize = 256 * 1024;
-/// The most entries of a data section, and the most directories above them, of which hashes are
-/// kept.
-pub const MAX_DATA_ENTRIES: u64 = 1_000_000;
+pub use crate::contents::MAX_DATA_ENTRIES;
 
 /// What a package is, as far as it matters to an index.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -6,7 +6,7 @@ use rsa::{
     pkcs8::{DecodePrivateKey as _, PrivateKeyInfo, SecretDocument},
 };
 
-use crate::key::{KeyError, check_bits};
+use crate::key_error::{KeyError, check_bits};
 
 /// What stands between a line `-----BEGIN …-----` and its `-----END …-----`, with both.
 #[derive(Clone, Copy)]

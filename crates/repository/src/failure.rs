@@ -9,6 +9,7 @@ use alpinist_apk::{
     value::InvalidValue,
 };
 
+pub use crate::failure_kind::FailureKind;
 use crate::{
     advised,
     message::PublishedIndex,
@@ -16,61 +17,6 @@ use crate::{
     port::{KeyStoreError, StoreError},
     snapshot::SnapshotError,
 };
-
-/// The error types that the state machine matches. A test compares them with its definition.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// The input of the execution is not understood.
-    InvalidInput,
-    /// The package may not be listed. Trying again can't help; another upload can. The execution
-    /// fails with it once the index is right.
-    PackageRejected,
-    /// The package was replaced or deleted meanwhile: check it again.
-    Superseded,
-    /// Somebody else published first, or the staged index is gone: aggregate again.
-    Conflict,
-    /// The signing key or its name is missing or unusable, or AWS rejects a request.
-    Misconfigured,
-    /// A role or policy does not allow what a step needs.
-    AccessDenied,
-    /// A reindex has left something undone, or is needed first.
-    Incomplete,
-    /// A function panicked. Trying again can't help; a report can.
-    Bug,
-    /// A service throttled, failed or was out of reach: try again.
-    Unavailable,
-}
-
-impl FailureKind {
-    /// All kinds.
-    pub const ALL: [Self; 9] = [
-        Self::InvalidInput,
-        Self::PackageRejected,
-        Self::Superseded,
-        Self::Conflict,
-        Self::Misconfigured,
-        Self::AccessDenied,
-        Self::Incomplete,
-        Self::Bug,
-        Self::Unavailable,
-    ];
-
-    /// Returns the name that stands in `ErrorEquals` of the state machine.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InvalidInput => "Alpinist.InvalidInput",
-            Self::PackageRejected => "Alpinist.PackageRejected",
-            Self::Superseded => "Alpinist.Superseded",
-            Self::Conflict => "Alpinist.Conflict",
-            Self::Misconfigured => "Alpinist.Misconfigured",
-            Self::AccessDenied => "Alpinist.AccessDenied",
-            Self::Incomplete => "Alpinist.Incomplete",
-            Self::Bug => "Alpinist.Bug",
-            Self::Unavailable => "Alpinist.Unavailable",
-        }
-    }
-}
 
 advised! {
     /// Why a step can't go on.

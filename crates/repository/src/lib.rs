@@ -43,6 +43,7 @@ pub mod verify;
 
 mod advice;
 mod cached_snapshot;
+mod failure_kind;
 mod fragment;
 mod lease;
 mod listing;

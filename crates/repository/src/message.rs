@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    failure::FailureKind,
+    failure_kind::FailureKind,
     port::{ETag, Generation},
     rejection::Rejection,
     trust::SignedBy,
