@@ -145,12 +145,10 @@ impl Problem {
             | Self::Unlisted
             | Self::NoFragment
             | Self::Orphan
-            | Self::NoCopy => Remedy::ReindexStale,
+            | Self::NoCopy
+            | Self::Index(_) => Remedy::ReindexStale,
             Self::Entry | Self::Fragment | Self::ListedThough { .. } => Remedy::Reindex,
-            Self::Index(_)
-            | Self::Signature { .. }
-            | Self::Signers { .. }
-            | Self::NotSigned { .. } => Remedy::Sign,
+            Self::Signature { .. } | Self::Signers { .. } | Self::NotSigned { .. } => Remedy::Sign,
             Self::Rejected { .. } => Remedy::Replace,
         }
     }

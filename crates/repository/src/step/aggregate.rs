@@ -153,7 +153,7 @@ async fn rebuild<S: ObjectStore>(
     if !is_adopted {
         let is_known = |stem: &str| snapshot.record(stem).is_some();
         let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
-        let unknown = match reindex {
+        let unknown = match looking {
             None => unknown.len(),
             Some(_) if unknown.is_empty() => 0,
             // Each was looked at, and some failed: that must not make the index shrink.

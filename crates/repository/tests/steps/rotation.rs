@@ -1,6 +1,6 @@
 //! One key takes the place of another.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use alpinist_apk::{
     index_archive::IndexArchive,
@@ -60,6 +60,23 @@ async fn sign_again(store: &MemoryStore, keys: &Keys) {
     let reindex = Reindex { run: "run".to_owned(), only_stale: false, sign: true };
     let target = Target { reindex: Some(reindex), ..target(INDEX) };
     execute_target(store, keys, target).await.unwrap();
+}
+
+#[tokio::test]
+async fn signing_again_hides_no_package_that_nobody_has_inspected() {
+    let store = one_package().await;
+    for key in store.keys() {
+        if key.starts_with(".alpinist/") || key.ends_with(".index") {
+            store.remove(&key);
+        }
+    }
+    store.upload(INDEX, "garbage");
+    store.pass(Duration::from_mins(10));
+    let reindex = Reindex { run: "run".to_owned(), only_stale: false, sign: true };
+    let target = Target { reindex: Some(reindex), ..target(INDEX) };
+    let failed = execute_target(&store, &Keys::good(), target).await.unwrap_err();
+    assert_eq!(failed.error, FailureKind::Incomplete.name(), "{failed:?}");
+    assert_eq!(store.content(INDEX).unwrap(), "garbage");
 }
 
 #[rstest]
