@@ -41,7 +41,7 @@ use crate::{
 /// Signed Alpine Linux package repositories in an S3 bucket.
 ///
 /// Data goes to standard output, everything else to standard error. The exit status is 0 if it is
-/// done, 1 if the answer is no, and 2 if it could not be found out.
+/// done, 1 if the answer is no, and 2 if an error left it unknown.
 #[derive(Debug, Parser)]
 #[command(name = "alpinist", version, max_term_width = 100, after_help = command::EXAMPLES)]
 struct Arguments {

@@ -37,7 +37,7 @@ Examples:
 ///
 /// Counts by apk's order of versions, for each name in each directory. Versions that apk can't tell
 /// apart go or stay together. If a package that stays depends on one that would go, and nothing
-/// else in its directory would do, nothing is deleted and the exit status is 1.
+/// else in its directory satisfies that, nothing is deleted and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Prune {

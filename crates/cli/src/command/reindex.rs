@@ -32,7 +32,7 @@ Examples:
   # After a key was added or dropped.
   alpinist reindex --sign";
 
-/// Make fragments and indexes again from the packages
+/// Rebuild fragments and indexes from the packages
 ///
 /// Waits for the end, and shows what was found. It may run while packages are uploaded. Rejected
 /// packages do not stop it; the exit status is 1 if any was rejected, or something was left undone.
@@ -42,10 +42,10 @@ pub(crate) struct Reindex {
     /// A branch, `<branch>/<repository>`, or `<branch>/<repository>/<architecture>`
     #[arg(default_value = "", hide_default_value = true)]
     prefix: Prefix,
-    /// Pass over packages whose fragment describes them
+    /// Skip packages that already have a current fragment
     #[arg(long)]
     stale: bool,
-    /// Look at no package, but sign and publish each index again
+    /// Inspect no packages; only sign and publish each index again
     #[arg(long, conflicts_with = "stale")]
     sign: bool,
     #[command(flatten)]

@@ -30,8 +30,8 @@ Examples:
 ///
 /// Reads each index as a client does, verifies its signatures, and compares its entries with the
 /// packages in the bucket. Says what is wrong, and which command fixes it, if one does: none
-/// deletes anything. What is uploaded meanwhile may be told as a problem. The exit status is 1 if
-/// anything is wrong.
+/// deletes anything. Packages uploaded meanwhile may be reported as problems. The exit status is 1
+/// if anything is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
