@@ -53,10 +53,11 @@ pub(crate) async fn is_there<S: ObjectStore>(
 pub(crate) async fn write<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
-    package: &ETag,
+    (package, size): (&ETag, u64),
 ) -> Result<(), Failure> {
     let Some(copy_key) = key.plus_copy_key() else { return Ok(()) };
-    if store.head(&copy_key).await?.is_some_and(|copy| is_of(&copy, package)) {
+    let is_right = |copy: ObjectInfo| is_of(&copy, package) && copy.size == size;
+    if store.head(&copy_key).await?.is_some_and(is_right) {
         return Ok(());
     }
     let attributes = Attributes::from([(COPY_OF.to_owned(), package.0.clone())]);

@@ -42,6 +42,7 @@ pub(crate) async fn write<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
     package: &ETag,
+    precondition: Precondition,
 ) -> Result<(), StoreError> {
     let note = format!("{}{}", rejected_prefix(key.prefix()), name(key.stem(), package));
     let object = NewObject {
@@ -49,7 +50,7 @@ pub(crate) async fn write<S: ObjectStore>(
         content_type: "text/plain; charset=utf-8",
         attributes: Attributes::new(),
     };
-    match store.put(&note, object, Precondition::Absent).await {
+    match store.put(&note, object, precondition).await {
         Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error),
     }

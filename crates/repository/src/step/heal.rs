@@ -398,7 +398,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         Ok(Cure::Executions(keys))
     }
 
-    /// Returns the listed packages, by `<name>-<version>`, whose copies are missing, older or of
+    /// Returns the listed packages, by `<name>-<version>`, whose copies are missing or of
     /// another size.
     fn without_copy(&self, snapshot: &Snapshot, listing: &Listing) -> Vec<String> {
         let before = self.store.now() - IN_FLIGHT;
@@ -411,9 +411,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         packages
             .filter(|(stem, package)| {
                 plus_copy_stem(stem).is_some_and(|copy| {
-                    listing.copies.get(&copy).is_none_or(|copy| {
-                        copy.size != package.size || copy.last_modified < package.last_modified
-                    })
+                    listing.copies.get(&copy).is_none_or(|copy| copy.size != package.size)
                 })
             })
             .map(|(stem, _)| stem.clone())

@@ -67,7 +67,13 @@ async fn apply<S: ObjectStore>(
         match outcome {
             Ok((fragment, changed)) => {
                 if let Some(rejection) = &rejection {
-                    rejection_note::write(store, &key, &rejection.package).await?;
+                    // A note counts only if it is not older than the package, which may have been
+                    // uploaded again. A reindex is about no upload.
+                    let precondition = match target.reindex {
+                        Some(_) => Precondition::Absent,
+                        None => Precondition::None,
+                    };
+                    rejection_note::write(store, &key, &rejection.package, precondition).await?;
                 }
                 let (signed_by, warnings) = accepted
                     .map_or((None, Vec::new()), |accepted| (accepted.signed_by, accepted.warnings));
@@ -118,7 +124,9 @@ async fn write<S: ObjectStore>(
         outcome => (outcome?, true),
     };
     match copies {
-        PlusCopies::Kept => plus_copy::write(store, key, &accepted.package).await?,
+        PlusCopies::Kept => {
+            plus_copy::write(store, key, (&accepted.package, accepted.entry.size)).await?;
+        }
         PlusCopies::None => plus_copy::remove(store, key).await?,
     }
     check(store, key, accepted).await?;

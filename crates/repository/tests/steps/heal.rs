@@ -7,7 +7,7 @@ use alpinist_repository::{
     memory::{MemoryStore, Request},
     plus_copy::PlusCopies,
     policy::Policy,
-    port::{ObjectStore as _, Starter, StoreError},
+    port::{NewObject, ObjectStore as _, Precondition, Starter, StoreError},
     step::{self, HealRequest, Message},
 };
 use serde_json::json;
@@ -491,4 +491,25 @@ async fn the_check_finds_a_copy_that_is_missing_or_older_than_its_package() {
     assert_eq!(*starter.0.lock().unwrap(), Vec::<String>::new(), "where none are kept");
     execute(&store, &key("libstdc++-13-r0")).await.unwrap();
     assert_eq!(store.content(COPY), store.content(&key("libstdc++-13-r0")));
+}
+
+#[tokio::test]
+async fn the_same_bytes_uploaded_again_are_not_looked_at_each_day() {
+    let store = two_packages().await;
+    let plus = "libstdc++-13-r0";
+    for _ in 0..2 {
+        store.upload(&key(plus), package("libstdc++", "13-r0", "a"));
+        execute(&store, &key(plus)).await.unwrap();
+        store.upload(&key("bad-1-r0"), "no package");
+        execute(&store, &key("bad-1-r0")).await.unwrap_err();
+        store.pass(Duration::from_mins(10));
+        assert_eq!(check(&store).await, Vec::<String>::new());
+    }
+    // Our label on other bytes.
+    let attributes = store.head(COPY).await.unwrap().unwrap().attributes;
+    let object = NewObject { bytes: b"foreign".to_vec(), content_type: "x/y", attributes };
+    store.put(COPY, object, Precondition::None).await.unwrap();
+    assert_eq!(check(&store).await, [key(plus)]);
+    execute(&store, &key(plus)).await.unwrap();
+    assert_eq!(store.content(COPY), store.content(&key(plus)));
 }
