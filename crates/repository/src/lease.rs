@@ -23,6 +23,9 @@ const LEASE_DURATION: Duration = Duration::from_mins(1);
 /// How long after its lease a snapshot is written, at most: as long as the function may run.
 const MAKING_TIME: Duration = Duration::from_mins(5);
 
+/// How much older an object may seem than another of the same second, since its age is asked later.
+const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+
 /// The lease to make the snapshot that comes after a certain one.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -32,7 +35,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Returns whether anybody ever taken the lease to make the snapshot that comes after that of
+    /// Returns whether anybody has ever taken the lease for the snapshot that comes after that of
     /// `generation`.
     pub(crate) async fn exists<S: ObjectStore>(
         store: &S,
@@ -42,14 +45,20 @@ impl Lease {
         Ok(store.head(&prefix.lease_key(generation)).await?.is_some())
     }
 
-    /// Returns whether a snapshot of `generation` that is so old was made by who had taken the
-    /// lease to. That one publishes it, or fails and says so.
+    /// Returns whether a snapshot of `generation` that is so old was written by the owner of its
+    /// lease, who publishes it, or fails and says so. Otherwise somebody else put it there.
     pub(crate) async fn was_kept<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
         generation: Generation,
         age: Duration,
     ) -> Result<bool, StoreError> {
+        // Whoever takes the lease for the next one does so after this one was written. A lease that
+        // is older has seen this one when it was there for the first time.
+        let next = store.head(&prefix.lease_key(generation)).await?;
+        if next.is_some_and(|next| next.age > age + CLOCK_MARGIN) {
+            return Ok(false);
+        }
         // The first snapshot follows none, of generation 0.
         for before in [generation.saturating_sub(1), 0] {
             let lease = store.head(&prefix.lease_key(before)).await?;

@@ -56,14 +56,22 @@ pub async fn aggregate<S: ObjectStore>(
         Decision::Work(work) => {
             let Job { lease, base } = *work;
             let generation = base.generation;
-            match rebuild(store, &subject, &request.written, base, &lease).await {
+            // While a reindex is awaited, each look would read all fragments once more.
+            let asked = request.waiting.as_ref().filter(|waiting| waiting.unknown > 0);
+            let is_to_ask = asked.is_none_or(|waiting| waiting.times % WAITS_PER_REQUEST == 0);
+            let rebuilt = match asked {
+                Some(waiting) if generation == 0 && !is_to_ask => {
+                    Ok(Rebuilt::Unadopted(waiting.unknown))
+                }
+                _ => rebuild(store, &subject, &request.written, base, &lease).await,
+            };
+            match rebuilt {
                 Ok(Rebuilt::Swapped(Swapped::Snapshot(staged))) => {
                     return Ok(Aggregated { written: request.written, staged, waiting: None });
                 }
                 Ok(Rebuilt::Swapped(Swapped::Superseding)) => (generation, true),
                 Ok(Rebuilt::Unadopted(found)) => {
-                    let asked = request.waiting.as_ref().filter(|waiting| waiting.unknown > 0);
-                    if asked.is_none_or(|waiting| waiting.times % WAITS_PER_REQUEST == 0) {
+                    if is_to_ask {
                         ask_for_adoption(store, subject.prefix()).await?;
                     }
                     lease.release(store).await?;

@@ -55,11 +55,14 @@ pub(super) struct Baseline {
 /// publish. So our change is covered if
 ///
 /// - the snapshot agrees with it and is newer than one that we saw after our change, or
-/// - the snapshot agrees with it and nobody ever taken the lease to make the next one: whoever does
+/// - the snapshot agrees with it and nobody has ever taken the lease for the next one: whoever does
 ///   so from now on will see our change.
 ///
 /// If the snapshot is newer by two, its maker began with one that is newer than our change and has
-/// seen what is there. If it disagrees nevertheless, others have changed the package since.
+/// seen what exists. If it disagrees nevertheless, others have changed the package since.
+///
+/// Where apk can't order the versions of a package, only the last case counts: a snapshot may have
+/// the same objects and come from a listing before they were uploaded again, in another order.
 ///
 /// # Errors
 ///
@@ -94,9 +97,14 @@ pub(super) async fn decide<S: ObjectStore>(
             let record = subject.stem().and_then(|stem| cached.snapshot().record(stem));
             record.is_some_and(|record| record.rank > 0)
         };
-        if agrees
-            && (newer_by > 0 || (!is_tied() && !Lease::exists(store, prefix, generation).await?))
-        {
+        let is_covered = match newer_by {
+            _ if !agrees => false,
+            2.. => true,
+            _ if is_tied() => false,
+            1 => true,
+            0 => !Lease::exists(store, prefix, generation).await?,
+        };
+        if is_covered {
             return Ok(Decision::UpToDate);
         }
         match subject {

@@ -97,37 +97,57 @@ struct Event {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Detail {
     object: Object,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    deletion_type: String,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Object {
     #[serde(default)]
     etag: String,
+    #[serde(default)]
+    version_id: String,
 }
 
-/// Reads a message; `None` for what is no event of S3.
+impl Detail {
+    /// Returns whether the life cycle of the bucket deleted a version that was not the current one.
+    fn is_expiry_of_old_version(&self) -> bool {
+        self.reason == "Lifecycle Expiration"
+            && self.deletion_type == "Permanently Deleted"
+            && !self.object.version_id.is_empty()
+    }
+}
+
+/// Reads a message; `None` for what is no event of S3, or of an object that stays as it is.
 fn read(message: &Message) -> Option<Told> {
     let target: Target = serde_json::from_str(&message.body).ok()?;
     let Event { detail_type, detail } = serde_json::from_str(&message.body).ok()?;
+    if detail.is_expiry_of_old_version() {
+        return None;
+    }
     let written = (detail_type == "Object Created")
         .then(|| ETag(format!("\"{}\"", detail.object.etag.trim_matches('"'))));
     Some(Told { target, written })
 }
 
 /// Finds indexes, snapshots and fragments that somebody else deleted or overwrote, packages that no
-/// execution has come to an end with, and directories of which nothing is cached, and starts what
-/// makes them right: executions, or a reindex.
+/// execution has finished, and directories of which nothing is cached, and starts what repairs
+/// them: executions, or a reindex.
 ///
-/// Whoever writes an object of ours, we or somebody else, an event tells of it. Most are our own,
-/// so an event is a hint to look whether index and snapshot agree, whether the snapshot was made by
-/// who had taken the lease to, and whether it knows the fragment: three requests for each
-/// directory, whatever the number of events. Events come 20 seconds late or later. So a snapshot
-/// that is younger was made after the event, by somebody who has looked at the index since, and
-/// there will be an event for what they do. Nothing is started for what is right, what was started
-/// writes only what is wrong, and who taken the lease to make a snapshot is left to publish it or
-/// to fail, so this ends.
+/// Each write to one of our objects, by us or by somebody else, produces an event. Most are our
+/// own, so an event is a hint to check whether index and snapshot agree, whether the owner of its
+/// lease wrote the snapshot, and whether it knows the fragment: four requests for each directory,
+/// whatever the number of events. Events come at least 20 seconds late. So a snapshot that is
+/// younger was written after the event, by somebody who has checked the index since, and there will
+/// be an event for what they do. Nothing is started for what is right, what was started writes only
+/// what is wrong, and the owner of a lease is left to publish its snapshot or to fail, so this
+/// ends.
 ///
 /// # Errors
 ///
@@ -165,14 +185,20 @@ pub async fn heal<S: ObjectStore>(
     failed.map(|()| healed)
 }
 
-/// What is told of an index: the later of these prevails.
+/// What is told of an index or a snapshot: the later of these prevails.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-enum IndexNews {
+enum News {
     #[default]
     None,
     Written,
     /// It was deleted, or a version of it: we never do that.
     Deleted,
+}
+
+impl News {
+    fn of(written: Option<&ETag>) -> Self {
+        if written.is_some() { Self::Written } else { Self::Deleted }
+    }
 }
 
 /// What is told of a directory.
@@ -181,9 +207,8 @@ struct Changes {
     /// What became of fragments, by the `<name>-<version>` of their packages: messages come in any
     /// order.
     fragments: HashMap<String, HashSet<Option<ETag>>>,
-    index: IndexNews,
-    /// Whether something became of the snapshot.
-    is_snapshot_told: bool,
+    index: News,
+    snapshot: News,
     /// Whether an execution asks for a reindex.
     is_adoption_asked: bool,
 }
@@ -193,7 +218,7 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
     let mut directories = BTreeMap::new();
     for message in messages {
         let Some(Told { target, written }) = read(message) else {
-            warn!("a message is no event of S3 and was passed over");
+            debug!("a message tells of no change and is skipped");
             continue;
         };
         let Ok(derived) = target.key.parse::<Derived>() else { continue };
@@ -204,12 +229,11 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
                 package.prefix().clone()
             }
             Derived::Index(prefix) => {
-                told.index =
-                    if written.is_some() { IndexNews::Written } else { IndexNews::Deleted };
+                told.index = News::of(written.as_ref());
                 prefix
             }
             Derived::Snapshot(prefix) => {
-                told.is_snapshot_told = true;
+                told.snapshot = News::of(written.as_ref());
                 prefix
             }
             Derived::Adoption(prefix) => {
@@ -223,7 +247,7 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
             changes.fragments.entry(stem).or_default().extend(written);
         }
         changes.index = changes.index.max(told.index);
-        changes.is_snapshot_told |= told.is_snapshot_told;
+        changes.snapshot = changes.snapshot.max(told.snapshot);
         changes.is_adoption_asked |= told.is_adoption_asked;
     }
     directories
@@ -277,13 +301,20 @@ impl<S: ObjectStore> Directory<'_, S> {
             if changes.is_adoption_asked {
                 return Ok(Cure::Reindex);
             }
-            return self.adopt(published).await;
+            let mut cure = self.adopt(published).await?;
+            if let Cure::Executions(keys) = &mut cure
+                && self.prefix.architecture().is_known()
+            {
+                let told = changes.fragments.keys().map(String::as_str);
+                self.add_wrong(told, &Snapshot::default(), keys).await?;
+            }
+            return Ok(cure);
         };
         let mut keys = BTreeSet::new();
         let age = cached.age().unwrap_or_default();
         // An index that was there before the snapshot, or of the same second, is that of an earlier
         // one.
-        let is_touched = changes.index != IndexNews::None
+        let is_touched = changes.index != News::None
             && published
                 .as_ref()
                 .is_none_or(|index| index.age < age || !index.attributes.contains_key(DIGEST));
@@ -293,12 +324,13 @@ impl<S: ObjectStore> Directory<'_, S> {
         // nobody.
         let is_wrong = match is_published {
             false if is_touched => true,
-            true if !changes.is_snapshot_told => false,
+            true if changes.snapshot == News::None => false,
             _ => !Lease::was_kept(self.store, self.prefix, header.generation, age).await?,
         };
         // In a bucket with versions, those before take the place of an index, and of a snapshot,
         // that were deleted, and may agree. We delete neither.
-        if age >= SIGNING_TIME && (changes.index == IndexNews::Deleted || is_wrong) {
+        let is_deleted = changes.index.max(changes.snapshot) == News::Deleted;
+        if age >= SIGNING_TIME && (is_deleted || is_wrong) {
             keys.insert(self.prefix.index_key());
         }
         let is_remembered = |snapshot: &Snapshot, stem: &str, written: &HashSet<Option<ETag>>| {
@@ -314,12 +346,24 @@ impl<S: ObjectStore> Directory<'_, S> {
             cached.read_on().await?;
             doubtful.retain(|(stem, written)| !is_remembered(cached.snapshot(), stem, written));
         }
-        for (stem, _) in doubtful {
-            if !self.is_right(stem, cached.snapshot()).await? {
+        let doubtful = doubtful.into_iter().map(|(stem, _)| stem.as_str());
+        self.add_wrong(doubtful, cached.snapshot(), &mut keys).await?;
+        Ok(Cure::Executions(keys))
+    }
+
+    /// Adds the keys of packages whose fragments are not what they ought to be.
+    async fn add_wrong<'s>(
+        &self,
+        stems: impl Iterator<Item = &'s str>,
+        snapshot: &Snapshot,
+        keys: &mut BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        for stem in stems {
+            if !self.is_right(stem, snapshot).await? {
                 keys.insert(self.prefix.package_key(stem));
             }
         }
-        Ok(Cure::Executions(keys))
+        Ok(())
     }
 
     /// Returns whether the fragment of a package is what it ought to be.
@@ -362,10 +406,18 @@ impl<S: ObjectStore> Directory<'_, S> {
         if !unknown(self.store, self.prefix, None, &listing, is_known).await?.is_empty() {
             return Ok(Cure::Reindex);
         }
-        // Those are no matter of an index.
-        let orphans = listing.fragments.keys().filter(|stem| !listing.packages.contains_key(*stem));
+        let rejections = RejectionNotes::read(self.store, self.prefix).await?;
+        let may_be_listed = |stem: &&String| {
+            listing.packages.get(*stem).is_some_and(|package| {
+                !rejections.contain(stem, &package.etag, package.last_modified)
+            })
+        };
+        let has_content = listing.fragments.keys().any(|stem| may_be_listed(&stem));
+        let index = (has_content || published.is_some()).then(|| self.prefix.index_key());
+        // Fragments without a package, or of a rejected one, are no matter of an index.
+        let orphans = listing.fragments.keys().filter(|stem| !may_be_listed(stem));
         let orphans = orphans.take(MAX_EXECUTIONS).map(|stem| self.prefix.package_key(stem));
-        Ok(Cure::Executions(orphans.chain([self.prefix.index_key()]).collect()))
+        Ok(Cure::Executions(orphans.chain(index).collect()))
     }
 
     /// Compares everything that a listing shows with what is cached and published.
