@@ -2,6 +2,7 @@ use tracing::debug;
 
 use crate::{
     failure::Failure,
+    journal,
     lease::Lease,
     listing::Listing,
     location::Subject,
@@ -164,10 +165,12 @@ async fn rebuild<S: ObjectStore>(
         let unknown = match looking {
             None => unknown.len(),
             Some(_) if unknown.is_empty() => 0,
-            // Each was looked at, and some failed: that must not make the index shrink.
-            Some(_) => {
-                let published = published_stems(store, prefix).await?;
-                unknown.into_iter().filter(|stem| published.contains(*stem)).count()
+            // Each was inspected, and some failed. What was published, or what this run itself has
+            // indexed and somebody made unknown since, must not be missing for that.
+            Some(Reindex { run, .. }) => {
+                let mut expected = published_stems(store, prefix).await?;
+                expected.extend(journal::indexed(store, run, prefix).await?);
+                unknown.into_iter().filter(|stem| expected.contains(*stem)).count()
             }
         };
         if unknown > 0 {

@@ -5,7 +5,7 @@ use std::{
 
 use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
     cached_snapshot::CachedSnapshot,

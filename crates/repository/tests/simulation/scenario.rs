@@ -138,6 +138,8 @@ pub(crate) enum Operation {
     Rebuild,
     /// Deletes or overwrites an object that is nobody's business.
     Meddle { object: Meddling, content: Option<&'static str> },
+    /// Somebody keeps copies of index and snapshot, and copies them back the next time.
+    CopyBack,
 }
 
 /// What can be deleted or overwritten without anybody's leave.
@@ -214,6 +216,9 @@ fn coming_and_going(number: usize, beginning: Option<usize>) -> Operation {
 
 fn operation(rng: &mut Rng, packages: usize, meddles: bool) -> Operation {
     let package = rng.usize(..packages);
+    if meddles && rng.u32(..6) == 0 {
+        return Operation::CopyBack;
+    }
     if meddles && rng.u32(..3) == 0 {
         let objects =
             [Meddling::Index, Meddling::Snapshot, Meddling::Leases, Meddling::Fragment(package)];

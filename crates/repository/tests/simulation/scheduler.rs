@@ -29,7 +29,7 @@ use crate::{
         execution::{Next, State},
         target,
     },
-    fault::{Fault, Tampering, is_covered_by_name},
+    fault::{Fault, Tampering, is_covered_by_name, snapshot_key},
     oracle::{Oracle, Violation, Watched},
     scenario::{self, Meddling, Operation, PACKAGES, Plan, pick},
     store::{Injected, Line, Method, Moment, Outcome, Passage, Request, SimulatedStore},
@@ -110,6 +110,8 @@ struct Simulation {
     /// Who goes first.
     priorities: BTreeMap<Actor, u32>,
     step: usize,
+    /// The bucket when index and snapshot were copied.
+    backup: Option<MemoryStore>,
     /// How much time passed, in seconds; writes take some more.
     now: u64,
     /// Whether everything goes well from now on.
@@ -190,6 +192,7 @@ impl Simulation {
             now: 0,
             is_calm: false,
             needs_repair: false,
+            backup: None,
             report: Report::default(),
             trace,
         };
@@ -302,6 +305,15 @@ impl Simulation {
                 }
             }
             Operation::Rebuild => self.start(INDEX),
+            Operation::CopyBack => {
+                let Some(before) = self.backup.replace(self.bucket.duplicate()) else { return };
+                self.say("meddler", || "copies index and snapshot back".to_owned());
+                self.oracle.meddled();
+                for key in [snapshot_key(), INDEX.to_owned()] {
+                    self.bucket.copy_back(&key, &before);
+                    self.tell_healer(&key);
+                }
+            }
             Operation::Meddle { object, content } => {
                 self.say("meddler", || format!("{object:?} {}", content.unwrap_or("deleted")));
                 self.oracle.meddled();
