@@ -53,6 +53,9 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     let (old_key, old_name) = keygen(&operator, "old@example.com");
     let (new_key, new_name) = keygen(&operator, "new@example.com");
 
+    let said = operator.run("setup 3.22/main");
+    assert_eq!((said.status, &*said.out), (Some(2), ""), "no client could use it: {said}");
+    assert!(said.err.contains("has no signing key yet"), "{said}");
     fs::write(operator.path().join("garbage"), "no key").unwrap();
     let said = operator.run(&format!("key put --key garbage --key-name {old_name}"));
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");

@@ -125,8 +125,8 @@ async fn what_is_published_is_not_replaced_by_accident() {
     let push = format!("push {second} second/new-1.0-r0.apk --to kept/main --wait");
     let said = operator.run(&push);
     assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
-    let reason = "other bytes are published under this name and version. Raise the package's pkgrel, or say \
-                  --replace.\n";
+    let reason = "other bytes have this name and version. Raise the package's pkgrel, or say --replace, \
+                  as after a rejection.\n";
     let taken = |name: &str| format!("taken {}: {reason}", key(name));
     assert_eq!(said.out, format!("{}{}Nothing was uploaded.\n", taken("hello"), taken("small")));
     let listed = operator.json(0, "ls kept");
@@ -171,6 +171,9 @@ async fn what_only_the_repository_can_reject_is_told_with_its_reason() {
     assert_eq!(ends[0]["outcome"], "rejected");
     let cause = ends[0]["cause"].as_str().unwrap();
     assert!(cause.contains(&format!("its signature by {} is wrong", trusted.name())), "{cause}");
+    let said = operator.run("promote impostor/main/x86_64/fake-1.0-r0.apk --to impostor/other");
+    assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");
+    assert!(said.err.contains("is in no index, so it can't be promoted"), "{said}");
 }
 
 #[tokio::test]
@@ -296,8 +299,8 @@ async fn all_versions_are_promoted_and_none_takes_the_place_of_other_bytes() {
     let said = operator.run("promote hello --from new/testing --to new/main");
     assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
     let expected = format!(
-        "taken {}: other bytes are published under this name and version. Raise the package's pkgrel, or \
-         say --replace.\nNothing was copied.\n",
+        "taken {}: other bytes have this name and version. Raise the package's pkgrel, or say \
+         --replace, as after a rejection.\nNothing was copied.\n",
         key("1.1")
     );
     assert_eq!(said.out, expected);

@@ -104,6 +104,11 @@ const FOREIGN: [(&[&str], &str); 19] = [
 ];
 
 impl Architecture {
+    /// Returns `noarch`: that of packages that fit every architecture.
+    pub fn noarch() -> Self {
+        Self("noarch".to_owned())
+    }
+
     /// Returns whether this is `noarch`: the package fits every architecture.
     pub fn is_noarch(&self) -> bool {
         self.0 == "noarch"

@@ -124,6 +124,15 @@ advised! {
             /// Why.
             source: ArchiveError,
         } => Some("`alpinist verify` says how to fix it".into()),
+        /// No key signs.
+        #[error("the stack has no signing key yet, so clients would trust none of its indexes")]
+        NoKeyYet => Some("store one with `alpinist key put`; `alpinist keygen` makes one".into()),
+        /// A package that is to be promoted is in no index.
+        #[error("{key} is in no index, so it can't be promoted")]
+        NotPublished {
+            /// Its key.
+            key: String,
+        } => Some("`alpinist verify` says why it is not listed".into()),
         /// There is no such execution.
         #[error("there is no execution {id}")]
         NoExecution {

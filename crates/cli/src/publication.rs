@@ -231,8 +231,8 @@ impl Present {
         match self {
             Self::Nothing | Self::Same(_) => None,
             Self::Other(_) => Some(
-                "other bytes are published under this name and version. Raise the package's pkgrel, or \
-                 say --replace",
+                "other bytes have this name and version. Raise the package's pkgrel, or say --replace, as \
+                 after a rejection",
             ),
             Self::Archived(_) => Some(
                 "an archived object has this name and version, which can't be compared. Say --replace \
@@ -538,6 +538,6 @@ mod tests {
         assert_eq!(race("ours").await, Outcome::Unchanged(ETag("\"1\"".into())));
         let outcome = race("else").await;
         let Outcome::Taken { reason } = outcome else { panic!("{outcome:?}") };
-        assert!(reason.starts_with("other bytes are published"), "{reason}");
+        assert!(reason.starts_with("other bytes have this name"), "{reason}");
     }
 }

@@ -183,16 +183,15 @@ pub async fn verify<S: ObjectStore>(
     let listing = Listing::read(store, prefix, &Snapshot::default()).await?;
     let mut problems = Vec::new();
     let mut entries = Vec::new();
-    let mut has_no_index = false;
+    let mut is_readable = false;
     match published.as_ref().map(|published| IndexArchive::read(&published.body)) {
-        None if listing.packages.is_empty() => {}
-        // If none of them may be listed, there is nothing to index.
-        None => has_no_index = true,
+        None => {}
         Some(Err(error)) => problems.push((index_key, error.into())),
         Some(Ok(index)) => {
             let found = check_signatures(store, &index, &options.signers).await?;
             problems.extend(found.into_iter().map(|problem| (index_key.clone(), problem)));
             entries = index.index.entries().to_vec();
+            is_readable = true;
         }
     }
     let packages = entries.len();
@@ -204,8 +203,14 @@ pub async fn verify<S: ObjectStore>(
     let warnings = entries.iter().flat_map(warned).collect();
     let repository = Repository { store, prefix, options, listing };
     repository.check(entries, &mut problems).await?;
-    if has_no_index && problems.iter().any(|(_, problem)| matches!(problem, Problem::Unlisted)) {
-        problems.push((prefix.index_key(), Problem::NoIndex));
+    if !is_readable {
+        let found = problems.len();
+        // That the index lists none of them follows from that.
+        problems.retain(|(_, problem)| !matches!(problem, Problem::Unlisted));
+        // If none of them may be listed, there is nothing to index.
+        if published.is_none() && problems.len() < found {
+            problems.push((prefix.index_key(), Problem::NoIndex));
+        }
     }
     problems.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(Verified { packages, problems, warnings })
@@ -249,10 +254,14 @@ struct Repository<'a, S> {
     listing: Listing,
 }
 
-type Faults = Vec<(String, Problem)>;
+type Problems = Vec<(String, Problem)>;
 
 impl<S: ObjectStore> Repository<'_, S> {
-    async fn check(&self, entries: Vec<IndexEntry>, problems: &mut Faults) -> Result<(), Failure> {
+    async fn check(
+        &self,
+        entries: Vec<IndexEntry>,
+        problems: &mut Problems,
+    ) -> Result<(), Failure> {
         let entries: HashMap<_, _> =
             entries.into_iter().map(|entry| (entry.file_stem(), entry)).collect();
         for stem in entries.keys().filter(|stem| !self.listing.packages.contains_key(*stem)) {
@@ -277,7 +286,7 @@ impl<S: ObjectStore> Repository<'_, S> {
         package: &Listed,
         entry: Option<&IndexEntry>,
         stem: &str,
-    ) -> Result<Faults, Failure> {
+    ) -> Result<Problems, Failure> {
         let mut problems = Vec::new();
         match entry {
             None => problems.extend(self.read(package, None).await?),

@@ -160,6 +160,8 @@ fn common_architecture(packages: &[Read]) -> Result<Architecture, Error> {
     let own: Vec<_> = found.iter().filter(is_of_clients).collect();
     match *own {
         [architecture] => Ok((*architecture).clone()),
+        // Of none anything is known but why it is rejected.
+        [] if found.is_empty() => Ok(Architecture::noarch()),
         [] => Err(Error::Architecture {
             found: "no package has an architecture of its own".to_owned(),
         }),

@@ -76,10 +76,11 @@ impl Promote {
 fn copy(package: Selected, to: &RepositoryName) -> Result<Write, Error> {
     let key = target(&package, to)?.package_key(package.stem());
     let Selected { object, entry, .. } = package;
+    let Some(entry) = entry else { return Err(Error::NotPublished { key: object.key }) };
     Ok(Write {
         content: Content::Object { key: object.key, etag: object.etag },
         size: object.size,
-        checksum: entry.map(|entry| entry.checksum),
+        checksum: Some(entry.checksum),
         key,
     })
 }

@@ -65,6 +65,9 @@ impl Setup {
                 url.or(output).ok_or(Error::MissingOption { option: "--url" })?
             }
         };
+        if names.is_empty() {
+            return Err(Error::NoKeyYet);
+        }
         let url = url.trim_end_matches('/');
         output.print(&Client {
             repository: format!("{url}/{}", repository.without_architecture()),

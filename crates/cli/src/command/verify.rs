@@ -143,7 +143,7 @@ impl Report for Verified {
                 writeln!(out, "      fix it with: {fix}")?;
             }
             if let Some(delete) = delete {
-                writeln!(out, "      or delete it with: {delete}")?;
+                writeln!(out, "      delete it with: {delete}")?;
             }
         }
         for FoundWarning { key, warning } in &self.warnings {

@@ -126,9 +126,17 @@ fn there_is_no_index_of_nothing() {
         assert!(!bench.path(directory).join("APKINDEX.tar.gz").exists());
     }
     bench.write("bad/a-1-r0.apk", "no package");
-    let said = bench.run(&format!("index bad --arch x86_64 --skip-rejected {SIGN}"));
-    assert_eq!((said.status, &*said.err), (1, ""));
-    assert!(said.out.ends_with("\nnot written: no package is left to be listed\n"), "{}", said.out);
+    for arch in ["", " --arch x86_64"] {
+        let said = bench.run(&format!("index bad{arch} --skip-rejected {SIGN}"));
+        assert_eq!((said.status, &*said.err), (1, ""));
+        assert!(
+            said.out.starts_with("rejected bad/a-1-r0.apk: not an apk v2 package"),
+            "{}",
+            said.out
+        );
+        let end = "\nnot written: no package is left to be listed\n";
+        assert!(said.out.ends_with(end), "{}", said.out);
+    }
     assert!(!bench.path("bad/APKINDEX.tar.gz").exists());
 }
 

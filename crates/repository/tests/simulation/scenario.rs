@@ -138,7 +138,7 @@ pub(crate) enum Operation {
     Rebuild,
     /// Deletes or overwrites an object that is nobody's business.
     Meddle { object: Meddling, content: Option<&'static str> },
-    /// Somebody keeps copies of index and snapshot, and copies them back the next time.
+    /// Somebody copies index and snapshot back as they were before the last change.
     CopyBack,
 }
 

@@ -110,7 +110,7 @@ struct Simulation {
     /// Who goes first.
     priorities: BTreeMap<Actor, u32>,
     step: usize,
-    /// The bucket when index and snapshot were copied.
+    /// The bucket before the last change.
     backup: Option<MemoryStore>,
     /// How much time passed, in seconds; writes take some more.
     now: u64,
@@ -284,6 +284,7 @@ impl Simulation {
         let Some(operation) = self.operations.pop_front() else { return };
         match operation {
             Operation::Change { package, content } => {
+                self.backup = Some(self.bucket.duplicate());
                 let key = PACKAGES[package].key.clone();
                 let content_name = content.map(|content| PACKAGES[package].contents[content].name);
                 self.say("uploader", || format!("{key}: {}", content_name.unwrap_or("deleted")));
@@ -306,7 +307,7 @@ impl Simulation {
             }
             Operation::Rebuild => self.start(INDEX),
             Operation::CopyBack => {
-                let Some(before) = self.backup.replace(self.bucket.duplicate()) else { return };
+                let Some(before) = self.backup.take() else { return };
                 self.say("meddler", || "copies index and snapshot back".to_owned());
                 self.oracle.meddled();
                 for key in [snapshot_key(), INDEX.to_owned()] {
