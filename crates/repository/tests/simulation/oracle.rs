@@ -86,6 +86,8 @@ pub(crate) struct Oracle {
     changes: Vec<Vec<(Time, Option<usize>)>>,
     snapshots: HashMap<ETag, Making>,
     publication: Option<Publication>,
+    /// The index of the last backup.
+    backup: Option<Publication>,
     /// The packages whose last change was processed to a good end.
     settled: BTreeMap<usize, Settled>,
     /// Whether somebody deleted an object that is nobody's business.
@@ -119,6 +121,7 @@ impl Oracle {
                 .into_iter()
                 .collect(),
             publication: index,
+            backup: None,
             settled: settled.enumerate().collect(),
             is_meddled: false,
             is_reindex_incomplete: false,
@@ -136,6 +139,18 @@ impl Oracle {
     /// Sees somebody delete what is nobody's business.
     pub(crate) fn meddled(&mut self) {
         self.is_meddled = true;
+    }
+
+    /// Sees somebody make a backup.
+    pub(crate) fn backed_up(&mut self) {
+        self.backup = self.publication.clone();
+    }
+
+    /// Sees the snapshot and the index of the backup take the place of those that are there. They
+    /// know nothing of what changed since.
+    pub(crate) fn copied_back(&mut self) {
+        self.meddled();
+        self.publication = self.backup.clone();
     }
 
     /// Sees a reindex pass over a package whose execution died.

@@ -285,6 +285,7 @@ impl Simulation {
         match operation {
             Operation::Change { package, content } => {
                 self.backup = Some(self.bucket.duplicate());
+                self.oracle.backed_up();
                 let key = PACKAGES[package].key.clone();
                 let content_name = content.map(|content| PACKAGES[package].contents[content].name);
                 self.say("uploader", || format!("{key}: {}", content_name.unwrap_or("deleted")));
@@ -309,7 +310,9 @@ impl Simulation {
             Operation::CopyBack => {
                 let Some(before) = self.backup.take() else { return };
                 self.say("meddler", || "copies index and snapshot back".to_owned());
-                self.oracle.meddled();
+                // Within seconds of a publication, ages do not tell who wrote what.
+                self.pass(30);
+                self.oracle.copied_back();
                 for key in [snapshot_key(), INDEX.to_owned()] {
                     self.bucket.copy_back(&key, &before);
                     self.tell_healer(&key);
