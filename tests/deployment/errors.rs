@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use alpinist_aws::{
-    keys::{self, AwsKeyStore, KeyParameters, SigningKeys},
+    keys::{self, AwsKeyStore, SigningKeys},
     s3::S3Store,
 };
 use alpinist_executions::{Executions, starter::SfnStarter};
@@ -123,13 +123,9 @@ async fn outcome(operation: &str, code: &str, status: u16) -> String {
         .build();
     let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
     let store = S3Store::new(aws_sdk_s3::Client::from_conf(s3), "bucket");
-    let place = |suffix: &str| KeyParameters {
-        private_key: format!("/apk/rsa{suffix}"),
-        key_name: format!("/apk/key{suffix}"),
-    };
     let key_store = |kms: Option<&str>| {
         let kms = kms.map(str::to_owned);
-        let keys = SigningKeys { first: place(""), second: place("-2"), kms };
+        let keys = SigningKeys::new("/apk/rsa".to_owned(), "/apk/key".to_owned(), kms);
         let client = aws_sdk_kms::Client::new(&config);
         AwsKeyStore::new(aws_sdk_ssm::Client::new(&config), Some(client), keys)
     };

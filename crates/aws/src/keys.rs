@@ -36,6 +36,17 @@ pub struct SigningKeys {
     pub kms: Option<String>,
 }
 
+impl SigningKeys {
+    /// Returns the keys of a stack whose first key is in these parameters.
+    pub fn new(private_key: String, key_name: String, kms: Option<String>) -> Self {
+        let second = KeyParameters {
+            private_key: format!("{private_key}-2"),
+            key_name: format!("{key_name}-2"),
+        };
+        Self { first: KeyParameters { private_key, key_name }, second, kms }
+    }
+}
+
 /// The SSM parameters that make a signing key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyParameters {

@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use alpinist_aws::keys::{AwsKeyStore, KeyParameters, SigningKeys};
+use alpinist_aws::keys::{AwsKeyStore, SigningKeys};
 use alpinist_repository::port::{KeyMaterial, KeyStore as _, KeyStoreError, StoreError};
 use aws_sdk_kms::{
     operation::{get_public_key::GetPublicKeyOutput, sign::SignOutput},
@@ -18,14 +18,9 @@ use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
 const ARN: &str = "arn:aws:kms:eu-central-1:000000000000:key/7";
 
-fn place(suffix: &str) -> KeyParameters {
-    let private_key = format!("/apk/rsa{suffix}");
-    KeyParameters { private_key, key_name: format!("/apk/key{suffix}") }
-}
-
 fn key_store(ssm: &Rule, kms: &[&Rule]) -> AwsKeyStore {
     let arn = (!kms.is_empty()).then(|| ARN.to_owned());
-    let keys = SigningKeys { first: place(""), second: place("-2"), kms: arn };
+    let keys = SigningKeys::new("/apk/rsa".to_owned(), "/apk/key".to_owned(), arn);
     let ssm = mock_client!(aws_sdk_ssm, RuleMode::MatchAny, [ssm]);
     let kms = (!kms.is_empty()).then(|| mock_client!(aws_sdk_kms, RuleMode::MatchAny, kms));
     AwsKeyStore::new(ssm, kms, keys)

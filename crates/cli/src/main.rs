@@ -40,8 +40,8 @@ use crate::{
 
 /// Signed Alpine Linux package repositories in an S3 bucket.
 ///
-/// Data goes to standard output, everything else to standard error. The exit status is 0 if it is
-/// done, 1 if the answer is no, and 2 if an error left it unknown.
+/// Data goes to standard output, everything else to standard error. The exit status is 0 for
+/// success, 1 for a negative result, such as a rejected package, and 2 for an error.
 #[derive(Debug, Parser)]
 #[command(name = "alpinist", version, max_term_width = 100, after_help = command::EXAMPLES)]
 struct Arguments {

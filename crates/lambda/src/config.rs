@@ -2,10 +2,7 @@
 
 use std::{env, str::FromStr};
 
-use alpinist_aws::{
-    https,
-    keys::{KeyParameters, SigningKeys},
-};
+use alpinist_aws::{https, keys::SigningKeys};
 use alpinist_repository::{plus_copy::PlusCopies, policy::Policy, trust::PackageSignatures};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
@@ -114,11 +111,7 @@ pub fn signing_keys() -> Result<SigningKeys, InvalidVariable> {
     let private_key = variable("PRIVATE_KEY_PARAMETER")?;
     let key_name = variable("KEY_NAME_PARAMETER")?;
     let kms = variable("SIGNING_KEY")?.strip_prefix("kms:").map(str::to_owned);
-    let second = KeyParameters {
-        private_key: format!("{private_key}-2"),
-        key_name: format!("{key_name}-2"),
-    };
-    Ok(SigningKeys { first: KeyParameters { private_key, key_name }, second, kms })
+    Ok(SigningKeys::new(private_key, key_name, kms))
 }
 
 fn parsed<T: FromStr>(name: &'static str, expected: &'static str) -> Result<T, InvalidVariable> {

@@ -1,10 +1,11 @@
 //! Errors that say what to do about them, each variant in one place.
 
-/// Defines an enum of errors in which each variant is followed, as in an arm of a `match`, by what
-/// else there is to say about it. The method after the enum returns that.
+/// Defines an error enum in which each variant is followed, as in a `match` arm, by its advice. The
+/// method after the enum returns that.
 ///
-/// Message, kind and remedy of a variant so stand together, and the compiler asks for all of them.
-/// Fields are in scope by their names; the field of a tuple variant gets a name for this.
+/// So the message, kind and remedy of a variant are in one place, and the compiler requires all of
+/// them. Fields are in scope under their names; the field of a tuple variant is named for this
+/// purpose.
 ///
 /// # Examples
 ///

@@ -11,11 +11,11 @@ use crate::{
     snapshot::{self, Header, Snapshot, SnapshotError, SnapshotReader},
 };
 
-/// How many records are read at first: those that changed last.
+/// How many records are read at first: the most recently changed ones.
 const FIRST_RECORDS: usize = 1024;
 
-/// The cached snapshot of a repository prefix, or that there is none. A lost or damaged one costs
-/// time, nothing else.
+/// The cached snapshot of a repository prefix, if there is one. Losing or damaging it costs only
+/// time.
 #[derive(Debug)]
 pub(crate) struct CachedSnapshot<B> {
     key: String,
@@ -35,7 +35,8 @@ impl<B: ObjectBody> CachedSnapshot<B> {
     ) -> Result<Self, StoreError> {
         let key = prefix.snapshot_key();
         let (info, rest) = match store.get(&key).await {
-            // Somebody else's life cycle did that. It can't be read, but replaced.
+            // A lifecycle rule that is not ours archived it. It can't be read, but it can be
+            // replaced.
             Err(StoreError::Archived { .. }) => (store.head(&key).await?, None),
             got => got?.map(|Object { info, body }| (info, body)).unzip(),
         };
@@ -45,7 +46,7 @@ impl<B: ObjectBody> CachedSnapshot<B> {
         Ok(cached)
     }
 
-    /// Reads on to the end.
+    /// Reads to the end.
     pub(crate) async fn read_on(&mut self) -> Result<(), StoreError> {
         self.read_until(|_| false).await
     }
@@ -90,7 +91,7 @@ impl<B: ObjectBody> CachedSnapshot<B> {
         self.reader.header().map_or(0, |header| header.generation)
     }
 
-    /// What is known of it without its records.
+    /// Its header, unless there is none or it is damaged.
     pub(crate) fn header(&self) -> Option<&Header> {
         self.reader.header()
     }
@@ -100,7 +101,7 @@ impl<B: ObjectBody> CachedSnapshot<B> {
         self.reader.snapshot()
     }
 
-    /// Reads on to the end and returns all records.
+    /// Reads to the end and returns all records.
     pub(crate) async fn into_snapshot(mut self) -> Result<Snapshot, StoreError> {
         self.read_on().await?;
         Ok(self.reader.into_snapshot())

@@ -1,4 +1,4 @@
-//! What repositories there are.
+//! Which repositories exist.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -11,17 +11,17 @@ use crate::{
 /// How many directories are listed at once.
 const PARALLEL_LISTINGS: usize = 16;
 
-/// The most directories that are listed. In a bucket with more of them than any repository has,
-/// somebody has to say where to look.
+/// The maximum number of directories that are listed. In a bucket with more, the caller must say
+/// where to look.
 const MAX_DIRECTORIES: usize = 10_000;
 
-/// What there is below a prefix.
+/// What exists below a prefix.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Discovery {
     /// The repository prefixes, in order.
     pub repositories: Vec<RepositoryPrefix>,
-    /// Directories with packages, fragments or an index that are no repository prefixes, in order:
-    /// the top is empty, others end in a slash.
+    /// Directories with packages, fragments or an index that are not repository prefixes, in order.
+    /// They end in a slash; the top of the bucket is the empty string.
     pub strays: Vec<String>,
 }
 
@@ -37,11 +37,11 @@ pub async fn repositories<S: ObjectStore>(
     Ok(discover(store, prefix).await?.repositories)
 }
 
-/// Looks what there is below a prefix, which is empty or ends in a slash.
+/// Finds what exists below a prefix, which is empty or ends in a slash.
 ///
-/// Lists directories, not the packages in them: where packages lie in a directory that is called as
-/// a known architecture, nothing is looked for below. Others are looked through, since one stray
-/// package must not hide what lies beside it.
+/// Lists directories, not the packages in them. A directory with packages that is named after a
+/// known architecture is not searched any further. Others are, since one stray package must not
+/// hide what is beside it.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a step tells the state machine when it can't go on.
+//! What a step reports to the state machine when it fails.
 
 use std::borrow::Cow;
 
@@ -19,11 +19,11 @@ use crate::{
 };
 
 advised! {
-    /// Why a step can't go on.
+    /// Why a step failed.
     #[derive(Debug, thiserror::Error)]
     #[non_exhaustive]
     pub enum Failure {
-        /// The input of the execution is not understood.
+        /// The input of the execution is invalid.
         #[error(
             "the input is neither an S3 event from EventBridge nor {{\"bucket\": …, \"key\": …}}"
         )]
@@ -36,13 +36,13 @@ advised! {
             /// The index.
             index: PublishedIndex,
         } => FailureKind::PackageRejected.help(""),
-        /// The package is not the one any more with which the execution began.
+        /// The package was replaced or deleted while the execution ran.
         #[error("{key} was replaced or deleted while its execution ran")]
         Superseded {
             /// The package.
             key: String,
         } => FailureKind::Superseded.help(CHECKS_AGAIN),
-        /// Others keep changing an object.
+        /// Other executions or programs keep changing an object.
         #[error("others keep changing {key}")]
         Contended {
             /// The object.
@@ -53,14 +53,14 @@ advised! {
         StagedDamaged {
             /// The staged index.
             key: String,
-            /// How.
+            /// What is wrong with it.
             source: SnapshotError,
         } => match source {
             // Rebuilding it would give the same.
             SnapshotError::TooLarge => FailureKind::Misconfigured.help(TOO_LARGE),
             _ => FailureKind::Conflict.help(CHECKS_AGAIN),
         },
-        /// A key is missing, can't be read or does not sign.
+        /// A key is missing, can't be read or can't sign.
         #[error("the index can't be signed")]
         Key(#[source] error: KeyStoreError) => key_advice(error),
         /// The private key is unusable.
@@ -79,7 +79,7 @@ advised! {
             /// What is wrong with it.
             source: KeyError,
         } => FailureKind::Misconfigured.help(KEY_SERVICE),
-        /// A private key does not sign.
+        /// A private key can't sign.
         #[error("the private key of {key_name} does not sign")]
         Unsigned {
             /// The key name.
@@ -136,7 +136,7 @@ advised! {
             ArchiveError::Length => TOO_LARGE,
             _ => REPORT,
         }),
-        /// The signed index is not what was to be signed, so it was not published.
+        /// The signed index differs from what was to be signed, so it was not published.
         #[error("the signed index of {prefix} has a wrong entry or signature")]
         NotAsWritten {
             /// The repository prefix.
@@ -150,12 +150,12 @@ advised! {
             /// Why.
             source: ArchiveError,
         } => FailureKind::Misconfigured.help(REPORT),
-        /// What a reindex found can't be written or read.
+        /// An object of the reindex journal can't be written or read.
         #[error("the reindex journal {key} is not the JSON that Alpinist writes")]
         Journal {
             /// The object.
             key: String,
-            /// How.
+            /// Why.
             source: serde_json::Error,
         } => FailureKind::Misconfigured
             .help(format!("Delete {key}, then start the reindex again.")),
@@ -167,27 +167,27 @@ advised! {
             /// The limit.
             max: usize,
         } => FailureKind::InvalidInput.help(NARROW),
-        /// There are more directories than repositories are looked for in.
+        /// There are more directories than are searched for repositories.
         #[error("there are more than {max} directories below `{prefix}`")]
         TooManyDirectories {
-            /// Where repositories were looked for.
+            /// The prefix that was searched.
             prefix: String,
             /// The limit.
             max: usize,
         } => FailureKind::InvalidInput.help(NARROW),
-        /// Nothing is cached of a repository prefix, and existing packages were never checked, so
-        /// an index without them can't replace the current one.
+        /// A repository prefix has no snapshot, and some of its packages were never checked, so an
+        /// index without them can't replace the current one.
         #[error("{unknown} packages of {prefix} were never checked, so its index stays unchanged")]
         Unadopted {
             /// The repository prefix.
             prefix: String,
-            /// How many packages there are.
+            /// How many packages were never checked.
             unknown: usize,
         } => FailureKind::Incomplete.help(format!(
             "Check them with `alpinist reindex {prefix} --stale`; if that reports packages that \
              failed, fix or delete those. Then redrive this execution."
         )),
-        /// A reindex did not come to the end with each package and each index.
+        /// A reindex did not finish every package and every index.
         #[error(
             "the reindex left {failed} packages and {unpublished} indexes unfinished; {report} \
              names them"
@@ -206,12 +206,12 @@ advised! {
         /// The function panicked.
         #[error("internal error while processing {subject}")]
         Bug {
-            /// The object or the prefix that it was at.
+            /// The object or prefix that it was processing.
             subject: String,
-            /// How.
+            /// The panic.
             source: Panic,
         } => FailureKind::Bug.help(panic::REMEDY),
-        /// The store did not do what it was asked.
+        /// A request to the store failed.
         #[error(transparent)]
         Store(#[from] error: StoreError) => store_advice(error),
     }
@@ -221,7 +221,7 @@ advised! {
 }
 
 impl Failure {
-    /// Returns the kind, on which the state machine decides.
+    /// Returns the kind, which the state machine matches.
     pub fn kind(&self) -> FailureKind {
         self.advice().kind
     }
@@ -235,7 +235,7 @@ impl Failure {
     }
 }
 
-/// What there is to say of a failure beside its message.
+/// The kind of a failure, and what to do about it.
 struct Advice {
     kind: FailureKind,
     /// What to do: whole sentences.
@@ -280,7 +280,8 @@ fn key_advice(error: &KeyStoreError) -> Advice {
     }
 }
 
-/// Returns what a step says of the store. The command says something else to its user.
+/// Returns the advice of a step for an error of the store. The command advises its users
+/// differently.
 fn store_advice(error: &StoreError) -> Advice {
     match error {
         StoreError::Conflict { .. } => FailureKind::Conflict.help(CHECKS_AGAIN),
@@ -309,8 +310,7 @@ fn store_advice(error: &StoreError) -> Advice {
     }
 }
 
-/// Says how to delete an object that the policy of the bucket protects from deletions without a
-/// precondition.
+/// Returns how to delete an object that the bucket policy protects from unconditional deletion.
 fn delete(key: &str) -> String {
     let key = key.replace('\'', "'\\''");
     format!("delete it with `aws s3api delete-object --bucket BUCKET --key '{key}' --if-match '*'`")

@@ -4,12 +4,12 @@
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// The input of the execution is not understood.
+    /// The input of the execution is invalid.
     InvalidInput,
-    /// The package may not be listed. Trying again can't help; another upload can. The execution
-    /// fails with it once the index is right.
+    /// The package may not be listed. A retry can't help; another upload can. The execution fails
+    /// with this error once the index is right.
     PackageRejected,
-    /// The package was replaced or deleted meanwhile: check it again.
+    /// The package was replaced or deleted while the execution ran: check it again.
     Superseded,
     /// Somebody else published first, or the staged index is gone: aggregate again.
     Conflict,
@@ -17,11 +17,11 @@ pub enum FailureKind {
     Misconfigured,
     /// A role or policy does not allow what a step needs.
     AccessDenied,
-    /// A reindex has left something undone, or is needed first.
+    /// A reindex left something unfinished, or is needed first.
     Incomplete,
-    /// A function panicked. Trying again can't help; a report can.
+    /// A function panicked. A retry can't help; a bug report can.
     Bug,
-    /// A service throttled, failed or was out of reach: try again.
+    /// A service throttled, failed or could not be reached: retry.
     Unavailable,
 }
 
@@ -39,7 +39,7 @@ impl FailureKind {
         Self::Unavailable,
     ];
 
-    /// Returns the name that stands in `ErrorEquals` of the state machine.
+    /// Returns the name that `ErrorEquals` of the state machine matches.
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidInput => "Alpinist.InvalidInput",

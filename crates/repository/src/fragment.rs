@@ -1,6 +1,7 @@
 //! Index fragments: the `.index` objects beside the packages.
 //!
-//! The content is the entry as text. Attributes say which package it describes.
+//! The content is the index entry as text. An attribute names the version of the package that it
+//! describes.
 
 use alpinist_apk::entry::{EntryError, IndexEntry};
 
@@ -10,10 +11,10 @@ use crate::{
     port::{Attributes, ETag, NewObject, Object, ObjectInfo, ObjectStore, StoreError},
 };
 
-/// The most bytes of a fragment: an entry has fewer.
+/// The maximum size of a fragment in bytes. Every entry is smaller.
 pub(crate) const MAX_LENGTH: u64 = 128 * 1024;
 
-/// The ETag of the package that a fragment describes.
+/// The attribute that holds the ETag of the package that a fragment describes.
 const PACKAGE_ETAG: &str = "package-etag";
 
 /// Returns the fragment of an accepted package.
@@ -23,20 +24,20 @@ pub(crate) fn new(accepted: &Accepted) -> NewObject {
     NewObject { bytes, content_type: "text/plain; charset=utf-8", attributes }
 }
 
-/// Returns whether `fragment` is what [`new`] makes of the accepted package. Its attributes alone
-/// would not tell: whoever plants a fragment can copy them.
+/// Returns whether `fragment` is what [`new`] makes of the accepted package. Attributes alone prove
+/// nothing: anybody who plants a fragment can copy them.
 pub(crate) fn is_current(fragment: &Object<Vec<u8>>, accepted: &Accepted) -> bool {
     describes(&fragment.info, &accepted.package)
         && fragment.body == accepted.entry.to_string().into_bytes()
 }
 
-/// Returns whether `fragment` says that it describes the package with the ETag `package`.
+/// Returns whether `fragment` claims to describe the package with the ETag `package`.
 pub(crate) fn describes(fragment: &ObjectInfo, package: &ETag) -> bool {
     fragment.attributes.get(PACKAGE_ETAG) == Some(&package.0)
 }
 
-/// Returns whether an object that is called like a fragment is one of ours, or may be: others have
-/// `.index` files, too, in directories that are called as no architecture.
+/// Returns whether an object named like a fragment is one of ours, or may be. In a directory that
+/// is not named after a known architecture, somebody else may have `.index` files.
 pub(crate) async fn is_ours<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -61,7 +62,7 @@ pub(crate) enum FragmentError {
     /// It is not UTF-8.
     #[error("it is not UTF-8")]
     Encoding(#[from] std::string::FromUtf8Error),
-    /// It would touch another package's entry.
+    /// It is the entry of another package or architecture.
     #[error("it is the entry of another package or architecture")]
     Foreign,
 }
@@ -69,8 +70,8 @@ pub(crate) enum FragmentError {
 /// Returns the entry in a fragment, if it describes the version `package` of the package that has
 /// this key.
 ///
-/// One without attributes describes nothing: Alpinist's ancestor wrote such, and so does who brings
-/// one back from a local copy. Of which version of a package it tells can't be seen.
+/// A fragment without attributes is stale, because it does not say which version it describes. The
+/// original Alpinist wrote such fragments, and so does somebody who restores one from a local copy.
 pub(crate) fn entry(
     fragment: Object<Vec<u8>>,
     prefix: &RepositoryPrefix,

@@ -1,4 +1,5 @@
-//! What a reindex finds: small objects that the steps leave behind, and that its report gathers.
+//! The reindex journal: small objects that the steps of a reindex write, and from which its report
+//! is made.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +16,15 @@ use crate::{
     },
 };
 
-/// The most bytes of a finding: that of a repository of 100,000 packages has some ten million.
+/// The maximum size of a journal object in bytes. That of a repository prefix with 100,000 packages
+/// has some ten million.
 const MAX_LENGTH: u64 = 64 * 1024 * 1024;
 
-/// The most bytes of a record of a failed execution: its input and its cause have 256 KiB and 32
-/// KiB at most.
+/// The maximum size in bytes of the record of a failed execution. Its input and its cause have at
+/// most 256 KiB and 32 KiB.
 const MAX_RECORD: usize = 1024 * 1024;
 
-/// How many findings are read at once.
+/// How many journal objects are read at once.
 const PARALLEL_READS: usize = 32;
 
 /// A package that was rejected.
@@ -35,21 +37,21 @@ pub struct Rejected {
     pub report: RejectionReport,
 }
 
-/// What became of the packages of a repository prefix, by their keys, sorted.
+/// What became of the packages of a repository prefix, as sorted keys.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Repository {
     /// Listed, with a fragment that this run wrote.
     pub indexed: Vec<String>,
-    /// Listed, with a fragment that was right already.
+    /// Listed, with a fragment that was already right.
     pub unchanged: Vec<String>,
     /// Gone, although they were listed or had a fragment.
     pub removed: Vec<String>,
-    /// There, but not listed.
+    /// Existing, but not listed.
     pub unlisted: Vec<String>,
 }
 
-/// Notes that this run wrote the fragment of a package, under a name with an end of its own: the
-/// bucket tells of each new package and of each new fragment.
+/// Records that this run wrote the fragment of a package. The name of the object ends in
+/// `.indexed`, because the bucket notifies of each new `.apk` and `.index` object.
 pub(crate) async fn record_indexed<S: ObjectStore>(
     store: &S,
     run: &str,
@@ -73,7 +75,7 @@ pub(crate) async fn indexed<S: ObjectStore>(
     Ok(names.map(str::to_owned).collect())
 }
 
-/// Notes that a package was rejected.
+/// Records that a package was rejected.
 pub(crate) async fn record_rejected<S: ObjectStore>(
     store: &S,
     run: &str,
@@ -84,7 +86,7 @@ pub(crate) async fn record_rejected<S: ObjectStore>(
     put_json(store, &rejected_prefix(run), &target.key, &rejected).await
 }
 
-/// Returns the packages that this run rejected, by their keys, sorted.
+/// Returns the packages that this run rejected, sorted by key.
 pub(crate) async fn rejected<S: ObjectStore>(
     store: &S,
     run: &str,
@@ -94,7 +96,7 @@ pub(crate) async fn rejected<S: ObjectStore>(
     Ok(rejected)
 }
 
-/// What a distributed map writes of the executions that it started: `manifest.json`.
+/// The `manifest.json` that a distributed map writes about the executions that it started.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Manifest {
@@ -104,7 +106,7 @@ struct Manifest {
 #[derive(Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 struct ResultFiles {
-    /// The files that name executions that failed or ran out of time.
+    /// The files that list executions that failed or timed out.
     #[serde(default)]
     failed: Vec<ResultFile>,
 }
@@ -115,26 +117,26 @@ struct ResultFile {
     key: String,
 }
 
-/// One of the records of such a file, which has some 1.5 kB.
+/// One record of such a file, some 1.5 kB.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct FailedExecution {
     name: String,
-    /// JSON in a text. It may be left away, as `InputDetails` tells.
+    /// JSON in a string. It may be omitted, which `InputDetails` shows.
     #[serde(default)]
     input: String,
 }
 
 impl FailedExecution {
-    /// Returns the key of its object, or what else there is to find it by.
+    /// Returns the key of its object or, if that is unknown, the name of the execution.
     fn subject(self) -> String {
         let target = serde_json::from_str::<Target>(&self.input);
         target.map_or_else(|_| format!("the execution {}", self.name), |target| target.key)
     }
 }
 
-/// Returns the keys of the objects whose executions failed in a distributed map, of which the
-/// object `manifest` tells.
+/// Returns the keys of the objects whose executions failed in a distributed map. `manifest` is the
+/// key of its manifest.
 pub(crate) async fn failed<S: ObjectStore>(
     store: &S,
     manifest: &str,
@@ -191,7 +193,7 @@ async fn read_failed<S: ObjectStore>(
     }
 }
 
-/// Reads an object that the reindex itself has written; without it, nothing is known.
+/// Reads an object that the reindex wrote. A missing one is an error.
 async fn read_json<S: ObjectStore, T: DeserializeOwned>(
     store: &S,
     key: &str,
@@ -215,7 +217,7 @@ pub(crate) async fn is_rejected<S: ObjectStore>(
     Ok(rejected.report.package == *package)
 }
 
-/// Notes what became of the packages of a repository prefix.
+/// Records what became of the packages of a repository prefix.
 pub(crate) async fn record_repository<S: ObjectStore>(
     store: &S,
     run: &str,
@@ -241,8 +243,7 @@ fn repositories_prefix(run: &str) -> String {
     format!("{}repositories/", reindex_prefix(run))
 }
 
-/// Returns the key of the finding about what has the name `about`, which can be anything and of any
-/// length.
+/// Returns the key of the journal object about `about`, which may be any text of any length.
 fn finding_key(above: &str, about: &str) -> String {
     format!("{above}{}", hex::encode(Sha256::digest(about)))
 }

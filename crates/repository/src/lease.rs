@@ -1,11 +1,11 @@
 //! Leases: who makes the next snapshot of a repository prefix.
 //!
-//! Of many executions for one prefix, one lists the bucket and publishes, the others wait and find
-//! themselves covered. The lease says who is at it. As a lock it is thrift, nothing else: two
-//! owners are kept apart by the snapshot, which only one of them can replace. Nobody has to give a
-//! lease back: it is void once there is a newer snapshot, or when it is [`LEASE_DURATION`] old by
-//! the store's clock. Void or not, it goes on telling that somebody has listed the bucket, or may
-//! have; so it has to outlive any function, and expires after a day.
+//! Of many executions for one repository prefix, one lists the bucket and publishes; the rest wait
+//! until the published index covers their changes. The lease says who is at work. It only saves
+//! work: two owners are kept apart by the snapshot, which only one of them can replace. Nobody must
+//! release a lease: it is void once there is a newer snapshot, or when it is [`LEASE_DURATION`] old
+//! by the store's clock. Void or not, it also shows that somebody has listed the bucket, or may
+//! have. So it must outlive any function; it expires after a day.
 
 use std::time::Duration;
 
@@ -16,17 +16,18 @@ use crate::{
     port::{Attributes, ETag, Generation, NewObject, ObjectStore, Precondition, StoreError},
 };
 
-/// How long the owner of a lease is given before it is taken to have crashed. It takes seconds,
-/// except when very many fragments must be read.
+/// How long a lease holds before its owner is presumed to have crashed. Owners take seconds, unless
+/// they must read very many fragments.
 const LEASE_DURATION: Duration = Duration::from_mins(1);
 
-/// How long after its lease a snapshot is written, at most: as long as the function may run.
+/// How long after its lease a snapshot is written, at most: the timeout of the function.
 const MAKING_TIME: Duration = Duration::from_mins(5);
 
-/// How much older an object may seem than another of the same second, since its age is asked later.
+/// How much older an object may seem than another of the same second, because its age is requested
+/// later.
 const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 
-/// The lease to make the snapshot that comes after a certain one.
+/// The lease for the snapshot that follows a certain one.
 #[derive(Debug)]
 pub(crate) struct Lease {
     key: String,
@@ -35,7 +36,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Returns whether anybody has ever taken the lease for the snapshot that comes after that of
+    /// Returns whether anybody has ever taken the lease for the snapshot that follows the one of
     /// `generation`.
     pub(crate) async fn exists<S: ObjectStore>(
         store: &S,
@@ -45,21 +46,21 @@ impl Lease {
         Ok(store.head(&prefix.lease_key(generation)).await?.is_some())
     }
 
-    /// Returns whether a snapshot of `generation` that is so old was written by the owner of its
-    /// lease, who publishes it, or fails and says so. Otherwise somebody else put it there.
+    /// Returns whether a snapshot of `generation` that is `age` old was written by the owner of its
+    /// lease, who publishes it or fails and reports that. Otherwise somebody else put it there.
     pub(crate) async fn was_kept<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
         generation: Generation,
         age: Duration,
     ) -> Result<bool, StoreError> {
-        // Whoever takes the lease for the next one does so after this one was written. A lease that
-        // is older has seen this one when it was there for the first time.
+        // The lease for the next snapshot is taken after this one was written. If that lease is
+        // older, its owner saw this snapshot when it existed for the first time.
         let next = store.head(&prefix.lease_key(generation)).await?;
         if next.is_some_and(|next| next.age > age + CLOCK_MARGIN) {
             return Ok(false);
         }
-        // The first snapshot follows none, of generation 0.
+        // The first snapshot follows generation 0, which means none.
         for before in [generation.saturating_sub(1), 0] {
             let lease = store.head(&prefix.lease_key(before)).await?;
             if lease.is_some_and(|lease| (age..=age + MAKING_TIME).contains(&lease.age)) {
@@ -69,7 +70,8 @@ impl Lease {
         Ok(false)
     }
 
-    /// Takes the lease, or returns `None` if another one has it.
+    /// Takes the lease for the snapshot that follows the one of `generation`, or returns `None` if
+    /// another execution has it.
     pub(crate) async fn take<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
@@ -86,7 +88,8 @@ impl Lease {
         if other.age < LEASE_DURATION {
             return Ok(None);
         }
-        // Names what it follows, so that its ETag is another one and only one rival succeeds.
+        // The text names the lease that it replaces, so that its ETag differs and only one rival
+        // succeeds.
         let text = format!("{owner} after {}", other.etag);
         match put(store, &key, text, Precondition::Unchanged(other.etag)).await {
             Ok(etag) => {
@@ -103,8 +106,8 @@ impl Lease {
         !self.is_first
     }
 
-    /// Gives the lease back without having made a snapshot. One that was taken over stays: its
-    /// first owner may still be at work, and [`Lease::exists`] must go on telling so.
+    /// Releases the lease without having made a snapshot. A stolen lease stays: its first owner may
+    /// still be at work, and [`Lease::exists`] must keep showing that.
     pub(crate) async fn release<S: ObjectStore>(self, store: &S) -> Result<(), StoreError> {
         if self.was_stolen() {
             return Ok(());

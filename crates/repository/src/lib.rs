@@ -1,26 +1,26 @@
-//! What Alpinist does with a bucket, without AWS: four steps over two ports.
+//! Everything that Alpinist does with a bucket, without AWS: six steps over three ports.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`step`] | the four steps, one after the other: extract, write, aggregate, publish |
-//! | [`message`] | what travels between them through the state machine |
-//! | [`outcome`] | what they tell the log and the metrics |
-//! | [`failure`] | what they tell the state machine when they can't go on |
-//! | [`panic`](mod@panic) | panics, which are failures or rejections like any |
+//! | [`step`] | the steps: extract, write, aggregate, publish; beside them, reindex and heal |
+//! | [`message`] | the requests and responses that travel through the state machine |
+//! | [`outcome`] | what the steps report to logs and metrics |
+//! | [`failure`] | what the steps report to the state machine when they fail |
+//! | [`panic`](mod@panic) | panics, which become failures or rejections |
 //! | [`rejection`] | why a package may not be listed, and what to do about it |
-//! | [`policy`], [`trust`] | what is asked of packages, and whose are listed |
+//! | [`policy`], [`trust`] | what is required of packages, and whose signatures are trusted |
 //! | [`advised!`] | errors that say what to do about them |
-//! | [`journal`] | what a reindex finds |
-//! | [`discovery`], [`verify`] | what repositories there are, and whether what is published is what is there |
+//! | [`journal`] | the reindex journal |
+//! | [`discovery`], [`verify`] | which repositories exist, and whether their indexes are right |
 //! | [`prune`] | which packages are superseded, and what depends on them |
 //! | [`location`] | the layout of the bucket |
-//! | [`snapshot`] | an index with the objects it was made from: what is staged and cached |
+//! | [`snapshot`] | an index with the ETags of what it was made from: staged, then cached |
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
-//! | [`port`] | what the steps need of a bucket and of the keys |
+//! | [`port`] | what the steps need: a bucket, signing keys, a way to start executions |
 //!
-//! An event is a hint that something changed, never a fact: each step looks at the bucket as it is
-//! now. Preconditions on fragments, on the index and on the snapshot keep concurrent executions
-//! apart. `docs/architecture.md` explains the protocol; read it before changing a step.
+//! An event is a hint that something changed, never a fact: each step inspects the current bucket.
+//! Preconditions on fragments, on the index and on the snapshot keep concurrent executions apart.
+//! `docs/architecture.md` explains the protocol; read it before changing a step.
 
 pub mod discovery;
 pub mod failure;

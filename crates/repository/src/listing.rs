@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use crate::{
-    location::RepositoryPrefix,
+    location::{PackageKey, RepositoryPrefix},
     port::{Listed, ObjectStore, StoreError},
     snapshot::Snapshot,
 };
 
-/// How many cached packages one request is to list, with their fragments: at most the 500 that it
-/// can, and some fewer to leave room for new ones.
+/// How many cached packages, with their fragments, one request should list: fewer than the 500 that
+/// it can, to leave room for new ones.
 const PACKAGES_PER_REQUEST: usize = 496;
 
 /// The packages and fragments of a repository prefix, by `<name>-<version>`.
@@ -17,15 +17,15 @@ const PACKAGES_PER_REQUEST: usize = 496;
 pub(crate) struct Listing {
     pub(crate) packages: HashMap<String, Listed>,
     pub(crate) fragments: HashMap<String, Listed>,
-    /// The copies of packages whose names have a `+`, by the names that they have instead.
+    /// The copies of packages whose names have a `+`, by their names with spaces, without `.apk`.
     pub(crate) copies: HashMap<String, Listed>,
     /// When the youngest object was written, in seconds since 1970.
     pub(crate) youngest: i64,
 }
 
 impl Listing {
-    /// Lists the bucket. What is cached tells where to cut, so that all parts can be listed at
-    /// once.
+    /// Lists the repository prefix. The cached snapshot shows where to split the listing, so that
+    /// all parts can be listed in parallel.
     pub(crate) async fn read<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
@@ -33,6 +33,16 @@ impl Listing {
     ) -> Result<Self, StoreError> {
         let split_points = split_points(prefix, cached);
         Ok(Self::of(store.list(&prefix.to_string(), &split_points).await?))
+    }
+
+    /// Lists the objects whose file names begin with `<stem>.`: those of the package, and perhaps
+    /// others.
+    pub(crate) async fn of_package<S: ObjectStore>(
+        store: &S,
+        package: &PackageKey,
+    ) -> Result<Self, StoreError> {
+        let beginning = format!("{}{}.", package.prefix(), package.stem());
+        Ok(Self::of(store.list(&beginning, &[]).await?))
     }
 
     fn of(objects: Vec<Listed>) -> Self {
@@ -58,13 +68,13 @@ impl Listing {
     }
 }
 
-/// Returns where to cut a listing, so that each part is one request.
+/// Returns where to split a listing, so that each part is one request.
 fn split_points(prefix: &RepositoryPrefix, cached: &Snapshot) -> Vec<String> {
     let mut stems: Vec<_> = cached.stems().collect();
     stems.sort_unstable();
     let last = stems.into_iter().skip(PACKAGES_PER_REQUEST - 1).step_by(PACKAGES_PER_REQUEST);
     let mut split_points: Vec<_> = last.map(|stem| prefix.fragment_key(stem)).collect();
-    // A file name and its stem do not always come in the same order.
+    // File names and their stems do not always sort in the same order.
     split_points.sort_unstable();
     split_points
 }

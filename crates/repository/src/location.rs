@@ -5,12 +5,12 @@
 //! <repository>/<architecture>/<name>-<version>.index   its fragment
 //! <repository>/<architecture>/APKINDEX.tar.gz          the index
 //! <key name>                                           a public key of the repository
-//! .alpinist/trusted-keys/<key name>                    that of somebody who builds packages
+//! .alpinist/trusted-keys/<key name>                    the public key of a package signer
 //! .alpinist/published/…, claims/…, adoption/…, rejected/…, reindex/…   internal
 //! ```
 //!
 //! A repository is a path of at least one part, such as `3.22/main`, `v3.21` or `alpine/8.0/extra`:
-//! a client adds nothing but its architecture to the address that it was given.
+//! a client appends nothing but its architecture to the URL that it was given.
 
 use std::{fmt, str::FromStr};
 
@@ -25,21 +25,21 @@ use crate::port::Generation;
 /// The file name of an index in its repository prefix, as clients ask for it.
 const INDEX: &str = "APKINDEX.tar.gz";
 
-/// What the keys of snapshots begin with.
+/// The key prefix of snapshots.
 const PUBLISHED: &str = ".alpinist/published/";
 
-/// What the keys of notes begin with that ask for a reindex.
+/// The key prefix of notes that ask for a reindex.
 const ADOPTION: &str = ".alpinist/adoption/";
 
 /// The file name of a snapshot.
 const SNAPSHOT: &str = "snapshot.json.gz";
 
-/// The most bytes of a `<name>-<version>`: a name has 128 at most, and a version 64. The keys that
-/// are made of a longer one could exceed the 1024 bytes that S3 takes.
+/// The maximum length of a `<name>-<version>` in bytes: a name has at most 128, and a version 64.
+/// Keys derived from a longer one could exceed the 1024 bytes that S3 allows.
 const MAX_STEM: usize = 128 + 1 + 64;
 
-/// The most bytes of a repository's path, so that all keys below it, ours included, have fewer than
-/// 1024.
+/// The maximum length of a repository's path in bytes, so that all keys below it, including ours,
+/// have fewer than 1024.
 const MAX_REPOSITORY: usize = 512;
 
 /// `<repository>/<architecture>/`: what one index covers.
@@ -50,7 +50,7 @@ pub struct RepositoryPrefix {
 }
 
 impl RepositoryPrefix {
-    /// The architecture whose packages lie here.
+    /// The architecture of the packages in it.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
@@ -75,31 +75,33 @@ impl RepositoryPrefix {
         format!("{self}{stem}.index")
     }
 
-    /// Returns the key of the snapshot of the index that was published last, or is about to be.
+    /// Returns the key of the snapshot, whose index was published last or is about to be.
     pub fn snapshot_key(&self) -> String {
         format!("{PUBLISHED}{self}{SNAPSHOT}")
     }
 
-    /// Returns the key of the note that nobody has looked yet at packages that are there.
+    /// Returns the key of the note that existing packages were never inspected.
     pub fn adoption_key(&self) -> String {
         format!("{ADOPTION}{self}wanted")
     }
 
-    /// Returns the key of the lease to make the snapshot that comes after the one of `generation`.
+    /// Returns the key of the lease for the snapshot that follows the one of `generation`.
     pub fn lease_key(&self, generation: Generation) -> String {
         format!(".alpinist/claims/{self}{generation}")
     }
 
-    /// Returns what the notes of packages that a run of the reindex has indexed begin with.
+    /// Returns the key prefix of the journal objects about packages that a run of the reindex has
+    /// indexed.
     pub fn indexed_prefix(&self, run: &str) -> String {
         format!("{}indexed/{self}", reindex_prefix(run))
     }
 
-    /// Makes the prefix of an architecture of a repository.
+    /// Creates the prefix of an architecture in a repository.
     ///
     /// # Errors
     ///
-    /// [`PackageKeyError`], if a part of the path is unsafe in a URL, or no client looks there.
+    /// [`PackageKeyError`], if a part of the path is unsafe in a URL, the path is too long, or no
+    /// client looks for packages there.
     pub fn new(repository: &str, architecture: &str) -> Result<Self, PackageKeyError> {
         for part in repository.split('/') {
             check_part(part)?;
@@ -135,18 +137,18 @@ impl fmt::Display for RepositoryPrefix {
     }
 }
 
-/// Returns by its file name whether an object makes its directory one that an index covers: a
+/// Returns whether an object with this file name makes its directory one that an index covers: a
 /// package, a fragment or an index.
 pub(crate) fn is_of_repository(file: &str) -> bool {
     file.ends_with(".apk") || file.ends_with(".index") || file == INDEX
 }
 
-/// Returns whether a package can have this `<name>-<version>`, as far as its key tells.
+/// Returns whether the key of a package can have this `<name>-<version>`.
 pub(crate) fn may_be_stem(stem: &str) -> bool {
     !stem.is_empty() && !stem.contains(char::is_control) && check_stem(stem).is_ok()
 }
 
-/// Returns what the copy of the package `stem` is called instead, if it needs one.
+/// Returns the name of the copy of the package `stem`, without `.apk`, if it needs one.
 pub(crate) fn plus_copy_stem(stem: &str) -> Option<String> {
     stem.contains('+').then(|| stem.replace('+', " "))
 }
@@ -161,8 +163,8 @@ fn check_stem(stem: &str) -> Result<(), PackageKeyError> {
     Ok(())
 }
 
-/// Returns whether a repository can lie in a directory, by the last part of its path: not in one of
-/// ours, or in one whose name is unsafe in a URL.
+/// Returns whether a directory can hold a repository, by the last part of its path: not if it is
+/// one of ours, or if its name is unsafe in a URL.
 pub(crate) fn may_hold(directory: &str) -> bool {
     directory
         .strip_suffix('/')
@@ -170,17 +172,17 @@ pub(crate) fn may_hold(directory: &str) -> bool {
         .is_some_and(|part| check_part(part).is_ok())
 }
 
-/// Returns what the notes of rejected packages of a repository prefix begin with.
+/// Returns the key prefix of the notes of rejected packages of a repository prefix.
 pub fn rejected_prefix(prefix: &RepositoryPrefix) -> String {
     format!(".alpinist/rejected/{prefix}")
 }
 
-/// Returns the prefix of all that a run of the reindex writes about itself.
+/// Returns the key prefix of the journal and the report of a run of the reindex.
 pub fn reindex_prefix(run: &str) -> String {
     format!(".alpinist/reindex/{run}/")
 }
 
-/// Returns the key of the object that makes a public key one that packages may be signed by.
+/// Returns the key of the object that makes a public key trusted to sign packages.
 pub fn trusted_key(name: &KeyName) -> String {
     format!(".alpinist/trusted-keys/{name}")
 }
@@ -196,7 +198,7 @@ pub struct PackageKey {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackageKeyError {
-    /// It has not the parts of the layout.
+    /// It does not have the parts of the layout.
     #[error("its key is not <repository>/<architecture>/<file>.apk")]
     Layout,
     /// A part of the repository's path has characters that are unsafe in a URL.
@@ -211,10 +213,10 @@ pub enum PackageKeyError {
     /// The repository's path is too long.
     #[error("the path of its repository has more than {MAX_REPOSITORY} bytes")]
     Repository,
-    /// The directory is not called like an architecture.
+    /// The directory is not named like an architecture.
     #[error("its directory is not called like an architecture")]
     Architecture(#[from] InvalidValue),
-    /// The directory is called as another packaging system calls an architecture.
+    /// The directory has another packaging system's name for an architecture.
     #[error(
         "no client looks into a directory `{architecture}`: apk calls this architecture {names}"
     )]
@@ -224,7 +226,7 @@ pub enum PackageKeyError {
         /// What apk calls it: a name, or several with `or`.
         names: &'static str,
     },
-    /// It has a control character, which most programs would show as something else, or obey.
+    /// It has a control character, which programs may hide or obey.
     #[error("its key has a control character")]
     Control,
     /// The file name has a space.
@@ -233,13 +235,13 @@ pub enum PackageKeyError {
     /// The file name is longer than that of any package.
     #[error("its file name is longer than that of any package, {MAX_STEM} bytes without .apk")]
     Length,
-    /// The directory is called `noarch`, for which no client asks.
+    /// The directory is named `noarch`, for which no client asks.
     #[error("no client looks into a directory `noarch`")]
     Noarch,
 }
 
 impl PackageKey {
-    /// The repository prefix in which the package lies.
+    /// The repository prefix of the package.
     pub fn prefix(&self) -> &RepositoryPrefix {
         &self.prefix
     }
@@ -255,7 +257,7 @@ impl PackageKey {
     }
 
     /// Returns the key under which S3 looks for the package when a client asks for it with a raw
-    /// `+`, if that is another one.
+    /// `+`, if that is a different key.
     pub fn plus_copy_key(&self) -> Option<String> {
         plus_copy_stem(&self.stem).map(|stem| self.prefix.package_key(&stem))
     }
@@ -279,12 +281,12 @@ impl FromStr for PackageKey {
     }
 }
 
-/// What an execution is about: a package, or all that an index covers.
+/// What an execution is about: a package, or everything that an index covers.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Subject {
     /// A package was uploaded, replaced or deleted.
     Package(PackageKey),
-    /// The index of this repository prefix is to be made again.
+    /// The index of this repository prefix is to be rebuilt.
     Index(RepositoryPrefix),
 }
 
@@ -326,7 +328,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// An object that Alpinist makes because of packages.
+/// An object that Alpinist derives from packages.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Derived {
     /// The fragment of this package.
@@ -335,7 +337,7 @@ pub enum Derived {
     Index(RepositoryPrefix),
     /// The snapshot of this repository prefix.
     Snapshot(RepositoryPrefix),
-    /// The note that nobody has looked yet at packages of this repository prefix.
+    /// The note that packages of this repository prefix were never inspected.
     Adoption(RepositoryPrefix),
 }
 

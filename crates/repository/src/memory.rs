@@ -1,5 +1,5 @@
-//! A bucket in memory with the rules of S3: strong consistency, preconditions, ETags that are a
-//! function of the content. For tests that force a race or a fault.
+//! An in-memory bucket that follows the rules of S3: strong consistency, preconditions, and ETags
+//! derived from the content. For tests that force a race or a fault.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,9 +32,9 @@ pub enum Request<'a> {
 
 type Hook = Box<dyn FnMut(&MemoryStore, Request<'_>) -> Result<(), StoreError> + Send>;
 
-/// What stands between the steps and a bucket in memory: `()` is nothing.
+/// What stands between the steps and an in-memory bucket. `()` does nothing.
 pub trait Layer: Send + Sync {
-    /// Returns when a request may reach the bucket.
+    /// Waits until a request may reach the bucket.
     fn before(
         &self,
         _bucket: &MemoryStore,
@@ -43,7 +43,7 @@ pub trait Layer: Send + Sync {
         future::ready(())
     }
 
-    /// Returns an object as it is read.
+    /// Returns an object as the steps read it.
     fn read(&self, _key: &str, info: ObjectInfo, content: Bytes) -> Object<MemoryBody> {
         Object { info, body: MemoryBody::Whole(Some(content)) }
     }
@@ -51,7 +51,7 @@ pub trait Layer: Send + Sync {
 
 impl Layer for () {}
 
-/// A bucket in memory. Clones share it.
+/// An in-memory bucket. Clones share its objects and its clock.
 #[derive(Clone)]
 pub struct MemoryStore<L = ()> {
     state: Arc<Mutex<State>>,
@@ -103,8 +103,8 @@ impl MemoryStore {
         MemoryStore { state: self.state, hook: self.hook, layer }
     }
 
-    /// Calls `hook` before each request of the steps; it may change the bucket or make the request
-    /// fail. Requests that the hook makes itself are not seen by it.
+    /// Calls `hook` before each request of the steps. It may change the bucket or fail the request,
+    /// and does not see its own requests.
     pub fn before_requests(
         &self,
         hook: impl FnMut(&Self, Request<'_>) -> Result<(), StoreError> + Send + 'static,
@@ -121,30 +121,30 @@ impl MemoryStore {
 }
 
 impl<L> MemoryStore<L> {
-    /// Returns what stands between the steps and this bucket.
+    /// Returns the layer between the steps and this bucket.
     pub fn layer(&self) -> &L {
         &self.layer
     }
 
-    /// Puts an object as an uploader does.
+    /// Stores an object, as an uploader does.
     pub fn upload(&self, key: &str, bytes: impl Into<Bytes>) {
         self.insert(key, bytes.into(), Attributes::new());
     }
 
-    /// Deletes an object as an uploader does.
+    /// Deletes an object, as an uploader does.
     pub fn remove(&self, key: &str) {
         lock(&self.state).objects.remove(key);
     }
 
-    /// Puts an object back as it was in a [duplicate](Self::duplicate), with its time: so does a
-    /// bucket with versions whose latest version is deleted.
+    /// Restores an object from a [duplicate](Self::duplicate), including its time, as deleting the
+    /// latest version does in a versioned bucket.
     pub fn restore(&self, key: &str, before: &Self) {
         let stored = lock(&before.state).objects.get(key).cloned();
         lock(&self.state).objects.extend(stored.map(|stored| (key.to_owned(), stored)));
     }
 
-    /// Writes an object as it was in a [duplicate](Self::duplicate), attributes included: so does
-    /// `aws s3 cp` within S3.
+    /// Writes the content and attributes of an object in a [duplicate](Self::duplicate), as `aws s3
+    /// cp` does within S3.
     pub fn copy_back(&self, key: &str, before: &Self) {
         let stored = lock(&before.state).objects.get(key).cloned();
         if let Some(Stored { bytes, attributes, .. }) = stored {
@@ -162,15 +162,15 @@ impl<L> MemoryStore<L> {
         lock(&self.state).objects.keys().cloned().collect()
     }
 
-    /// Returns all keys, and when each object was written. No two were written at the same time,
-    /// other than `Last-Modified` says.
+    /// Returns all keys, and when each object was written. Unlike those of `Last-Modified`, no two
+    /// times are equal.
     pub fn written(&self) -> BTreeMap<String, Duration> {
         let state = lock(&self.state);
         let objects = state.objects.iter();
         objects.map(|(key, stored)| (key.clone(), stored.written)).collect()
     }
 
-    /// Lets time pass; each write takes a tenth of a second.
+    /// Advances the clock by `time`. Each write advances it by a tenth of a second.
     pub fn pass(&self, time: Duration) {
         lock(&self.state).clock += time;
     }
@@ -196,7 +196,7 @@ impl<L> MemoryStore<L> {
 }
 
 impl<L: Layer> MemoryStore<L> {
-    /// Counts a request and lets the layer and the hook see it.
+    /// Passes a request to the layer, counts it, and passes it to the hook.
     async fn begin(&self, request: Request<'_>) -> Result<(), StoreError> {
         let (state, hook) = (Arc::clone(&self.state), Arc::clone(&self.hook));
         let bucket = MemoryStore { state, hook, layer: () };

@@ -1,5 +1,5 @@
-//! What travels from state to state: keys and ETags, never contents. The one exception is the
-//! entry on its way into a fragment and into the index; [`alpinist_apk::entry`] bounds its size.
+//! What travels between states: keys and ETags, never contents. The one exception is the index
+//! entry; [`alpinist_apk::entry`] bounds its size.
 //!
 //! The response of a step is the request of the next one; no state reshapes it.
 
@@ -20,22 +20,21 @@ use crate::{
     trust::SignedBy,
 };
 
-/// The package that an execution is about.
+/// The package or index that an execution is about.
 ///
-/// Reads an S3 event from EventBridge, or `{"bucket": …, "key": …}`; anything else in the input is
-/// passed over. The key is as in S3: EventBridge does not encode it.
+/// Deserialized from an S3 event from EventBridge or from `{"bucket": …, "key": …}`; any other
+/// fields are ignored. The key is as in S3: EventBridge does not encode it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "Input")]
 pub struct Target {
-    /// The bucket; a name of 3 to 63 characters.
+    /// The name of the bucket: 3 to 63 characters.
     pub bucket: String,
-    /// The key of the package, or of an index that is to be made again; of 1 to 1024 bytes, like
-    /// every key in S3.
+    /// The key of the package, or of the index to rebuild: 1 to 1024 bytes, like every key in S3.
     pub key: String,
     /// When the package was uploaded, replaced or deleted, if the input is an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
-    /// The reindex that this is part of.
+    /// The reindex that this execution is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reindex: Option<Reindex>,
 }
@@ -43,17 +42,17 @@ pub struct Target {
 /// A run of the reindex.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Reindex {
-    /// Its name, which is part of keys.
+    /// Its name, which is part of the keys of its journal.
     pub run: String,
-    /// Whether packages whose fragment describes them already are passed over.
+    /// Whether to skip packages whose fragments already describe them.
     #[serde(default)]
     pub only_stale: bool,
-    /// Whether indexes that are right are signed and published again, for the sake of other keys.
+    /// Whether to sign and publish indexes again even if they are right, after a change of keys.
     #[serde(default)]
     pub sign: bool,
 }
 
-/// Says that a bucket or key can't exist in S3.
+/// The bucket or the key can't exist in S3.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the bucket or the key in the input can't exist in S3")]
 struct InvalidTarget;
@@ -119,7 +118,7 @@ pub struct Accepted {
     pub package: ETag,
     /// Its index entry.
     pub entry: IndexEntry,
-    /// Who signed it, if that was looked at.
+    /// Who signed it, if signatures were checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<SignedBy>,
     /// What its maintainer should know, and what to do: whole sentences.
@@ -145,8 +144,8 @@ pub struct RejectionReport {
     /// The [name](Rejection::rule) of the rule that the package breaks.
     #[serde(default)]
     pub rule: String,
-    /// The version of the fragment that described the package before it was judged: it had been
-    /// accepted then.
+    /// The version of the fragment that described the package before it was last examined: it had
+    /// been accepted earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<ETag>,
 }
@@ -167,17 +166,17 @@ pub struct Extracted {
     /// Where it looked.
     #[serde(flatten)]
     pub target: Target,
-    /// What is there.
+    /// What it found there.
     pub found: Found,
 }
 
-/// What is where a package may be.
+/// What is at the key of a package.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Found {
-    /// Nothing that is to be listed.
+    /// Nothing to list.
     Nothing,
-    /// A package whose fragment describes it already, so that there is nothing to write.
+    /// A package whose fragment already describes it, so there is nothing to write.
     Indexed,
     /// A package that may be listed.
     Accepted(Box<Accepted>),
@@ -185,21 +184,21 @@ pub enum Found {
     Rejected(RejectionReport),
 }
 
-/// What is true of the package's fragment after it was written.
+/// The state of the package's fragment after the write.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Written {
     /// The package.
     #[serde(flatten)]
     pub target: Target,
-    /// The fragment that is there now, or `None` where there must be none.
+    /// The current fragment, or `None` if there must be none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<WrittenFragment>,
-    /// Whether this execution wrote the fragment or removed one, rather than finding it so.
+    /// Whether this execution wrote or removed the fragment, rather than finding it that way.
     pub changed: bool,
     /// Why the package was rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<RejectionReport>,
-    /// Who signed the package, if that was looked at.
+    /// Who signed the package, if signatures were checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<SignedBy>,
     /// What the package's maintainer should know, and what to do: whole sentences.
@@ -218,16 +217,16 @@ pub struct WrittenFragment {
     pub entry: IndexEntry,
 }
 
-/// What aggregation is asked: at first, and again after a wait or a lost race.
+/// The request to aggregate, made at first and again after a wait or a lost race.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AggregateRequest {
     /// What was written.
     #[serde(flatten)]
     pub written: Written,
-    /// The index that it staged before, and that lost a race.
+    /// The index that this execution staged before it lost a race.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Staged>,
-    /// What it remembers of its waiting.
+    /// What this execution remembers about its waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
 }
@@ -238,17 +237,17 @@ impl From<Written> for AggregateRequest {
     }
 }
 
-/// What aggregation found.
+/// The result of aggregation.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Aggregated {
-    /// What it was asked.
+    /// What was written.
     #[serde(flatten)]
     pub written: Written,
     /// An index to sign and publish.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub staged: Option<Staged>,
-    /// Somebody else is at it: ask again in a while. Without this, and with nothing staged, the
-    /// published index covers the change.
+    /// Set if another execution is at work: ask again later. If neither this nor `staged` is set,
+    /// the published index covers the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
 }
@@ -259,7 +258,7 @@ impl From<Written> for Aggregated {
     }
 }
 
-/// What publication is asked.
+/// The request to publish.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PublishRequest {
     /// What was written.
@@ -274,27 +273,28 @@ pub struct PublishRequest {
 pub struct Staged {
     /// The version of the snapshot.
     pub snapshot: ETag,
-    /// The published index before the bucket was listed, which this one may replace.
+    /// The index that was published before the bucket was listed, the only one that this one may
+    /// replace. `None` if there was none.
     pub replaces: Option<ETag>,
-    /// Whether that was published in this very second. `Last-Modified` has whole seconds, and a
-    /// client that asks for what was modified since then would never see another index of the same
-    /// second; so this one must wait for the next.
+    /// Whether `replaces` was published within the current second. `Last-Modified` has one-second
+    /// resolution, so a client that asks for changes since then would never see a second index;
+    /// this one must wait for the next second.
     pub is_too_soon: bool,
 }
 
-/// What an execution remembers while it waits for another one's publication.
+/// What an execution remembers while it waits for another one to publish.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Waiting {
-    /// The snapshot that was there after this execution's own change was made.
+    /// The generation of the snapshot that existed after this execution made its own change.
     pub since: Generation,
     /// How often it has waited.
     pub times: u32,
-    /// Whether it has overtaken somebody who was about to publish, and waits until nobody can be
-    /// any more: longer than that function may run.
+    /// Whether it has overtaken an execution that was about to publish, and waits until that one
+    /// can't be running any more: longer than the timeout of its function.
     #[serde(default)]
     pub overtook: bool,
-    /// How many packages of the repository prefix nobody has looked at, while nothing is cached of
-    /// it: until a reindex has, the index that is there stays.
+    /// How many packages were never inspected, in a repository prefix without a snapshot. Until a
+    /// reindex has inspected them, the current index stays.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown: usize,
 }
@@ -307,14 +307,14 @@ fn is_zero(number: &usize) -> bool {
 /// What was published.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Published {
-    /// What it was asked.
+    /// What was written.
     #[serde(flatten)]
     pub written: Written,
     /// The index.
     pub index: PublishedIndex,
 }
 
-/// A published index, for whoever looks at the execution.
+/// A published index, for people who inspect the execution.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PublishedIndex {
     /// Its key.

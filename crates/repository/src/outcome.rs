@@ -10,12 +10,12 @@ use crate::{
     step::{Healed, ReindexResponse},
 };
 
-/// How many names a line of the log has.
+/// How many names a line of the log lists at most.
 const NAMES: usize = 5;
 
 /// The response of a step.
 pub trait Response: Serialize {
-    /// Says what the step did.
+    /// Returns what the step did.
     fn outcome(&self) -> Outcome<'_>;
 }
 
@@ -24,27 +24,27 @@ pub trait Response: Serialize {
 pub struct Outcome<'a> {
     /// For people: a clause in the past tense, or the cause of a rejection.
     pub text: Cow<'a, str>,
-    /// How far the change of a package has come, of which the execution took notice.
+    /// How far the execution's change of a package has come.
     pub change: Change<'a>,
-    /// What the maintainer of an accepted package should know, once for each execution.
+    /// What the maintainer of an accepted package should know. Reported once for each execution.
     pub warnings: &'a [String],
 }
 
 /// How far a change of a package has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change<'a> {
-    /// The published index does not have it yet, or nobody knows.
+    /// The published index does not have it yet, or that is not known.
     Pending,
     /// The published index lists the package as it was uploaded.
     Published,
-    /// The published index does not list the package any more.
+    /// The published index no longer lists the package.
     Removed,
     /// The package breaks a rule.
     Rejected {
         /// The [name](crate::rejection::Rejection::rule) of the rule.
         rule: &'a str,
     },
-    /// There is none, or nothing more is to be told of it.
+    /// There is no change, or nothing more to report about it.
     None,
 }
 
@@ -129,7 +129,7 @@ impl Response for Healed {
     }
 }
 
-/// What has become of a change, now that the published index is right.
+/// Returns what became of a change, now that the published index is right.
 fn end(written: &Written) -> Change<'_> {
     let is_package = matches!(written.target.key.parse(), Ok(Subject::Package(_)));
     match (&written.fragment, &written.rejection) {

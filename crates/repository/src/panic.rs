@@ -1,4 +1,4 @@
-//! Panics: bugs in Alpinist that come again with the same input, so that nobody should try.
+//! Panics: bugs in Alpinist. They recur with the same input, so a retry is pointless.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,15 +8,15 @@ use futures::FutureExt as _;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("Alpinist {} panicked: {message}", env!("CARGO_PKG_VERSION"))]
 pub struct Panic {
-    /// What it panicked with.
+    /// The text of the panic.
     message: String,
 }
 
-/// What to do about any.
+/// What to do about a panic.
 pub const REMEDY: &str = "This is a bug in Alpinist: please open an issue with its maintainers, with this \
                           text, the object that it names and the log of the function.";
 
-/// Does `work`.
+/// Runs `work`.
 ///
 /// # Errors
 ///

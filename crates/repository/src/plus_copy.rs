@@ -1,8 +1,8 @@
 //! Copies of packages whose names have a `+`.
 //!
-//! The REST endpoint of S3 takes a raw `+` in a path for a space, and `apk` sends it raw. So such a
-//! package can be fetched only if there is a copy under the name with spaces. It is not a package:
-//! no name has a space, and it is never listed.
+//! `apk` sends a `+` in a URL as it is, and the REST endpoint of S3 reads it as a space. So such a
+//! package can be fetched only if there is a copy under the name with spaces. The copy is never
+//! listed: no package name has a space.
 
 use tracing::debug;
 
@@ -12,7 +12,7 @@ use crate::{
     port::{Attributes, ETag, ObjectInfo, ObjectStore, StoreError},
 };
 
-/// The ETag of the package that was copied.
+/// The attribute that holds the ETag of the package that was copied.
 const COPY_OF: &str = "copy-of";
 
 /// Whether copies of packages whose names have a `+` are kept.
@@ -20,22 +20,22 @@ const COPY_OF: &str = "copy-of";
 pub enum PlusCopies {
     /// Each such package has a copy under the name with spaces.
     Kept,
-    /// None are made. One that is there is removed when its package changes.
+    /// No copies are made. An existing one is removed when its package changes.
     None,
 }
 
-/// Returns the key of the package whose copy has this key, if any can have it.
+/// Returns the key of the package whose copy would have the key `copy`, if there can be one.
 pub(crate) fn package_of(copy: &str) -> Option<PackageKey> {
     let key = copy.replace(' ', "+").parse::<PackageKey>().ok()?;
     (key.plus_copy_key().as_deref() == Some(copy)).then_some(key)
 }
 
-/// Returns whether an object is such a copy.
+/// Returns whether an object is a copy of a package with a `+`.
 pub(crate) fn is_copy(object: &ObjectInfo) -> bool {
     object.attributes.contains_key(COPY_OF)
 }
 
-/// Returns whether a package of the version `package` has its copy, or needs none.
+/// Returns whether the version `package` of a package has its copy, or needs none.
 pub(crate) async fn is_there<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
@@ -45,7 +45,7 @@ pub(crate) async fn is_there<S: ObjectStore>(
     Ok(store.head(&copy_key).await?.is_some_and(|copy| is_of(&copy, package)))
 }
 
-/// Makes the copy of a package one of the version `package`.
+/// Makes sure that the copy of a package, if it needs one, is of the version `package`.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ pub(crate) async fn write<S: ObjectStore>(
     }
 }
 
-/// Removes the copy of a package, unless it is one of the package that is there now.
+/// Removes the copy of a package, unless it is a copy of the current version.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub(crate) async fn remove<S: ObjectStore>(store: &S, key: &PackageKey) -> Resul
     Ok(())
 }
 
-/// Returns whether an object is the copy of a package of the version `package`.
+/// Returns whether an object is a copy of the version `package` of a package.
 pub(crate) fn is_of(copy: &ObjectInfo, package: &ETag) -> bool {
     copy.attributes.get(COPY_OF) == Some(&package.0)
 }

@@ -1,4 +1,5 @@
-//! What the steps need of the world: a bucket, and a store for keys.
+//! The three ports, which are what the steps need from outside: a bucket, a store for signing keys,
+//! and a way to start executions.
 
 use std::{collections::BTreeMap, error::Error, fmt, future::Future, time::Duration};
 
@@ -6,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// The version of an object, as the store names it. Opaque: not every store makes it a hash.
+/// The version of an object, as the store names it. Opaque: not every store uses a hash.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct ETag(pub String);
@@ -17,8 +18,8 @@ impl fmt::Display for ETag {
     }
 }
 
-/// How many snapshots of a repository prefix there were, more or less: it grows with each. It
-/// begins with a time in seconds, so that it grows even if the snapshots are lost.
+/// The number of a snapshot, greater than that of the snapshot before. The first of a repository
+/// prefix is a time in seconds, so generations keep growing even if the snapshots are lost.
 pub type Generation = u64;
 
 /// What must hold for a write to take place.
@@ -33,32 +34,33 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    /// Returns the precondition that an object is as it was when it was looked at.
+    /// Returns the precondition that an object is unchanged since it was inspected: absent if
+    /// `seen` is `None`.
     pub fn still(seen: Option<ETag>) -> Self {
         seen.map_or(Self::Absent, Self::Unchanged)
     }
 }
 
-/// Named texts that are stored with an object (S3's user metadata).
+/// Key-value pairs stored with an object (S3 user metadata).
 pub type Attributes = BTreeMap<String, String>;
 
-/// What is known of an object without its content.
+/// What is known about an object without reading its content.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ObjectInfo {
     /// Its version.
     pub etag: ETag,
     /// Its size in bytes.
     pub size: u64,
-    /// How long ago it was written, by the store's clock; whole seconds.
+    /// How long ago it was written, by the store's clock, in whole seconds.
     pub age: Duration,
     /// Its attributes.
     pub attributes: Attributes,
 }
 
-/// An object and its content, which is still to be read.
+/// An object and its content, or a body from which to read it.
 #[derive(Debug)]
 pub struct Object<B> {
-    /// What is known without the content.
+    /// What is known without reading the content.
     pub info: ObjectInfo,
     /// The content.
     pub body: B,
@@ -77,13 +79,13 @@ pub struct Listed {
     pub last_modified: i64,
 }
 
-/// A directory as far as it was listed.
+/// The result of listing a directory, perhaps only in part.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Directory {
-    /// The directories in it, each with what it was listed by, and with a slash at its end. Not all
-    /// of them, if what was sought ended the listing.
+    /// The directories in it, as full prefixes that end in a slash. Incomplete if a match ended the
+    /// listing.
     pub below: Vec<String>,
-    /// Whether it holds an object that was sought.
+    /// Whether it holds a file that was sought.
     pub holds_what_was_sought: bool,
 }
 
@@ -101,7 +103,7 @@ pub struct NewObject {
 /// The cause of an error, as a library reported it.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a store did not do what it was asked.
+/// Why a request to a store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -111,7 +113,7 @@ pub enum StoreError {
         /// The object.
         key: String,
     },
-    /// We may not do this.
+    /// The credentials do not allow the request.
     #[error("access to {key} was denied")]
     Denied {
         /// The object, prefix or parameter.
@@ -125,13 +127,13 @@ pub enum StoreError {
         /// Its name.
         bucket: String,
     },
-    /// An object is in a storage class that has to be restored before it can be read.
+    /// The object is in a storage class from which it must be restored before it can be read.
     #[error("{key} is archived")]
     Archived {
         /// The object.
         key: String,
     },
-    /// The store will not do this, however often it is asked.
+    /// The store rejects the request, and a retry can't help.
     #[error("the request for {key} can't be done")]
     Permanent {
         /// The object, prefix or parameter.
@@ -139,7 +141,7 @@ pub enum StoreError {
         /// What the store said.
         source: Cause,
     },
-    /// The store can't answer now: it throttles, fails or is out of reach.
+    /// The store throttles, fails or can't be reached. A retry may help.
     #[error("the request for {key} failed")]
     Unavailable {
         /// The object, prefix or parameter.
@@ -147,7 +149,7 @@ pub enum StoreError {
         /// What the store said.
         source: Cause,
     },
-    /// An object is larger than it can rightly be.
+    /// The object is larger than any valid one.
     #[error("{key} has {size} bytes, more than the {max} that it can rightly have")]
     TooLarge {
         /// The object.
@@ -165,12 +167,12 @@ pub trait ObjectBody: Send {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
 }
 
-/// What is sought in a directory.
+/// What to look for in a directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Sought {
-    /// Returns by its name whether it is this file.
+    /// Whether a file of this name is sought.
     pub file: fn(&str) -> bool,
-    /// Whether nothing else matters once one is found.
+    /// Whether the listing may end at the first match.
     pub ends_listing: bool,
 }
 
@@ -183,16 +185,16 @@ pub trait ObjectStore: Send + Sync {
     /// seconds.
     fn now(&self) -> i64;
 
-    /// Waits until the store's clock shows another second.
+    /// Waits until the next second of the store's clock.
     fn wait_a_second(&self) -> impl Future<Output = ()> + Send;
 
-    /// Returns what is known of the object at `key`, or `None` where there is none.
+    /// Returns what is known about the object at `key`, or `None` if there is none.
     fn head(
         &self,
         key: &str,
     ) -> impl Future<Output = Result<Option<ObjectInfo>, StoreError>> + Send;
 
-    /// Returns the object at `key`, or `None` where there is none.
+    /// Returns the object at `key`, or `None` if there is none.
     fn get(
         &self,
         key: &str,
@@ -206,13 +208,12 @@ pub trait ObjectStore: Send + Sync {
         precondition: Precondition,
     ) -> impl Future<Output = Result<ETag, StoreError>> + Send;
 
-    /// Deletes the object at `key` if it still has the ETag `seen`. That it is gone already is
-    /// fine.
+    /// Deletes the object at `key` if it still has the ETag `seen`. Succeeds if it is already gone.
     fn delete(&self, key: &str, seen: &ETag)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Copies the object at `source`, if it still has the ETag `seen`, with other attributes. The
-    /// store does it by itself.
+    /// Copies the object at `source` to `target` with new attributes, if it still has the ETag
+    /// `seen`. The copy is made within the store.
     fn copy(
         &self,
         source: &str,
@@ -230,8 +231,8 @@ pub trait ObjectStore: Send + Sync {
 
     /// Returns the objects whose keys begin with `prefix` and have no further `/`, in any order.
     ///
-    /// What lies between one of the `split_points` (sorted keys) and the next may be listed at the
-    /// same time. Objects that change meanwhile may be seen or not, each for itself.
+    /// The ranges between `split_points` (sorted keys) may be listed in parallel. Each object that
+    /// changes during the listing may or may not be seen.
     fn list(
         &self,
         prefix: &str,
@@ -239,21 +240,21 @@ pub trait ObjectStore: Send + Sync {
     ) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
 }
 
-/// Starts what makes something right.
+/// Starts the executions that repair something.
 pub trait Starter: Send + Sync {
     /// Starts an execution for the package or the index at `key`.
     fn start(&self, key: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Starts a reindex of whatever below `prefix` has no fragment that describes it, unless one is
+    /// Starts a reindex of the packages below `prefix` that no fragment describes, unless one is
     /// running.
     fn reindex(&self, prefix: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Returns the whole object at `key`, or `None` where there is none.
+/// Returns the whole object at `key`, or `None` if there is none.
 ///
 /// # Errors
 ///
-/// [`StoreError::TooLarge`] if it has more than `max` bytes, and whatever the store reports.
+/// [`StoreError::TooLarge`] if it has more than `max` bytes; any other error of the store.
 pub async fn read<S: ObjectStore>(
     store: &S,
     key: &str,
@@ -273,7 +274,7 @@ pub async fn read<S: ObjectStore>(
     Ok(Some(Object { info, body: bytes }))
 }
 
-/// A key that signs indexes, as it is kept.
+/// A key that signs indexes, as it is stored.
 #[derive(Debug)]
 pub struct StoredKey {
     /// The parameter that holds the key name.
@@ -286,14 +287,14 @@ pub struct StoredKey {
 
 /// The private half of a key, or where it is.
 pub enum KeyMaterial {
-    /// It can be read.
+    /// A private key that can be read.
     Pem {
         /// The parameter that holds it.
         parameter: String,
         /// The private key in PEM form.
         pem: Zeroizing<String>,
     },
-    /// It never leaves its service, which signs by itself.
+    /// A private key that never leaves its key service, which makes the signatures.
     Remote {
         /// The name of the key in the service.
         key: String,
@@ -315,7 +316,7 @@ impl fmt::Debug for KeyMaterial {
     }
 }
 
-/// Why a key can't be read or does not sign.
+/// Why a key can't be read or can't sign.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyStoreError {
@@ -337,17 +338,17 @@ pub enum KeyStoreError {
         /// What the service said.
         source: Cause,
     },
-    /// The store did not answer.
+    /// The request to the store or key service failed.
     #[error("the signing key can't be read")]
     Store(#[from] StoreError),
 }
 
-/// Keeps the keys that sign indexes.
+/// Stores the keys that sign indexes.
 pub trait KeyStore: Send + Sync {
-    /// Returns the keys as they are now: one, or two while one takes the place of the other.
+    /// Returns the current keys: one, or two during a rotation.
     fn keys(&self) -> impl Future<Output = Result<Vec<StoredKey>, KeyStoreError>> + Send;
 
-    /// Lets a key service sign a SHA-256 with one of its keys: RSASSA-PKCS1-v1_5 (RFC 8017, 8.2).
+    /// Signs a SHA-256 digest with a key in a key service: RSASSA-PKCS1-v1_5 (RFC 8017, 8.2).
     fn sign(
         &self,
         key: &str,

@@ -4,28 +4,28 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alpinist_apk::{dependency::Dependency, entry::IndexEntry, index::Index};
 
-/// A package that would lose what it depends on.
+/// A package that would lose a dependency.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Dependent {
     /// The package, `<name>-<version>`.
     pub stem: String,
-    /// What it depends on, as the index says it.
+    /// The dependency, as the index writes it.
     pub dependency: String,
-    /// A package that would go and that it needs, `<name>-<version>`.
+    /// A package that would be removed and that fulfils the dependency, `<name>-<version>`.
     pub needed: String,
 }
 
 /// The entries beyond the newest versions of each name.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Superseded<'a> {
-    /// Those that apk calls older than as many others as are to stay.
+    /// Entries that apk considers older than every version that is kept.
     pub older: Vec<&'a IndexEntry>,
-    /// Those that apk calls neither older nor newer than one that stays. Nobody can tell from the
-    /// index which of them came last, so they stay, too.
+    /// Entries that apk considers neither older nor newer than the last version that is kept. The
+    /// index does not show which of them came last, so they stay.
     pub tied: Vec<&'a IndexEntry>,
 }
 
-/// Returns the entries beyond the `keep` newest versions of each name, by apk's order of versions.
+/// Returns the entries beyond the `keep` newest versions of each name, in apk's order of versions.
 pub fn superseded(index: &Index, keep: usize) -> Superseded<'_> {
     let mut by_name = BTreeMap::<_, Vec<_>>::new();
     for entry in index.entries() {
@@ -44,8 +44,9 @@ pub fn superseded(index: &Index, keep: usize) -> Superseded<'_> {
     superseded
 }
 
-/// Returns the packages that stay and whose dependencies nothing in the index would fulfil without
-/// the packages `removed`, each `<name>-<version>`. What is missing already is no matter of theirs.
+/// Returns the remaining packages with dependencies that nothing in the index would fulfil without
+/// the packages `removed`, each a `<name>-<version>`. Dependencies that nothing fulfils today are
+/// ignored.
 pub fn dependents(index: &Index, removed: &BTreeSet<String>) -> Vec<Dependent> {
     let is_removed = |entry: &IndexEntry| removed.contains(&entry.file_stem());
     let providers = providers(index);

@@ -36,7 +36,7 @@ advised! {
                  3.22/main/x86_64/hello-1.0-r0.apk.",
             ),
         },
-        /// It is larger than the operator wants packages to be.
+        /// It is larger than the operator allows.
         #[error("it has {size} bytes, more than the {max} that a package may have here")]
         Size {
             /// Its size in bytes.
@@ -48,7 +48,7 @@ advised! {
             _ => "Split it, or deploy the stack with a greater MaxPackageMiB, then start an \
                   execution for the package.",
         }),
-        /// Nobody can read it.
+        /// It is archived, so nobody can read it.
         #[error("it is archived, in a storage class from which no client could fetch it")]
         Archived => Advice::new("Archived", "Upload it again, in the storage class STANDARD."),
         /// The file is not a package that a client could install.
@@ -68,7 +68,7 @@ advised! {
             "FileName",
             format!("Upload it as {expected}.apk, and delete this object."),
         ),
-        /// It was built for another architecture than its directory's.
+        /// It was built for another architecture than that of its directory.
         #[error("it was built for {package}, but is in the directory of {directory}")]
         Architecture {
             /// What `.PKGINFO` says.
@@ -79,7 +79,8 @@ advised! {
             "Architecture",
             format!("Upload it to the directory of {package}, and delete this object."),
         ),
-        /// It was built for an architecture that apk calls otherwise, so no client asks for it.
+        /// It was built for an architecture that apk calls something else, so no client asks for
+        /// it.
         #[error("it was built for `{package}`, which apk calls {names}")]
         ForeignArchitecture {
             /// What `.PKGINFO` says.
@@ -93,7 +94,7 @@ advised! {
                  nfpm.yaml), or use a newer packager."
             ),
         ),
-        /// It is for any architecture, and its directory is called as none.
+        /// It is for any architecture, and no client has the architecture of its directory.
         #[error(
             "it is for any architecture, but no client has the architecture `{directory}` of its \
              directory"
@@ -106,7 +107,7 @@ advised! {
             "Upload it to a directory such as 3.22/main/x86_64/, for each architecture of your \
              clients, and delete this object.",
         ),
-        /// A trusted key is said to have signed it, and has not.
+        /// It claims to be signed by a trusted key, but the signature is wrong.
         #[error(
             "its signature by {key_name} is wrong: it was not made with that key for this package"
         )]
@@ -118,10 +119,10 @@ advised! {
             "Sign it again with that key. If it already was, somebody has changed it since: find \
              out who.",
         ),
-        /// No trusted key is said to have signed it, which `PackageSignatures` requires.
+        /// It does not claim to be signed by a trusted key, which `PackageSignatures` requires.
         #[error("it is not signed by a trusted key, but by {}", listed(.by))]
         NotSigned {
-            /// The names of the keys that are said to have signed it.
+            /// The names of the keys that it claims to be signed by.
             by: Vec<KeyName>,
         } => Advice::new(
             "NotSigned",
@@ -134,7 +135,7 @@ advised! {
             "Entry",
             "Shorten its description or its lists of dependencies.",
         ),
-        /// Nobody knows whether it is in order, since the function panics over it.
+        /// The function panics while it examines the package, so nobody knows whether it is valid.
         #[error(transparent)]
         Bug(#[from] error: Panic) => Advice::new("Bug", panic::REMEDY),
     }
@@ -144,18 +145,18 @@ advised! {
 }
 
 impl Rejection {
-    /// Returns the name of the rule that the package breaks, for whoever counts.
+    /// Returns the name of the rule that the package breaks, for metrics.
     pub fn rule(&self) -> &'static str {
         self.advice().rule
     }
 
-    /// Says what to do: whole sentences.
+    /// Returns what to do, in whole sentences.
     pub fn remedy(&self) -> String {
         self.advice().remedy.into_owned()
     }
 }
 
-/// What there is to say of a rejection beside its message.
+/// The rule that a package breaks, and what to do about it.
 struct Advice {
     rule: &'static str,
     /// What to do: whole sentences.
@@ -168,7 +169,7 @@ impl Advice {
     }
 }
 
-/// What to do about a package that is too large everywhere.
+/// What to do about a package that is too large for any repository.
 const SPLIT: &str = "Split it.";
 
 fn listed(names: &[KeyName]) -> String {
@@ -178,8 +179,8 @@ fn listed(names: &[KeyName]) -> String {
     }
 }
 
-/// Returns what is said of a file that no client could install. Its error comes from a library that
-/// knows nothing of uploads, so the remedy does not stand with the message.
+/// Returns the rule and the remedy for a file that no client could install. Its error comes from a
+/// library that knows nothing about uploads, so the remedy is not beside the message.
 fn package_advice(error: &PackageError) -> Advice {
     let rule = match error {
         PackageError::FormatV3 => "FormatV3",

@@ -1,5 +1,5 @@
-//! Notes of packages that were rejected: without them, nobody could tell such a package from one
-//! that nobody has looked at yet. Neither has a fragment or an entry.
+//! Notes of rejected packages. They distinguish a rejected package from one that was never
+//! inspected: neither has a fragment or an entry.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use crate::{
     port::{Attributes, ETag, NewObject, ObjectStore, Precondition, StoreError},
 };
 
-/// What stands between the name of a package and its version as an object. No name has it.
+/// Separates the `<name>-<version>` of a package from its ETag. No `<name>-<version>` contains it.
 const SEPARATOR: char = '@';
 
-/// The packages of a repository prefix that were rejected, each as it was then, and when that was
-/// noted, in seconds since 1970.
+/// The rejected packages of a repository prefix, each as `<name>-<version>@<etag>`, and when its
+/// note was written, in seconds since 1970.
 #[derive(Debug)]
 pub(crate) struct RejectionNotes(HashMap<String, i64>);
 
 impl RejectionNotes {
-    /// Lists them.
+    /// Lists the notes of a repository prefix.
     pub(crate) async fn read<S: ObjectStore>(
         store: &S,
         prefix: &RepositoryPrefix,
@@ -30,14 +30,15 @@ impl RejectionNotes {
         Ok(Self(notes.collect()))
     }
 
-    /// Returns whether the version `package` of the package `stem` was rejected since it was
-    /// written. A copy onto itself, in another storage class, is of the same version.
+    /// Returns whether the version `package` of the package `stem` was rejected at or after
+    /// `written`, in seconds since 1970. An object that is copied onto itself, to another storage
+    /// class, keeps its ETag, so the ETag alone does not tell.
     pub(crate) fn contain(&self, stem: &str, package: &ETag, written: i64) -> bool {
         self.0.get(&name(stem, package)).is_some_and(|noted| *noted >= written)
     }
 }
 
-/// Notes that the version `package` of a package was rejected.
+/// Notes that the version `package` of a package was rejected. An unmet precondition is no error.
 pub(crate) async fn write<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
@@ -56,7 +57,7 @@ pub(crate) async fn write<S: ObjectStore>(
     }
 }
 
-/// Returns the name of a note. An ETag is hexadecimal digits and a `-`, in quotation marks.
+/// Returns the name of a note. An ETag is hexadecimal digits and perhaps a `-`, in quotation marks.
 fn name(stem: &str, package: &ETag) -> String {
     format!("{stem}{SEPARATOR}{}", package.0.trim_matches('"'))
 }

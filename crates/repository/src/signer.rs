@@ -16,7 +16,7 @@ use crate::{
 /// A key that was checked.
 #[derive(Debug)]
 pub(crate) struct Signer {
-    /// What its public half is called on clients.
+    /// The name of its public half on clients.
     pub(crate) name: KeyName,
     /// Its public half.
     pub(crate) public: VerifyingKey,
@@ -31,8 +31,8 @@ enum Private {
 }
 
 impl Signer {
-    /// Reads all keys that are to sign. If one of two can't be used, neither signs: clients that
-    /// know only that one would be left without an index.
+    /// Reads all signing keys. If one of two can't be used, neither signs: clients that have only
+    /// that one would be left without an index.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl Signer {
         }
     }
 
-    /// Signs an unsigned index: with SHA-256 and SHA-1, or in a key service, which knows no SHA-1,
-    /// with SHA-256 alone.
+    /// Signs an unsigned index: with SHA-256 and SHA-1, or in a key service, which does not support
+    /// SHA-1, with SHA-256 alone.
     ///
     /// # Errors
     ///

@@ -1,13 +1,12 @@
-//! A snapshot: the entries of an index, each with the objects that it was made from.
+//! A snapshot: the entries of an index, each with the ETags of the objects that it was made from.
 //!
-//! It serves three times. It is the unsigned index on its way to be signed. Afterwards it is a
-//! cache: whoever aggregates next reads only fragments that it does not know. And it is what rivals
+//! It serves three purposes. It is the unsigned index on its way to be signed. Afterwards it is a
+//! cache: the next execution reads only fragments that it does not know. And it is what rivals
 //! compare and swap: each snapshot of a repository prefix has a greater generation than the one
 //! before, so no two are equal, even if their entries are.
 //!
-//! It is stored as lines of JSON, some of which are compressed at a time: the [`Header`], then the
-//! [`Record`]s, those that changed last first. So whether it has a recent change can be told from
-//! its beginning.
+//! It is stored as lines of JSON, compressed in chunks: the [`Header`], then the [`Record`]s, most
+//! recently changed first. So its beginning shows whether it has a recent change.
 
 use std::{
     cmp::Reverse,
@@ -32,40 +31,45 @@ use crate::{
     port::{ETag, Generation},
 };
 
-/// The most bytes of a stored snapshot.
+/// The maximum size of a stored snapshot in bytes.
 pub const MAX_STORED: u64 = 64 * 1024 * 1024;
-/// The most bytes that a snapshot may inflate to.
+/// The maximum size of an inflated snapshot in bytes.
 const MAX_INFLATED: usize = 256 * 1024 * 1024;
-/// The most bytes of a line. An entry has fewer than 96 KiB, and escapes may double it.
+/// The maximum length of a line in bytes. An entry has fewer than 96 KiB, and escapes may double
+/// it.
 const MAX_LINE: usize = 256 * 1024;
-/// How many bytes of lines are compressed at a time, at least.
+/// How many bytes of lines are compressed at a time, at least; the last member may be shorter.
 const MEMBER: usize = 128 * 1024;
-/// The greatest generation that is believed: the states carry no greater one without loss, since
-/// their numbers are those of `JSONata`. No snapshot of ours comes near it.
+/// The greatest generation that is accepted. The states can't carry a greater one without loss,
+/// since their numbers are those of `JSONata`. No snapshot of ours comes near it.
 const MAX_GENERATION: Generation = 1 << 53;
 
-/// What is known of a snapshot without its records.
+/// What is known about a snapshot without its records.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Header {
     /// Its generation.
     pub generation: Generation,
+    /// The last generation that was made from a listing of the bucket: this one or an earlier one.
+    /// Each later one only added the change of its own execution. 0 if unknown.
+    #[serde(default)]
+    pub listed: Generation,
     /// The [digest](Snapshot::digest) of its index.
     pub digest: String,
     /// How many packages it has.
     pub packages: usize,
 }
 
-/// A listed package, and the objects that its entry was made from.
+/// A listed package, and the ETags of the objects that its entry was made from.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Record {
     /// The version of the package.
     pub package: ETag,
     /// The version of the fragment.
     pub fragment: ETag,
-    /// The first generation that had both.
+    /// The first generation that had both versions.
     pub since: Generation,
-    /// Where it stands among the versions of its package that apk can't tell apart, beginning with
-    /// 1 for the one that was uploaded last; 0 if there are no others.
+    /// Its place among the versions of its package that apk can't tell apart, starting at 1 for the
+    /// latest upload; 0 if there are no others.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rank: u32,
     /// The entry.
@@ -78,25 +82,27 @@ fn is_zero(rank: &u32) -> bool {
 }
 
 impl Record {
-    /// Returns whether both say the same of the same objects, whatever generation had them first.
+    /// Returns whether both have the same entry, made from the same objects, whatever their
+    /// generations and ranks.
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.package, &self.fragment, &self.entry)
             == (&other.package, &other.fragment, &other.entry)
     }
 }
 
-/// Why bytes are not a snapshot.
+/// Why a stored snapshot is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// It has more bytes, as it is stored or inflated, than it can rightly have.
+    /// It is larger, as stored or inflated, than any valid one.
     #[error("it has more than {MAX_STORED} bytes, or inflates to more than {MAX_INFLATED}")]
     TooLarge,
-    /// A line has more bytes than it can rightly have.
+    /// A line is longer than any valid one.
     #[error("it has a line of more than {MAX_LINE} bytes")]
     Line,
-    /// Its generation is greater than any that was counted up to.
-    #[error("it has a generation above {MAX_GENERATION}")]
+    /// Its generation is greater than any that we count up to, or lower than that of the last
+    /// listing.
+    #[error("it has a generation above {MAX_GENERATION}, or one below that of the last listing")]
     Generation,
     /// It can't be inflated.
     #[error("it can't be inflated")]
@@ -104,8 +110,8 @@ pub enum SnapshotError {
     /// It is not the JSON that we write.
     #[error("it is not a snapshot in JSON")]
     Json(#[from] serde_json::Error),
-    /// It has not as many records as its header says: it is cut off, or two records are of one
-    /// package.
+    /// It does not have as many records as its header says: it is truncated, or has two records of
+    /// one package.
     #[error("it has {found} of the {expected} records that its header announces")]
     Packages {
         /// How many there are.
@@ -123,13 +129,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Makes a snapshot of `records`, one for each package.
+    /// Creates a snapshot of `records`, one for each package.
     pub fn new(records: impl IntoIterator<Item = Box<Record>>) -> Self {
         let records = records.into_iter().map(|record| (record.entry.file_stem(), record));
         Self { records: records.collect() }
     }
 
-    /// Puts a record in, in the place of the one of the same package.
+    /// Adds a record, or replaces the one of the same package.
     pub fn put(&mut self, record: Box<Record>) {
         self.records.insert(record.entry.file_stem(), record);
     }
@@ -139,7 +145,7 @@ impl Snapshot {
         self.records.get(stem).map(AsRef::as_ref)
     }
 
-    /// Takes out the record of the package `stem`, if it is one of the version `package`.
+    /// Removes and returns the record of the package `stem`, if it is of the version `package`.
     pub fn take(&mut self, stem: &str, package: &ETag) -> Option<Box<Record>> {
         let known = self.records.remove_entry(stem)?;
         if known.1.package == *package {
@@ -149,19 +155,20 @@ impl Snapshot {
         None
     }
 
-    /// Takes out the record that [is the same](Record::is_same) as `other`.
+    /// Removes and returns the record that [is the same](Record::is_same) as `other`.
     pub fn take_same(&mut self, other: &Record) -> Option<Box<Record>> {
         let stem = other.entry.file_stem();
         self.record(&stem).filter(|known| known.is_same(other))?;
         self.records.remove(&stem)
     }
 
-    /// Drops the records of packages for another architecture than that of their directory.
+    /// Removes the records of packages for any other architecture than `architecture`, that of
+    /// their directory.
     pub fn forget_others(&mut self, architecture: &Architecture) {
         self.records.retain(|_, record| record.entry.metadata.architecture == *architecture);
     }
 
-    /// Drops the record of the package `stem`, if there is one.
+    /// Removes the record of the package `stem`, if there is one.
     pub fn forget(&mut self, stem: &str) {
         self.records.remove(stem);
     }
@@ -171,19 +178,32 @@ impl Snapshot {
         self.records.len()
     }
 
-    /// Returns whether there is no package.
+    /// Returns whether there are no packages.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Returns the `<name>-<version>` of each package, in no order.
+    /// Returns the `<name>-<version>` of each package, in any order.
     pub fn stems(&self) -> impl Iterator<Item = &str> {
         self.records.keys().map(String::as_str)
     }
 
-    /// Ranks the versions of each package that apk can't tell apart by the time at which they were
-    /// `uploaded`, in seconds; those of one second by the time at which they were built, and then
-    /// as people count: 10 after 9. Tells whether that changed any rank.
+    /// Returns whether apk can't tell the package `stem` from another version of it, either as
+    /// recorded or with `entry`.
+    pub fn is_tied(&self, stem: &str, entry: Option<&IndexEntry>) -> bool {
+        let is_ranked = self.record(stem).is_some_and(|record| record.rank > 0);
+        let others = self.records.iter().filter(|(other, _)| *other != stem);
+        let mut others = others.map(|(_, record)| &record.entry.metadata);
+        let is_tied = |entry: &IndexEntry| {
+            let own = &entry.metadata;
+            others.any(|it| it.name == own.name && it.version.order(&own.version).is_eq())
+        };
+        is_ranked || entry.is_some_and(is_tied)
+    }
+
+    /// Ranks the versions of each package that apk can't tell apart, latest first: by `uploaded`,
+    /// in seconds, then by build time, and then by `<name>-<version>` as people count (10 after 9).
+    /// Returns whether any rank changed.
     pub fn rank(&mut self, uploaded: impl Fn(&str) -> i64) -> bool {
         let mut by_name: Vec<_> =
             self.records.iter().map(|(stem, record)| (stem, &record.entry)).collect();
@@ -212,7 +232,7 @@ impl Snapshot {
         is_changed
     }
 
-    /// Returns the digest of the index of these entries: equal digests, equal unsigned index.
+    /// Returns the digest of the index of these entries: equal digests mean equal unsigned indexes.
     pub fn digest(&self, prefix: &RepositoryPrefix) -> String {
         let mut hash = Sha256::new();
         hash.update(prefix.repository());
@@ -236,9 +256,9 @@ impl Snapshot {
         Index::ranked(self.records.into_values().map(|record| (record.rank, record.entry)))
     }
 
-    /// Writes the snapshot as it is stored: many lines at a time in a gzip member of their own. A
-    /// stream by zlib-rs at its fastest takes as long and a third more bytes (measured); libdeflate
-    /// has no streams.
+    /// Writes the snapshot in its stored form, with many lines in each gzip member. A stream by
+    /// zlib-rs at its fastest takes as long and a third more bytes (measured); libdeflate has no
+    /// streams.
     ///
     /// # Errors
     ///
@@ -268,7 +288,7 @@ pub struct SnapshotReader {
     inflater: MultiGzDecoder<Lines>,
 }
 
-/// What was inflated, without the lines that were parsed already.
+/// What was read so far, and inflated bytes that are not parsed yet.
 #[derive(Debug, Default)]
 struct Lines {
     inflated: usize,
@@ -285,7 +305,7 @@ impl Default for SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Reads on.
+    /// Reads the next chunk.
     ///
     /// # Errors
     ///
@@ -295,7 +315,7 @@ impl SnapshotReader {
         self.outcome(outcome)
     }
 
-    /// Ends the reading at the end of the stored snapshot.
+    /// Finishes at the end of the stored snapshot, and checks the number of records.
     ///
     /// # Errors
     ///
@@ -312,12 +332,12 @@ impl SnapshotReader {
         }
     }
 
-    /// Returns the header, if it was read already.
+    /// Returns the header, if it has been read.
     pub fn header(&self) -> Option<&Header> {
         self.inflater.get_ref().header.as_ref()
     }
 
-    /// Returns the records that were read so far: those that changed last.
+    /// Returns the records that were read so far: the most recently changed ones.
     pub fn snapshot(&self) -> &Snapshot {
         &self.inflater.get_ref().snapshot
     }
@@ -339,7 +359,7 @@ impl Lines {
     fn parse(&mut self, line: &[u8]) -> Result<(), SnapshotError> {
         if self.header.is_none() {
             let header: Header = serde_json::from_slice(line)?;
-            if header.generation > MAX_GENERATION {
+            if header.generation > MAX_GENERATION || header.listed > header.generation {
                 return Err(SnapshotError::Generation);
             }
             self.header = Some(header);
@@ -383,8 +403,9 @@ impl Write for Lines {
         Ok(())
     }
 }
-/// Splits a text into numbers, with their digits, and what is between them, so that 10 comes after
-/// 9.
+
+/// Splits a text into numbers, each with its length, and the text between them, so that 10 sorts
+/// after 9.
 fn by_numbers(text: &str) -> Vec<(usize, &str)> {
     let kinds = text.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
     let mut at = 0;

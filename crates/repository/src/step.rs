@@ -1,14 +1,14 @@
-//! The four steps.
+//! The steps. Four handle an upload, in this order:
 //!
 //! | step | reads | writes |
 //! |---|---|---|
-//! | [`extract()`] | the package | nothing |
-//! | [`write_index()`] | what is known of the package and of its fragment | the fragment |
+//! | [`extract()`] | the package, its fragment, trusted keys | nothing |
+//! | [`write_index()`] | the fragment, the attributes of the package | the fragment |
 //! | [`aggregate()`] | the snapshot, a listing, changed fragments | the next snapshot |
-//! | [`publish()`] | the snapshot, the signing key | the index |
+//! | [`publish()`] | the snapshot, the signing keys | the index, public keys |
 //!
-//! Two more stand beside them: [`reindex()`] makes everything again from the packages, and
-//! [`heal()`] finds what somebody else deleted or overwrote.
+//! Two more stand beside them: [`reindex()`] finds the indexes to rebuild from the packages and
+//! reports the result, and [`heal()`] finds what somebody else deleted or overwrote.
 
 mod adoption;
 mod aggregate;

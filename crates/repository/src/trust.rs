@@ -17,29 +17,29 @@ use crate::{
     rejection::Rejection,
 };
 
-/// How many names of keys are looked up for one package. The rest count as unknown.
+/// How many key names are looked up for one package. Signatures beyond that are ignored.
 pub const MAX_SIGNERS: usize = 16;
 
-/// The most bytes of a public key's object.
+/// The maximum size of a public key's object in bytes.
 pub(crate) const MAX_KEY_LENGTH: u64 = 64 * 1024;
 
-/// What is asked of the signatures of packages.
+/// What is required of the signatures of packages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PackageSignatures {
-    /// They are not looked at.
+    /// They are not checked.
     Ignore,
-    /// One by a trusted key must be right. Others, or none, are noted.
+    /// One by a trusted key must be right. Unknown signers, or none, are accepted and recorded.
     Verify,
-    /// One by a trusted key must be there and right.
+    /// There must be one by a trusted key, and it must be right.
     Require,
 }
 
 impl PackageSignatures {
-    /// The texts that are read as one, for messages.
+    /// The accepted texts, for messages.
     pub const VALUES: &'static str = "Ignore, Verify or Require";
 }
 
-/// Says that a text is none of the three.
+/// A text is none of the accepted ones.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0:?} is not {values}", values = PackageSignatures::VALUES)]
 pub struct UnknownPolicy(String);
@@ -57,27 +57,27 @@ impl FromStr for PackageSignatures {
     }
 }
 
-/// Who signed a package, for whoever looks at its execution.
+/// Who signed a package, for people who inspect its execution.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignedBy {
-    /// The owner of this trusted key, and the signature is right.
+    /// The owner of this trusted key. The signature is right.
     Trusted(KeyName),
-    /// Somebody whose key is not trusted, under these names; nothing was checked.
+    /// The owners of keys with these names, none of which is trusted. Nothing was checked.
     Unknown(Vec<KeyName>),
     /// Nobody.
     Nobody,
 }
 
-/// What became of a check: what is to be noted, if anything, or why the package is rejected.
+/// The result of a check: who signed, if that was checked, or why the package is rejected.
 type Judgement = Result<Option<SignedBy>, Rejection>;
 
 /// Checks the signatures of a package as `apk add FILE` would: the first by a trusted key decides,
 /// whatever follows it.
 ///
-/// A key is trusted if it lies under its name in `.alpinist/trusted-keys/`, or at the top of the
-/// bucket, where the repository's own are published. An object that is no key is passed over, as
-/// clients do.
+/// A key is trusted if it is stored under its name in `.alpinist/trusted-keys/`, or at the top of
+/// the bucket, where the repository's own keys are published. An object that is not a key is
+/// skipped, as clients do.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub(crate) async fn verify_signatures<S: ObjectStore>(
     }
     let mut unknown: Vec<KeyName> = Vec::new();
     for signature in &package.signatures {
-        // A key under another name is never a trusted one.
+        // A key with another kind of name is never trusted.
         let Some(key_name) = signature.name.key_name.to_key_name() else { continue };
         if unknown.contains(&key_name) {
             continue;

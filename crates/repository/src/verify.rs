@@ -1,4 +1,4 @@
-//! Whether what is published is what is there.
+//! Whether a published index matches the bucket.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -28,25 +28,26 @@ use crate::{
 /// How many packages are read at once.
 const PARALLEL_READS: usize = 16;
 
-/// How much is looked at.
+/// How much is checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Depth {
-    /// What a listing tells, and packages that are not listed.
+    /// What a listing of the bucket shows, and the content of packages that the index does not
+    /// list.
     Listing,
     /// The content of each package and of each fragment.
     Content,
 }
 
-/// What is asked of a repository.
+/// What to check, and what to expect.
 #[derive(Clone, Debug)]
 pub struct VerifyOptions {
-    /// How much is looked at.
+    /// How much is checked.
     pub depth: Depth,
-    /// What is asked of packages.
+    /// What is required of packages.
     pub policy: Policy,
     /// Whether copies of packages whose names have a `+` are kept.
     pub plus_copies: PlusCopies,
-    /// The names of the keys that sign now, as far as they are known.
+    /// The names of the keys in use, as far as they are known.
     pub signers: Vec<String>,
 }
 
@@ -54,39 +55,39 @@ pub struct VerifyOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// There are packages, and no index.
+    /// There are packages, but no index.
     #[error("there is no index, although there are packages")]
     NoIndex,
     /// A client rejects the index.
     #[error("a client rejects the index")]
     Index(#[from] ArchiveError),
-    /// A signature does not fit.
+    /// A signature is wrong.
     #[error("the signature by {key_name} is wrong")]
     Signature {
-        /// Who is said to have signed.
+        /// The name of the key that it claims.
         key_name: KeyName,
     },
-    /// No public key is published of those who signed.
+    /// No public key of the signers is published.
     #[error("no public key is published of those who signed the index: {}", names.join(", "))]
     Signers {
         /// Their names.
         names: Vec<String>,
     },
-    /// A key that signs now has not signed the index.
+    /// A key in use has not signed the index.
     #[error("it is not signed by {key_name}, a key that is in use")]
     NotSigned {
         /// The name of the key.
         key_name: String,
     },
-    /// The index lists what is not there.
+    /// The index lists a package that does not exist.
     #[error("the index lists it, but it is not there")]
     Missing,
-    /// The index lists a package of another size.
+    /// The index lists a package with another size.
     #[error("the index says that it has {listed} bytes, but it has {found}")]
     Size {
         /// What the index says.
         listed: u64,
-        /// What is there.
+        /// The size of the object.
         found: u64,
     },
     /// The index does not list a package that may be listed.
@@ -104,13 +105,13 @@ pub enum Problem {
         /// Why, and what to do.
         cause: String,
     },
-    /// The index says something else of a package than it is.
+    /// The index entry of a package does not match it.
     #[error("the index says something else of it than it is")]
     Entry,
     /// A listed package has no fragment.
     #[error("it has no fragment")]
     NoFragment,
-    /// A fragment says something else than the index.
+    /// A fragment does not describe the package as the index does.
     #[error("its fragment does not describe it")]
     Fragment,
     /// A fragment has no package.
@@ -125,13 +126,13 @@ pub enum Problem {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// By a reindex that passes over what has its fragment.
+    /// By a reindex that skips packages whose fragments describe them.
     ReindexStale,
     /// By a reindex of everything.
     Reindex,
     /// By signing the indexes again.
     Sign,
-    /// By deleting the package, or uploading a better one.
+    /// By deleting the package, or uploading a fixed one.
     Replace,
 }
 
@@ -165,10 +166,10 @@ pub struct Verified {
     pub warnings: Vec<(String, Warning)>,
 }
 
-/// Reads the published index as a client does, verifies its signatures, and compares it with what
-/// is there.
+/// Reads the published index as a client does, verifies its signatures, and compares it with the
+/// bucket.
 ///
-/// What changes meanwhile may be told as a problem.
+/// Changes made meanwhile may be reported as problems.
 ///
 /// # Errors
 ///
@@ -205,9 +206,9 @@ pub async fn verify<S: ObjectStore>(
     repository.check(entries, &mut problems).await?;
     if !is_readable {
         let found = problems.len();
-        // That the index lists none of them follows from that.
+        // Without a readable index, every package is unlisted.
         problems.retain(|(_, problem)| !matches!(problem, Problem::Unlisted));
-        // If none of them may be listed, there is nothing to index.
+        // If none of the packages may be listed, there is nothing to index.
         if published.is_none() && problems.len() < found {
             problems.push((prefix.index_key(), Problem::NoIndex));
         }
@@ -228,7 +229,7 @@ async fn check_signatures<S: ObjectStore>(
         lacking.map(|name| Problem::NotSigned { key_name: name.clone() }).collect();
     let mut is_known = false;
     for (name, _) in &index.signatures {
-        // Under another name, no key of a repository is published.
+        // No repository publishes a key under another kind of name.
         let Some(key_name) = name.key_name.to_key_name() else { continue };
         let object = port::read(store, key_name.as_str(), MAX_KEY_LENGTH).await?;
         let pem = object.map(|object| String::from_utf8_lossy(&object.body).into_owned());
@@ -343,7 +344,7 @@ impl<S: ObjectStore> Repository<'_, S> {
         })
     }
 
-    /// Returns whether a fragment says of a package what the index says.
+    /// Returns whether a fragment describes a package as the index does.
     async fn describes(
         &self,
         fragment: &Listed,

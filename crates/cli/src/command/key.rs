@@ -9,6 +9,7 @@ use alpinist_apk::{
     key_name::KeyName,
     text::{chain, escaped},
 };
+use alpinist_aws::keys::SigningKeys;
 use alpinist_executions::{Execution, Status};
 use alpinist_repository::{failure::Failure, port::StoreError, step};
 use clap::{Args, Subcommand};
@@ -140,9 +141,11 @@ fn slots(context: &Context) -> [KeySlot; 2] {
     let private_key = context.setting("PrivateKeyParameter", "/apk/rsa");
     let key_name = context.setting("KeyNameParameter", "/apk/key");
     let is_in_kms = context.setting("SigningKey", "ssm") != "ssm";
-    [("", is_in_kms), ("-2", false)].map(|(end, is_in_kms)| KeySlot {
-        private_key: (!is_in_kms).then(|| format!("{private_key}{end}")),
-        key_name: format!("{key_name}{end}"),
+    let SigningKeys { first, second, .. } =
+        SigningKeys::new(private_key.to_owned(), key_name.to_owned(), None);
+    [(first, is_in_kms), (second, false)].map(|(parameters, is_in_kms)| KeySlot {
+        private_key: (!is_in_kms).then_some(parameters.private_key),
+        key_name: parameters.key_name,
     })
 }
 

@@ -1,5 +1,5 @@
-//! Directories of which nothing is cached: until a reindex has inspected their packages, nothing is
-//! published.
+//! Repository prefixes without a snapshot: nothing is published until a reindex has inspected their
+//! packages.
 
 use std::collections::HashSet;
 
@@ -13,19 +13,19 @@ use crate::{
     rejection_note::RejectionNotes,
 };
 
-/// How long a package is taken to have an execution of its own that has not written its fragment
-/// yet.
+/// How long, in seconds, a new package is presumed to have an execution that has not written its
+/// fragment yet.
 pub(super) const IN_FLIGHT: i64 = 120;
 
-/// How often an execution waits until a reindex has looked at what is there: some 40 minutes.
+/// How often an execution waits for a reindex to inspect the existing packages: some 40 minutes.
 pub(super) const MAX_WAITS_FOR_ADOPTION: u32 = 100;
 
-/// How often it waits until it asks for a reindex again.
+/// After how many waits it requests a reindex again.
 pub(super) const WAITS_PER_REQUEST: u32 = 10;
 
-/// Returns the packages, by `<name>-<version>`, that nobody has looked at: which are not known, not
-/// its `own`, were not rejected, and are old or listed by the published index, so that they are not
-/// just being looked at.
+/// Returns the packages, by `<name>-<version>`, that were never inspected: not known, not the
+/// caller's `own`, not rejected, and either older than [`IN_FLIGHT`] or listed by the published
+/// index. So no execution is inspecting them right now.
 pub(super) async fn unknown<'a, S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -52,7 +52,7 @@ pub(super) async fn unknown<'a, S: ObjectStore>(
     Ok(unknown.into_iter().map(|(stem, _)| stem.as_str()).collect())
 }
 
-/// Leaves a note for whoever [starts a reindex](super::heal()): S3 tells of it.
+/// Writes a note that requests a reindex. S3 notifies [`heal`](super::heal()), which starts it.
 pub(super) async fn ask_for_adoption<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -66,7 +66,7 @@ pub(super) async fn ask_for_adoption<S: ObjectStore>(
     Ok(())
 }
 
-/// Returns what the published index lists, whoever made it, by `<name>-<version>`.
+/// Returns the `<name>-<version>` of each package in the published index, whoever made it.
 pub(super) async fn published_stems<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -76,6 +76,6 @@ pub(super) async fn published_stems<S: ObjectStore>(
         Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(HashSet::new()),
         Err(error) => return Err(error.into()),
     };
-    // By one that no client accepts, nothing is published.
+    // An index that no client accepts lists nothing.
     Ok(index_archive::listed_stems(&index).unwrap_or_default())
 }

@@ -5,10 +5,10 @@ use crate::{
     journal,
     lease::Lease,
     listing::Listing,
-    location::Subject,
+    location::{PackageKey, Subject},
     message::{AggregateRequest, Aggregated, Reindex, Waiting, Written, WrittenFragment},
-    port::{ObjectStore, StoreError},
-    snapshot::Record,
+    port::{Generation, ObjectStore, StoreError},
+    snapshot::{Record, Snapshot},
     step::{
         adoption::{
             MAX_WAITS_FOR_ADOPTION, WAITS_PER_REQUEST, ask_for_adoption, published_stems, unknown,
@@ -20,28 +20,28 @@ use crate::{
     },
 };
 
-/// Makes the index of the repository prefix as the bucket is now, and stages it if it differs from
-/// the published one. Before that, looks whether another execution has done so or is at it.
+/// Makes the index of the repository prefix from the current bucket, and stages it if it differs
+/// from the published one. First checks whether another execution has done so or is at work.
 ///
-/// The cached snapshot and the published index are looked at before the bucket is listed, and each
+/// The cached snapshot and the published index are inspected before the bucket is listed, and each
 /// may be replaced only if it is still the same, so nobody can have published anything newer than
-/// our listing. If there is nothing to publish, but somebody who listed the bucket before our
-/// change may still be at work, the snapshot is replaced all the same: then they can't publish any
-/// more.
+/// our listing. If there is nothing to publish, but an execution that listed the bucket before our
+/// change may still be at work, the snapshot is replaced anyway: then that one can no longer
+/// publish.
 ///
-/// Where nothing is cached, a package without a fragment is one that nobody has looked at, unless
-/// it was rejected. Then nothing is published until a reindex has looked at it, which
-/// [`heal`](super::heal()) is asked to start: what is published must not shrink for want of
-/// knowledge.
+/// Without a snapshot, a package without a fragment was never inspected, unless it was rejected.
+/// Then nothing is published until a reindex, which [`heal`](super::heal()) is asked to start, has
+/// inspected it: what is published must not shrink for want of knowledge.
 ///
-/// Costs two or three requests if the change is covered, four if another execution is at work;
-/// otherwise a listing, one read for each fragment that changed since the last publication, and
-/// four more requests.
+/// Costs two or three requests if the change is covered, and four if another execution is at work.
+/// Otherwise a listing, which is only of the package's own objects if no other execution seems to
+/// be at work; one read for each fragment that changed since the last publication; and four more
+/// requests.
 ///
 /// # Errors
 ///
-/// [`Failure::Superseded`], if the package is not as the request says any more;
-/// [`Failure::Unadopted`], if a reindex did not come within the time that it needs;
+/// [`Failure::Superseded`], if the package is no longer as the request says;
+/// [`Failure::Unadopted`], if no reindex inspected the packages in time; [`Failure::Contended`];
 /// [`Failure::Store`].
 pub async fn aggregate<S: ObjectStore>(
     store: &S,
@@ -55,16 +55,20 @@ pub async fn aggregate<S: ObjectStore>(
         Decision::UpToDate => return Ok(request.written.into()),
         Decision::Contended(generation) => (generation, false),
         Decision::Work(work) => {
-            let Job { lease, base } = *work;
+            let Job { lease, base, is_alone } = *work;
             let generation = base.generation;
-            // While a reindex is awaited, each look would read all fragments once more.
+            // While a reindex is awaited, each attempt would list the bucket and perhaps read all
+            // fragments.
             let asked = request.waiting.as_ref().filter(|waiting| waiting.unknown > 0);
             let is_to_ask = asked.is_none_or(|waiting| waiting.times % WAITS_PER_REQUEST == 0);
             let rebuilt = match asked {
                 Some(waiting) if generation == 0 && !is_to_ask => {
                     Ok(Rebuilt::Unadopted(waiting.unknown))
                 }
-                _ => rebuild(store, &subject, &request.written, base, &lease).await,
+                _ => {
+                    let change = Change { store, subject: &subject, written: &request.written };
+                    change.make_snapshot(base, &lease, is_alone).await
+                }
             };
             match rebuilt {
                 Ok(Rebuilt::Swapped(Swapped::Snapshot(staged))) => {
@@ -103,7 +107,7 @@ pub async fn aggregate<S: ObjectStore>(
     Ok(Aggregated { written: request.written, staged: None, waiting })
 }
 
-/// Lets the step be tried again if what it reads was replaced while a connection broke.
+/// Makes the state machine retry the step if what it reads was replaced while a connection broke.
 fn contended(failure: Failure) -> Failure {
     match failure {
         Failure::Store(StoreError::Conflict { key }) => Failure::Contended { key },
@@ -111,87 +115,166 @@ fn contended(failure: Failure) -> Failure {
     }
 }
 
-/// What came of a listing.
+/// What came of making a snapshot.
 enum Rebuilt {
     Swapped(Swapped),
-    /// Nothing is cached, and so many packages exist that nobody has inspected.
+    /// There is no snapshot, and this many packages were never inspected.
     Unadopted(usize),
 }
 
-async fn rebuild<S: ObjectStore>(
-    store: &S,
-    subject: &Subject,
-    written: &Written,
-    base: Baseline,
-    lease: &Lease,
-) -> Result<Rebuilt, Failure> {
-    let Baseline { etag, generation, snapshot: mut cached, published, is_published } = base;
-    let prefix = subject.prefix();
-    let is_gone = written.fragment.is_none();
-    if let Some(stem) = subject.stem().filter(|_| is_gone) {
-        cached.forget(stem);
-    }
-    cached.forget_others(prefix.architecture());
-    let listing = Listing::read(store, prefix, &cached).await?;
-    check(&listing, subject, written)?;
-    let reindex = written.target.reindex.as_ref();
-    let is_adopted = generation > 0;
-    if !is_adopted && reindex.is_none() {
-        let is_known = |stem: &str| listing.fragments.contains_key(stem);
-        let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
-        if !unknown.is_empty() {
-            return Ok(Rebuilt::Unadopted(unknown.len()));
-        }
-    }
-    let generation = match generation {
-        0 => u64::try_from(listing.youngest).unwrap_or_default() + 1,
-        generation => generation + 1,
-    };
-    let own = written.fragment.clone().map(|WrittenFragment { package, fragment, entry }| {
-        Box::new(Record { package, fragment, since: generation, rank: 0, entry })
-    });
-    let before = cached.len();
-    // Only a run that looks at packages says anything of them.
-    let looking = reindex.filter(|reindex| !reindex.sign);
-    if let Some(Reindex { run, .. }) = looking {
-        forget_rejected(store, run, &listing, &mut cached).await?;
-    }
-    let is_to_be_read = looking.is_some();
-    let sources = Sources { store, prefix, listing: &listing, generation, is_to_be_read };
-    let mut snapshot = sources.collect(&mut cached, own).await?;
-    if !is_adopted {
-        let is_known = |stem: &str| snapshot.record(stem).is_some();
-        let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
-        let unknown = match looking {
-            None => unknown.len(),
-            Some(_) if unknown.is_empty() => 0,
-            // Each was inspected, and some failed. What was published, or what this run itself has
-            // indexed and somebody made unknown since, must not be missing for that.
-            Some(Reindex { run, .. }) => {
-                let mut expected = published_stems(store, prefix).await?;
-                expected.extend(journal::indexed(store, run, prefix).await?);
-                unknown.into_iter().filter(|stem| expected.contains(*stem)).count()
+/// The change that an execution is about.
+struct Change<'a, S> {
+    store: &'a S,
+    subject: &'a Subject,
+    written: &'a Written,
+}
+
+impl<S: ObjectStore> Change<'_, S> {
+    /// Makes the next snapshot: from the base and the change, if no other execution seems to be at
+    /// work; otherwise from a listing of the bucket.
+    async fn make_snapshot(
+        &self,
+        base: Baseline,
+        lease: &Lease,
+        is_alone: bool,
+    ) -> Result<Rebuilt, Failure> {
+        match self.subject {
+            Subject::Package(package) if is_alone && self.is_on_its_own(&base.snapshot) => {
+                self.apply(package, base).await
             }
-        };
-        if unknown > 0 {
-            return match reindex {
-                None => Ok(Rebuilt::Unadopted(unknown)),
-                Some(_) => Err(Failure::Unadopted { prefix: prefix.to_string(), unknown }),
-            };
+            _ => self.rebuild(base, lease).await,
         }
     }
-    let uploaded =
-        |stem: &str| listing.packages.get(stem).map_or(0, |package| package.last_modified);
-    let is_reranked = snapshot.rank(uploaded);
-    let is_same = cached.is_empty() && snapshot.len() == before && !is_reranked;
-    let is_fence = !is_same || (subject.stem().is_some() && is_gone) || lease.was_stolen();
-    let evidence = Evidence::asked_by(subject, reindex);
-    let next = SnapshotUpdate { etag, generation, published, evidence, is_fence, is_published };
-    let swapped = next.swap(store, prefix, &snapshot).await?;
-    if let Some(Reindex { run, .. }) = looking {
-        record_found(store, run, prefix, &listing, &cached, &snapshot).await?;
+
+    /// Returns whether the change affects only one entry. The order of versions that apk can't tell
+    /// apart depends on when all of them were uploaded, and a reindex inspects everything.
+    fn is_on_its_own(&self, cached: &Snapshot) -> bool {
+        let entry = self.written.fragment.as_ref().map(|written| &written.entry);
+        self.written.target.reindex.is_none()
+            && self.subject.stem().is_some_and(|stem| !cached.is_tied(stem, entry))
     }
-    Ok(Rebuilt::Swapped(swapped))
+
+    /// Applies the change to the base, after checking the package and its fragment. The base has
+    /// all earlier changes: of two executions that start from the same base, only one can replace
+    /// it. Of two executions for one package, the later one has inspected it later.
+    async fn apply(&self, package: &PackageKey, base: Baseline) -> Result<Rebuilt, Failure> {
+        let Baseline { etag, generation, listed, mut snapshot, published, is_published } = base;
+        let (prefix, stem) = (package.prefix(), package.stem());
+        let listing = Listing::of_package(self.store, package).await?;
+        check(&listing, self.subject, self.written)?;
+        let generation = generation + 1;
+        let own = self.own_record(generation);
+        let is_gone = own.is_none();
+        // Somebody else has accepted what we rejected.
+        if is_gone && listing.fragments.contains_key(stem) && listing.packages.contains_key(stem) {
+            return Err(Failure::Superseded { key: package.to_string() });
+        }
+        let is_same = match (&own, snapshot.record(stem)) {
+            (Some(own), Some(cached)) => own.is_same(cached),
+            (own, cached) => own.is_none() && cached.is_none(),
+        };
+        match own {
+            Some(own) if !is_same => snapshot.put(own),
+            Some(_) => {}
+            None => snapshot.forget(stem),
+        }
+        let is_fence = !is_same || is_gone;
+        let evidence = Evidence::Attributes;
+        let next = SnapshotUpdate {
+            etag,
+            generation,
+            listed,
+            published,
+            evidence,
+            is_fence,
+            is_published,
+        };
+        Ok(Rebuilt::Swapped(next.swap(self.store, prefix, &snapshot).await?))
+    }
+
+    fn own_record(&self, generation: Generation) -> Option<Box<Record>> {
+        let WrittenFragment { package, fragment, entry } = self.written.fragment.clone()?;
+        Some(Box::new(Record { package, fragment, since: generation, rank: 0, entry }))
+    }
+
+    /// Makes the snapshot from a listing of the bucket.
+    async fn rebuild(&self, base: Baseline, lease: &Lease) -> Result<Rebuilt, Failure> {
+        let Self { store, subject, written } = *self;
+        let Baseline { etag, generation, snapshot: mut cached, published, is_published, .. } = base;
+        let prefix = subject.prefix();
+        let is_gone = written.fragment.is_none();
+        if let Some(stem) = subject.stem().filter(|_| is_gone) {
+            cached.forget(stem);
+        }
+        cached.forget_others(prefix.architecture());
+        let listing = Listing::read(store, prefix, &cached).await?;
+        check(&listing, subject, written)?;
+        let reindex = written.target.reindex.as_ref();
+        let is_adopted = generation > 0;
+        if !is_adopted && reindex.is_none() {
+            let is_known = |stem: &str| listing.fragments.contains_key(stem);
+            let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
+            if !unknown.is_empty() {
+                return Ok(Rebuilt::Unadopted(unknown.len()));
+            }
+        }
+        let generation = match generation {
+            0 => u64::try_from(listing.youngest).unwrap_or_default() + 1,
+            generation => generation + 1,
+        };
+        let own = self.own_record(generation);
+        let before = cached.len();
+        // Only a run that inspects packages says anything about them.
+        let looking = reindex.filter(|reindex| !reindex.sign);
+        if let Some(Reindex { run, .. }) = looking {
+            forget_rejected(store, run, &listing, &mut cached).await?;
+        }
+        let is_to_be_read = looking.is_some();
+        let sources = Sources { store, prefix, listing: &listing, generation, is_to_be_read };
+        let mut snapshot = sources.collect(&mut cached, own).await?;
+        if !is_adopted {
+            let is_known = |stem: &str| snapshot.record(stem).is_some();
+            let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
+            let unknown = match looking {
+                None => unknown.len(),
+                Some(_) if unknown.is_empty() => 0,
+                // Each was inspected, and some failed. Packages that were published, or that this
+                // run indexed and somebody made unknown since, must not go missing because of that.
+                Some(Reindex { run, .. }) => {
+                    let mut expected = published_stems(store, prefix).await?;
+                    expected.extend(journal::indexed(store, run, prefix).await?);
+                    unknown.into_iter().filter(|stem| expected.contains(*stem)).count()
+                }
+            };
+            if unknown > 0 {
+                return match reindex {
+                    None => Ok(Rebuilt::Unadopted(unknown)),
+                    Some(_) => Err(Failure::Unadopted { prefix: prefix.to_string(), unknown }),
+                };
+            }
+        }
+        let uploaded =
+            |stem: &str| listing.packages.get(stem).map_or(0, |package| package.last_modified);
+        let is_reranked = snapshot.rank(uploaded);
+        let is_same = cached.is_empty() && snapshot.len() == before && !is_reranked;
+        let is_fence = !is_same || (subject.stem().is_some() && is_gone) || lease.was_stolen();
+        let evidence = Evidence::asked_by(subject, reindex);
+        let listed = generation;
+        let next = SnapshotUpdate {
+            etag,
+            generation,
+            listed,
+            published,
+            evidence,
+            is_fence,
+            is_published,
+        };
+        let swapped = next.swap(store, prefix, &snapshot).await?;
+        if let Some(Reindex { run, .. }) = looking {
+            record_found(store, run, prefix, &listing, &cached, &snapshot).await?;
+        }
+        Ok(Rebuilt::Swapped(swapped))
+    }
 }
 
 /// Checks that the package and its fragment are still as the execution left them.

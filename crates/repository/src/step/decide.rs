@@ -13,60 +13,74 @@ use crate::{
     step::DIGEST,
 };
 
-/// How long a snapshot is taken to be on its way to be signed, which takes a few seconds.
+/// How long a snapshot is presumed to be waiting for its signature, which takes a few seconds.
 pub(super) const SIGNING_TIME: Duration = Duration::from_secs(15);
+
+/// How long after a snapshot the next change is presumed to be one of many: its execution lists the
+/// bucket and publishes the rest with its own.
+const CROWD_TIME: Duration = Duration::from_secs(2);
 
 /// What an execution has to do.
 pub(super) enum Decision {
-    /// Nothing: the published index has the change, and nobody can publish one that has not.
+    /// Nothing: the published index has the change, and nobody can publish one without it.
     UpToDate,
-    /// To look again later: somebody else is at work. The snapshot of this generation is the last.
+    /// To check again later: another execution is at work. This is the generation of the current
+    /// snapshot.
     Contended(Generation),
-    /// To list the bucket.
+    /// To make the next snapshot.
     Work(Box<Job>),
 }
 
-/// What to begin with, and the right to it.
+/// What to start from, and the lease.
 pub(super) struct Job {
     pub(super) lease: Lease,
     pub(super) base: Baseline,
+    /// Whether no other execution seems to be at work, so that nothing but our own change is
+    /// missing.
+    pub(super) is_alone: bool,
 }
 
-/// What was there before the bucket is listed: only this may be replaced.
+/// The state before the bucket is listed. Nothing else may be replaced.
 pub(super) struct Baseline {
     /// The version of the snapshot.
     pub(super) etag: Option<ETag>,
     /// Its generation, 0 if there is none.
     pub(super) generation: Generation,
+    /// The last generation that was made from a listing of the bucket, 0 if unknown.
+    pub(super) listed: Generation,
     /// Its records.
     pub(super) snapshot: Snapshot,
     /// The published index.
     pub(super) published: Option<ObjectInfo>,
-    /// Whether that is the snapshot's. If not, somebody may be about to publish the snapshot.
+    /// Whether that is the index of the snapshot. If not, somebody may be about to publish the
+    /// snapshot.
     pub(super) is_published: bool,
 }
 
-/// Looks at the snapshot, at the index and at the lease.
+/// Decides what is left to do, from the snapshot, the index and the lease, which it takes if there
+/// is work.
 ///
-/// A snapshot that has our fragment proves nothing by itself. If the package and the fragment had
-/// been there before, with the same content, it may be older than our change, and somebody who
-/// listed the bucket in between may be about to publish an index without the package. Such an
-/// execution began with the snapshot that we see or an older one, and only the former can come to
-/// publish. So our change is covered if
+/// A snapshot that has our fragment proves nothing alone. If the package and the fragment existed
+/// before with the same content, the snapshot may be older than our change, and an execution that
+/// inspected the package in between, alone or in a listing, may be about to publish an index
+/// without it. That execution started from the snapshot that we see or an older one, and only in
+/// the former case can it still publish. So our change is covered if
 ///
 /// - the snapshot agrees with it and is newer than one that we saw after our change, or
 /// - the snapshot agrees with it and nobody has ever taken the lease for the next one: whoever does
 ///   so from now on will see our change.
 ///
-/// If the snapshot is newer by two, its maker began with one that is newer than our change and has
-/// seen what exists. If it disagrees nevertheless, others have changed the package since.
+/// A snapshot that disagrees proves nothing if its maker inspected only another package. But if the
+/// last snapshot that was made from a listing is newer by two, its maker started from one that is
+/// newer than our change, and saw what exists. If the snapshot disagrees nevertheless, others have
+/// changed the package since.
 ///
-/// Where apk can't order the versions of a package, only the last case counts: a snapshot may have
-/// the same objects and come from a listing before they were uploaded again, in another order.
+/// Where apk can't order the versions of a package, only such a listing counts: a snapshot may have
+/// the same objects but come from a listing before they were uploaded again in another order.
 ///
 /// # Errors
 ///
-/// [`Failure::Superseded`] in the last case; [`Failure::Store`].
+/// [`Failure::Superseded`], if others have changed the package since; [`Failure::Store`].
 pub(super) async fn decide<S: ObjectStore>(
     store: &S,
     subject: &Subject,
@@ -77,48 +91,50 @@ pub(super) async fn decide<S: ObjectStore>(
     let mut cached = CachedSnapshot::begin(store, prefix).await?;
     let published = store.head(&prefix.index_key()).await?;
     let generation = cached.generation();
-    let newer_by = match waiting.as_ref().map(|waiting| waiting.since) {
+    let listed = cached.header().map_or(0, |header| header.listed);
+    let newer_by = |generation: Generation| match waiting.as_ref().map(|waiting| waiting.since) {
         None => 0,
-        // Nothing was cached then. Whatever is now may be the first to come after that.
+        // There was no snapshot then. The current one may be the first after that.
         Some(0) => generation.min(1),
         Some(since) => generation.saturating_sub(since),
     };
+    let (newer_by, listed_by) = (newer_by(generation), newer_by(listed));
     // A change of the last minutes is found at the beginning of the snapshot, or nowhere.
     let is_recent = written.fragment.is_some() && written.changed;
-    if !is_recent || newer_by > 1 {
+    if !is_recent || listed_by > 1 {
         cached.read_on().await?;
     }
     let is_published = is_published(published.as_ref(), cached.header());
     if is_published {
         let agrees = agrees(cached.snapshot(), subject, written);
-        // Of versions that apk can't tell apart, the one that was uploaded last comes first, and
-        // only a listing shows when that was.
+        // Among versions that apk can't tell apart, the latest upload comes first, and only a
+        // listing shows when that was.
         let is_tied = || {
             let record = subject.stem().and_then(|stem| cached.snapshot().record(stem));
             record.is_some_and(|record| record.rank > 0)
         };
         let is_covered = match newer_by {
             _ if !agrees => false,
-            2.. => true,
+            _ if listed_by > 1 => true,
             _ if is_tied() => false,
-            1 => true,
             0 => !Lease::exists(store, prefix, generation).await?,
+            _ => true,
         };
         if is_covered {
             return Ok(Decision::UpToDate);
         }
         match subject {
-            // A reindex wants to know what is listed.
-            Subject::Index(_) if newer_by > 1 && written.target.reindex.is_none() => {
+            // A reindex must record what is listed.
+            Subject::Index(_) if listed_by > 1 && written.target.reindex.is_none() => {
                 return Ok(Decision::UpToDate);
             }
-            Subject::Package(key) if newer_by > 1 && written.fragment.is_some() => {
+            Subject::Package(key) if listed_by > 1 && written.fragment.is_some() => {
                 return Err(Failure::Superseded { key: key.to_string() });
             }
             _ => {}
         }
     }
-    // Whoever put an index of their own in the place of ours publishes no snapshot of ours.
+    // Somebody who replaced our index with their own publishes no snapshot of ours.
     let is_foreign = published.as_ref().is_some_and(|index| !index.attributes.contains_key(DIGEST));
     let is_ours = staged.as_ref().is_some_and(|ours| Some(&ours.snapshot) == cached.etag());
     let is_being_signed = !is_published
@@ -129,16 +145,23 @@ pub(super) async fn decide<S: ObjectStore>(
         return Ok(Decision::Contended(generation));
     }
     let owner = &written.target.key;
+    let age = cached.age();
     let Some(lease) = Lease::take(store, prefix, generation, owner).await? else {
         return Ok(Decision::Contended(generation));
     };
+    let is_alone = generation > 0
+        && waiting.is_none()
+        && staged.is_none()
+        && is_published
+        && !lease.was_stolen()
+        && age.is_some_and(|age| age >= CROWD_TIME);
     let etag = cached.etag().cloned();
     let snapshot = cached.into_snapshot().await?;
-    let base = Baseline { etag, generation, snapshot, published, is_published };
-    Ok(Decision::Work(Box::new(Job { lease, base })))
+    let base = Baseline { etag, generation, listed, snapshot, published, is_published };
+    Ok(Decision::Work(Box::new(Job { lease, base, is_alone })))
 }
 
-/// Returns whether the published index is that of a snapshot. Of an index without a snapshot,
+/// Returns whether the published index is that of a snapshot. About an index without a snapshot,
 /// nothing is known.
 pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>) -> bool {
     match (index, snapshot) {
@@ -148,8 +171,8 @@ pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>
     }
 }
 
-/// Returns whether a snapshot says of the package what the request says. By ETags, since a name
-/// says nothing of the content; and by the entry, since somebody may have forged it.
+/// Returns whether a snapshot describes the package as the request does. Compares ETags, since a
+/// name says nothing about the content, and the entry, since somebody may have forged it.
 fn agrees(snapshot: &Snapshot, subject: &Subject, written: &Written) -> bool {
     let Some(stem) = subject.stem() else { return false };
     match (&written.fragment, snapshot.record(stem)) {

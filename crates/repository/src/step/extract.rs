@@ -18,22 +18,20 @@ use crate::{
     trust::{self, SignedBy},
 };
 
-/// How often a package is read that somebody else keeps replacing.
+/// How often to read a package that somebody keeps replacing.
 const ATTEMPTS: usize = 8;
 
-/// Reads the package as it is now, checks it and its signatures, and makes its index entry. That it
-/// is gone or may not be listed is no failure: its fragment and its entry will go, too. If it is
+/// Reads the current package, checks it and its signatures, and makes its index entry. A package
+/// that is gone or may not be listed is no failure: its fragment and its entry must go. If it is
 /// replaced meanwhile, the new one is read.
 ///
-/// A rejection does not follow from the package alone, but from settings and trusted keys, too, so
-/// it may come later or earlier than an acceptance. If a fragment describes the rejected package,
-/// the package is judged once more: the fragment that was there before may be removed, and no
-/// other.
+/// A rejection depends on settings and trusted keys as well as on the package, so the same package
+/// may be accepted before or after it is rejected. If a fragment describes the rejected package,
+/// the package is examined once more: only the fragment that existed before that may be removed.
 ///
 /// # Errors
 ///
-/// [`Failure::Store`], if it can't be read; [`Failure::Contended`], if it is never the same for
-/// long enough.
+/// [`Failure::Store`], if the package can't be read; [`Failure::Contended`], if it keeps changing.
 pub async fn extract<S: ObjectStore>(
     store: &S,
     policy: Policy,
@@ -49,7 +47,7 @@ pub async fn extract<S: ObjectStore>(
     Ok(Extracted { target, found })
 }
 
-/// Reads the object at `key` as it is now, and judges it, as [`extract`] does.
+/// Reads and examines the current object at `key`, as [`extract`] does.
 ///
 /// # Errors
 ///
@@ -78,8 +76,8 @@ pub async fn examine<S: ObjectStore>(
     Err(Failure::Contended { key: key.to_owned() })
 }
 
-/// A copy that somebody deleted or overwrote is a matter of its package, with which it is made
-/// again. What has no fragment has no copy either: we deleted it.
+/// Returns the package as the target if the target is a copy that somebody deleted or overwrote: it
+/// is rebuilt with its package. A package without a fragment has no copy either: we deleted it.
 async fn package_of_lost_copy<S: ObjectStore>(
     store: &S,
     target: Target,
@@ -138,8 +136,8 @@ async fn examine_once<S: ObjectStore>(
     })
 }
 
-/// Rejects a package that can't be read, unless it was replaced meanwhile: what is rejected by its
-/// version is of that version.
+/// Rejects an archived package, unless it was replaced meanwhile: a rejection names a version,
+/// which must be the archived one.
 async fn archived<S: ObjectStore>(store: &S, key: &str) -> Result<Found, Failure> {
     let before = store.head(key).await?;
     let is_archived = match store.get(key).await {
@@ -156,10 +154,10 @@ async fn archived<S: ObjectStore>(store: &S, key: &str) -> Result<Found, Failure
     }
 }
 
-/// What is listed of a package, and who signed it.
+/// The index entry of a package, and who signed it.
 type Examined = (IndexEntry, Option<SignedBy>);
 
-/// Reads and judges a package. It decides alone what comes of that, even a panic.
+/// Reads and checks a package. Whatever comes of that, even a panic, is due to the package alone.
 async fn judge<S: ObjectStore>(
     store: &S,
     policy: Policy,
@@ -178,8 +176,9 @@ async fn judge<S: ObjectStore>(
     Ok(judged.and_then(|signed_by| Ok((make_entry(architecture, key.stem(), package)?, signed_by))))
 }
 
-/// Returns whether a reindex that passes over such packages finds a fragment of the package as it
-/// is, and its copy. Without copies, packages with a `+` are looked at each time.
+/// Returns whether the current package has a fragment that describes it, and its copy, so that a
+/// reindex of stale packages skips it. If copies are not kept, packages with a `+` are examined
+/// every time.
 async fn is_indexed<S: ObjectStore>(store: &S, key: &str) -> Result<bool, Failure> {
     let Ok(key) = key.parse::<PackageKey>() else { return Ok(false) };
     let package_key = key.to_string();
@@ -193,7 +192,7 @@ async fn is_indexed<S: ObjectStore>(store: &S, key: &str) -> Result<bool, Failur
     Ok(is_described && plus_copy::is_there(store, &key, &package.etag).await?)
 }
 
-/// Reads a package chunk by chunk, and no further than to the first fault.
+/// Reads a package chunk by chunk, up to the first error.
 async fn read_package<B: ObjectBody>(
     mut object: Object<B>,
 ) -> Result<Result<Package, PackageError>, Failure> {

@@ -28,24 +28,24 @@ use crate::{
     },
 };
 
-/// How many packages of a directory are looked at by executions of their own. Above that, a reindex
-/// is cheaper.
+/// How many packages of a repository prefix get an execution each. Above that, a reindex is
+/// cheaper.
 const MAX_EXECUTIONS: usize = 100;
 
-/// How many directories are checked at once.
+/// How many repository prefixes are checked at once.
 const PARALLEL_CHECKS: usize = 8;
 
-/// What is to be healed.
+/// What to check.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum HealRequest {
-    /// What messages of a queue tell of: an event of S3 each.
+    /// What messages of a queue report: an S3 event each.
     Messages {
         /// The messages.
         #[serde(rename = "Records")]
         records: Vec<Message>,
     },
-    /// Whatever lies below a prefix.
+    /// Everything below a prefix.
     Check {
         /// The bucket.
         bucket: String,
@@ -57,11 +57,11 @@ pub enum HealRequest {
 /// A message of a queue.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Message {
-    /// An event of S3 from EventBridge, in JSON.
+    /// An S3 event from EventBridge, as JSON.
     pub body: String,
 }
 
-/// What was started to heal something.
+/// What was started to repair something.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Healed {
     /// The keys of packages and indexes for which an execution was started.
@@ -71,7 +71,7 @@ pub struct Healed {
 }
 
 impl HealRequest {
-    /// Returns the bucket that is asked about, if any.
+    /// Returns the bucket of the request, if it has one.
     pub fn bucket(&self) -> Option<String> {
         match self {
             Self::Messages { records } => {
@@ -82,7 +82,7 @@ impl HealRequest {
     }
 }
 
-/// What became of an object that Alpinist wrote, or somebody else in its place.
+/// What an event reports about an object that Alpinist wrote, or somebody else in its place.
 struct Told {
     target: Target,
     /// The version that was written, or `None` if it was deleted.
@@ -116,7 +116,7 @@ struct Object {
 }
 
 impl Detail {
-    /// Returns whether the life cycle of the bucket deleted a version that was not the current one.
+    /// Returns whether a lifecycle rule of the bucket deleted a noncurrent version.
     fn is_expiry_of_old_version(&self) -> bool {
         self.reason == "Lifecycle Expiration"
             && self.deletion_type == "Permanently Deleted"
@@ -124,7 +124,7 @@ impl Detail {
     }
 }
 
-/// Reads a message; `None` for what is no event of S3, or of an object that stays as it is.
+/// Reads a message. `None` if it is not an S3 event, or is about an object that stays as it is.
 fn read(message: &Message) -> Option<Told> {
     let target: Target = serde_json::from_str(&message.body).ok()?;
     let Event { detail_type, detail } = serde_json::from_str(&message.body).ok()?;
@@ -137,22 +137,22 @@ fn read(message: &Message) -> Option<Told> {
 }
 
 /// Finds indexes, snapshots and fragments that somebody else deleted or overwrote, packages that no
-/// execution has finished, and directories of which nothing is cached, and starts what repairs
-/// them: executions, or a reindex.
+/// execution has finished, and repository prefixes without a snapshot. Starts executions or a
+/// reindex to repair them.
 ///
 /// Each write to one of our objects, by us or by somebody else, produces an event. Most are our
 /// own, so an event is a hint to check whether index and snapshot agree, whether the owner of its
-/// lease wrote the snapshot, and whether it knows the fragment: four requests for each directory,
-/// whatever the number of events. Events come at least 20 seconds late. So a snapshot that is
-/// younger was written after the event, by somebody who has checked the index since, and there will
-/// be an event for what they do. Nothing is started for what is right, what was started writes only
-/// what is wrong, and the owner of a lease is left to publish its snapshot or to fail, so this
-/// ends.
+/// lease wrote the snapshot, and whether the snapshot knows the fragment: four requests for each
+/// repository prefix, whatever the number of events. Events come at least 20 seconds late. So a
+/// snapshot that is younger was written after the event, by an execution that has inspected the
+/// index since, and whatever that writes produces another event. This ends: nothing is started for
+/// what is right, what is started writes only what is wrong, and the owner of a lease is left to
+/// publish its snapshot or to fail.
 ///
 /// # Errors
 ///
-/// [`Failure::TooManyDirectories`]; [`Failure::Store`], of the first directory that has one, after
-/// all others were looked at.
+/// [`Failure::TooManyDirectories`]; [`Failure::Store`], of the first repository prefix that has
+/// one, after all have been checked.
 pub async fn heal<S: ObjectStore>(
     store: &S,
     starter: &impl Starter,
@@ -185,13 +185,13 @@ pub async fn heal<S: ObjectStore>(
     failed.map(|()| healed)
 }
 
-/// What is told of an index or a snapshot: the later of these prevails.
+/// What events report about an index or a snapshot: of several, the one that is last here counts.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 enum News {
     #[default]
     None,
     Written,
-    /// It was deleted, or a version of it: we never do that.
+    /// It, or a version of it, was deleted: we never do that.
     Deleted,
 }
 
@@ -201,19 +201,19 @@ impl News {
     }
 }
 
-/// What is told of a directory.
+/// What events report about a repository prefix.
 #[derive(Default)]
 struct Changes {
-    /// What became of fragments, by the `<name>-<version>` of their packages: messages come in any
-    /// order.
+    /// What became of fragments, by the `<name>-<version>` of their packages: the versions that
+    /// were written, and `None` for a deletion. Messages arrive in any order.
     fragments: HashMap<String, HashSet<Option<ETag>>>,
     index: News,
     snapshot: News,
-    /// Whether an execution asks for a reindex.
+    /// Whether an execution requests a reindex.
     is_adoption_asked: bool,
 }
 
-/// Sorts changes by the directory that they are in.
+/// Groups changes by repository prefix.
 fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Changes)> {
     let mut directories = BTreeMap::new();
     for message in messages {
@@ -253,12 +253,12 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
     directories
 }
 
-/// What makes a directory right.
+/// What repairs a repository prefix.
 #[derive(Debug)]
 enum Cure {
     /// An execution for each of these keys.
     Executions(BTreeSet<String>),
-    /// A reindex of whatever has no fragment that describes it.
+    /// A reindex of the packages that no fragment describes.
     Reindex,
 }
 
@@ -285,7 +285,7 @@ async fn start(
     Ok(())
 }
 
-/// A directory that is looked at.
+/// A repository prefix to check.
 struct Directory<'a, S> {
     store: &'a S,
     prefix: &'a RepositoryPrefix,
@@ -293,7 +293,7 @@ struct Directory<'a, S> {
 }
 
 impl<S: ObjectStore> Directory<'_, S> {
-    /// Looks at what events tell of.
+    /// Checks what events report.
     async fn heal(&self, changes: &Changes) -> Result<Cure, Failure> {
         let mut cached = CachedSnapshot::begin(self.store, self.prefix).await?;
         let published = self.store.head(&self.prefix.index_key()).await?;
@@ -312,23 +312,23 @@ impl<S: ObjectStore> Directory<'_, S> {
         };
         let mut keys = BTreeSet::new();
         let age = cached.age().unwrap_or_default();
-        // An index that was there before the snapshot, or of the same second, is that of an earlier
+        // An index that is older than the snapshot, or of the same second, belongs to an earlier
         // one.
         let is_touched = changes.index != News::None
             && published
                 .as_ref()
                 .is_none_or(|index| index.age < age || !index.attributes.contains_key(DIGEST));
         let is_published = is_published(published.as_ref(), Some(&header));
-        // Whoever makes a snapshot publishes it, or fails: to follow each that fails would go on
-        // for ever. An older snapshot that somebody puts back, with its index perhaps, is made by
-        // nobody.
+        // The maker of a snapshot publishes it or fails, and a repair of each failure could go on
+        // forever. An older snapshot that somebody puts back, perhaps with its index, has no such
+        // maker.
         let is_wrong = match is_published {
             false if is_touched => true,
             true if changes.snapshot == News::None => false,
             _ => !Lease::was_kept(self.store, self.prefix, header.generation, age).await?,
         };
-        // In a bucket with versions, those before take the place of an index, and of a snapshot,
-        // that were deleted, and may agree. We delete neither.
+        // In a versioned bucket, deleting an index or a snapshot restores its previous version, and
+        // the two may agree. We delete neither.
         let is_deleted = changes.index.max(changes.snapshot) == News::Deleted;
         if age >= SIGNING_TIME && (is_deleted || is_wrong) {
             keys.insert(self.prefix.index_key());
@@ -342,7 +342,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         let mut doubtful: Vec<_> = changes.fragments.iter().collect();
         doubtful.retain(|(stem, written)| !is_remembered(cached.snapshot(), stem, written));
         if !doubtful.is_empty() {
-            // Those that changed last stand at the beginning of a snapshot.
+            // So far, only the most recently changed records were read.
             cached.read_on().await?;
             doubtful.retain(|(stem, written)| !is_remembered(cached.snapshot(), stem, written));
         }
@@ -351,7 +351,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         Ok(Cure::Executions(keys))
     }
 
-    /// Adds the keys of packages whose fragments are not what they ought to be.
+    /// Adds the keys of packages whose fragments are wrong.
     async fn add_wrong<'s>(
         &self,
         stems: impl Iterator<Item = &'s str>,
@@ -366,7 +366,8 @@ impl<S: ObjectStore> Directory<'_, S> {
         Ok(())
     }
 
-    /// Returns whether the fragment of a package is what it ought to be.
+    /// Returns whether the fragment of a package is right: it describes the package, or neither
+    /// exists, or the package was rejected.
     async fn is_right(&self, stem: &str, snapshot: &Snapshot) -> Result<bool, Failure> {
         let fragment = self.store.head(&self.prefix.fragment_key(stem)).await?;
         let package = self.store.head(&self.prefix.package_key(stem)).await?;
@@ -391,13 +392,13 @@ impl<S: ObjectStore> Directory<'_, S> {
         })
     }
 
-    /// Looks at a directory of which nothing is cached.
+    /// Checks a repository prefix without a snapshot.
     async fn adopt(&self, published: Option<ObjectInfo>) -> Result<Cure, Failure> {
         let listing = Listing::read(self.store, self.prefix, &Snapshot::default()).await?;
         if listing.packages.is_empty() && listing.fragments.is_empty() && published.is_none() {
             return Ok(Cure::Executions(BTreeSet::new()));
         }
-        // Others have `.index` files, too.
+        // Somebody else may have `.index` files.
         let is_known = self.prefix.architecture().is_known();
         if !is_known && listing.packages.is_empty() && published.is_none() {
             return Ok(Cure::Executions(BTreeSet::new()));
@@ -414,13 +415,13 @@ impl<S: ObjectStore> Directory<'_, S> {
         };
         let has_content = listing.fragments.keys().any(|stem| may_be_listed(&stem));
         let index = (has_content || published.is_some()).then(|| self.prefix.index_key());
-        // Fragments without a package, or of a rejected one, are no matter of an index.
+        // Fragments without a package, or of a rejected one, belong in no index.
         let orphans = listing.fragments.keys().filter(|stem| !may_be_listed(stem));
         let orphans = orphans.take(MAX_EXECUTIONS).map(|stem| self.prefix.package_key(stem));
         Ok(Cure::Executions(orphans.chain(index).collect()))
     }
 
-    /// Compares everything that a listing shows with what is cached and published.
+    /// Compares everything that a listing shows with the snapshot and the published index.
     async fn check(&self) -> Result<Cure, Failure> {
         let mut cached = CachedSnapshot::begin(self.store, self.prefix).await?;
         let published = self.store.head(&self.prefix.index_key()).await?;
@@ -450,8 +451,8 @@ impl<S: ObjectStore> Directory<'_, S> {
         Ok(Cure::Executions(keys))
     }
 
-    /// Returns the listed packages, by `<name>-<version>`, whose copies are missing or of
-    /// another size.
+    /// Returns the listed packages, by `<name>-<version>`, whose copies are missing or have another
+    /// size.
     fn without_copy(&self, snapshot: &Snapshot, listing: &Listing) -> Vec<String> {
         let before = self.store.now() - IN_FLIGHT;
         let needs_copy = |stem: &str, package: &Listed| {
@@ -470,8 +471,7 @@ impl<S: ObjectStore> Directory<'_, S> {
             .collect()
     }
 
-    /// Returns the packages, by `<name>-<version>`, of which objects and snapshot say different
-    /// things.
+    /// Returns the packages, by `<name>-<version>`, on which objects and snapshot disagree.
     async fn doubtful(
         &self,
         snapshot: &Snapshot,

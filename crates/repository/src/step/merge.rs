@@ -1,5 +1,5 @@
-//! The records of the next snapshot: what is cached, what changed, and what the execution itself
-//! found.
+//! The records of the next snapshot: cached ones, changed ones, and the one that the execution
+//! itself made.
 
 use alpinist_apk::text::escaped;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -17,20 +17,20 @@ use crate::{
 /// How many fragments are read at once.
 const PARALLEL_READS: usize = 32;
 
-/// What a listing and the cached records have in common, and what not.
+/// The result of comparing a listing with the cached records.
 struct Compared<'a> {
-    /// The records that hold.
+    /// The records that are still valid.
     snapshot: Snapshot,
-    /// The `<name>-<version>`, package and fragment of those whose fragment is to be read.
+    /// The `<name>-<version>`, package and fragment of each package whose fragment must be read.
     changed: Vec<(&'a str, &'a Listed, &'a Listed)>,
 }
 
-/// Compares each package of the listing with what is cached, of which it takes out what still
-/// holds.
+/// Compares each package of the listing with its cached record, and moves the records that are
+/// still valid out of `cached`.
 ///
-/// What is cached of a package that is still the same holds even if its fragment is lost or
-/// garbled: an entry follows from the package alone. The `own` record was made from the package
-/// just now, so it prevails.
+/// The cached record of an unchanged package stays valid even if its fragment is lost or garbled:
+/// an entry follows from the package alone. The `own` record was just made from the package, so it
+/// prevails.
 fn compare<'a>(
     listing: &'a Listing,
     cached: &mut Snapshot,
@@ -49,14 +49,14 @@ fn compare<'a>(
         } else if let Some(fragment) = fragment {
             changed.push((stem.as_str(), package, fragment));
         } else {
-            warn!(key = escaped(&package.key), "package has no fragment and is not listed");
+            debug!(key = escaped(&package.key), "package has no fragment and is not listed");
         }
     }
     debug!(changed = changed.len(), packages = listing.packages.len(), "fragments compared");
     Compared { snapshot: Snapshot::new(records), changed }
 }
 
-/// Returns whether what is known of a package can be taken over without a look at its fragment.
+/// Returns whether the record of a package can be kept without reading its fragment.
 fn holds(
     known: Option<&Record>,
     package: &Listed,
@@ -75,14 +75,14 @@ pub(super) struct Sources<'a, S> {
     pub(super) prefix: &'a RepositoryPrefix,
     pub(super) listing: &'a Listing,
     pub(super) generation: Generation,
-    /// Whether each fragment is to be read, even if it is cached.
+    /// Whether to read each fragment, even if it is cached.
     pub(super) is_to_be_read: bool,
 }
 
 impl<S: ObjectStore> Sources<'_, S> {
     /// Collects the records of all packages that have a fragment or are cached, reading the
-    /// fragments that changed. Takes out of `cached` what still holds, so that what is left there
-    /// is over.
+    /// fragments that changed. Moves the records that are still valid out of `cached`, so that only
+    /// obsolete ones are left there.
     pub(super) async fn collect(
         &self,
         cached: &mut Snapshot,
@@ -109,7 +109,7 @@ impl<S: ObjectStore> Sources<'_, S> {
         Ok(snapshot)
     }
 
-    /// Reads a fragment. One that can't be listed is passed over and harms no other.
+    /// Reads a fragment. One that can't be listed is skipped, and affects no other.
     async fn read(
         &self,
         package: &Listed,

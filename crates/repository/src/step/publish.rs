@@ -13,19 +13,19 @@ use crate::{
     trust::MAX_KEY_LENGTH,
 };
 
-/// Signs the staged index and publishes it, if the published one is still the one that it was made
-/// to replace.
+/// Signs the staged index and publishes it, if the published index is still the one that it is to
+/// replace.
 ///
-/// What is signed was built here, from entries that were parsed strictly, and is read and verified
-/// as a client would before it is published. The public keys are published first. While there are
-/// two keys, both sign: a client needs one of them.
+/// The index is built here, from strictly parsed entries, and is read and verified as a client
+/// would before it is published. The public keys are published first. While there are two keys,
+/// both sign: a client needs one of them.
 ///
 /// # Errors
 ///
 /// [`Failure::Store`] with a conflict, if somebody else published or changed anything meanwhile;
-/// [`Failure::Key`] and its like, if a signing key is missing or unusable. Whatever fails before
-/// the publication leaves the old index. [`Failure::PackageRejected`], after the publication, if
-/// the request says that the package was rejected.
+/// [`Failure::Key`] and similar, if a signing key is missing or unusable. A failure before the
+/// publication leaves the old index. [`Failure::PackageRejected`], after the publication, if the
+/// request says that the package was rejected.
 pub async fn publish<S: ObjectStore>(
     store: &S,
     keys: &impl KeyStore,
@@ -52,7 +52,7 @@ pub async fn publish<S: ObjectStore>(
     }
 }
 
-/// Reads the index of the staged snapshot and its digest, if no other one has replaced it.
+/// Reads the digest and the index of the staged snapshot, unless another one has replaced it.
 async fn read_staged<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -92,12 +92,13 @@ async fn sign(
     if verifies { Ok(signed) } else { Err(Failure::NotAsWritten { prefix: prefix.to_string() }) }
 }
 
-/// Publishes a public key under its name, unless it is there. Another key under this name is one
-/// that clients have: replacing it would make them reject every index that it signed.
+/// Publishes a public key under its name, unless it already is. A different key under this name is
+/// not replaced: clients have it, and would reject every index signed with the new one.
 ///
 /// # Errors
 ///
-/// [`Failure::KeyNameTaken`], if it is there; [`Failure::PublicKey`], [`Failure::Store`].
+/// [`Failure::KeyNameTaken`], if a different key has this name; [`Failure::PublicKey`];
+/// [`Failure::Store`].
 pub async fn publish_key<S: ObjectStore>(
     store: &S,
     name: &KeyName,
@@ -124,8 +125,8 @@ pub async fn publish_key<S: ObjectStore>(
     Ok(())
 }
 
-/// Replaces the index, and makes sure that the snapshot is still the one that was signed: whoever
-/// replaced it listed the bucket after us and may have found that there is nothing to publish.
+/// Replaces the index, then checks that the snapshot is still the one that was signed: an execution
+/// that replaced it listed the bucket after us, and may have found nothing to publish.
 async fn replace<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,

@@ -1,5 +1,5 @@
-//! The first and the last step of a reindex. Between them, each package is extracted and each index
-//! is made again by the other steps.
+//! The first and last steps of a reindex. In between, the other steps extract each package and
+//! rebuild each index.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,21 +17,21 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// How many indexes one reindex makes at most: their keys travel in one message of 256 KiB.
+/// How many indexes one reindex rebuilds at most: their keys travel in one message of 256 KiB.
 const MAX_INDEXES: usize = 1500;
 
-/// What a reindex asks for.
+/// What a reindex requests of this step.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum ReindexRequest {
-    /// The indexes below a prefix.
+    /// To find the indexes below a prefix.
     Discover {
         /// The bucket.
         bucket: String,
-        /// `<branch>/<repository>/<architecture>/`, or its beginning up to a slash, or nothing.
+        /// `<repository>/<architecture>/`, or its beginning up to a slash, or nothing.
         prefix: String,
     },
-    /// A report of a run.
+    /// To write the report of a run.
     Report {
         /// The bucket.
         bucket: String,
@@ -39,14 +39,14 @@ pub enum ReindexRequest {
         run: String,
         /// The keys of indexes that could not be published.
         unpublished: Vec<String>,
-        /// The key of what the distributed map says of its executions, if there was one.
+        /// The key of the manifest of the distributed map, if there was one.
         #[serde(default)]
         manifest: Option<String>,
     },
 }
 
 impl ReindexRequest {
-    /// Returns the bucket that is asked about.
+    /// Returns the bucket of the request.
     pub fn bucket(&self) -> &str {
         match self {
             Self::Discover { bucket, .. } | Self::Report { bucket, .. } => bucket,
@@ -54,27 +54,27 @@ impl ReindexRequest {
     }
 }
 
-/// What a reindex is told.
+/// The response to a [`ReindexRequest`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ReindexResponse {
     /// The keys of the indexes.
     Discovered {
-        /// Each `<branch>/<repository>/<architecture>/APKINDEX.tar.gz`, whether it exists or not.
+        /// Each `<repository>/<architecture>/APKINDEX.tar.gz`, whether or not it exists.
         indexes: Vec<String>,
     },
-    /// Where the report is, and how many packages it tells of.
+    /// Where the report is, and how many packages it has.
     Reported(Summary),
 }
 
-/// Where a report is, and how many packages it tells of.
+/// Where a report is, and how many packages it has.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Summary {
     /// The key of the report.
     pub report: String,
     /// How many packages got a new fragment.
     pub indexed: usize,
-    /// How many had the right one.
+    /// How many already had the right one.
     pub unchanged: usize,
     /// How many were rejected.
     pub rejected: usize,
@@ -82,34 +82,35 @@ pub struct Summary {
     pub removed: usize,
 }
 
-/// What a run did, in full: the keys of packages, sorted.
+/// What a run did: sorted keys of packages.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Report {
     /// Listed, with a fragment that this run wrote.
     pub indexed: Vec<String>,
-    /// Listed, with a fragment that was right already.
+    /// Listed, with a fragment that was already right.
     pub unchanged: Vec<String>,
     /// Not listed, and why.
     pub rejected: Vec<Rejected>,
     /// Gone, although they were listed or had a fragment.
     pub removed: Vec<String>,
-    /// There, but not listed yet: uploaded or replaced while the run went on. An execution of its
-    /// own sees to each.
+    /// Existing, but not listed yet: uploaded or replaced during the run. Each has its own
+    /// execution.
     pub changed: Vec<String>,
-    /// Neither indexed nor rejected, because something else failed: they are not listed, or are as
+    /// Neither indexed nor rejected, because something else failed: not listed, or listed as
     /// before.
     pub failed: Vec<String>,
     /// The keys of indexes that could not be published.
     pub unpublished: Vec<String>,
 }
 
-/// Answers a reindex.
+/// Finds the indexes to rebuild, or writes the report of a run.
 ///
 /// # Errors
 ///
-/// [`Failure::InvalidInput`], if the prefix does not end in a slash; [`Failure::TooManyIndexes`];
-/// [`Failure::Incomplete`], if the run did not come to the end with each package and each index,
-/// which the report tells nevertheless; [`Failure::Store`].
+/// [`Failure::InvalidInput`], if the prefix is neither empty nor ends in a slash;
+/// [`Failure::TooManyDirectories`]; [`Failure::TooManyIndexes`]; [`Failure::Incomplete`], if the
+/// run did not finish every package and every index, which the report still records;
+/// [`Failure::Journal`]; [`Failure::Store`].
 pub async fn reindex<S: ObjectStore>(
     store: &S,
     request: ReindexRequest,
@@ -156,7 +157,8 @@ async fn report<S: ObjectStore>(
         report.removed.extend(found.removed);
         let known = |key: &String| rejected.contains(key) || failed.contains(key);
         let unlisted = found.unlisted.into_iter().filter(|key| !known(key));
-        // Whatever was looked at and neither failed nor was rejected got a fragment.
+        // A package that was inspected and neither failed nor was rejected got a fragment. If it is
+        // not listed, it was uploaded or replaced since.
         if is_told { &mut report.changed } else { &mut report.failed }.extend(unlisted);
     }
     report.failed.extend(failed);
@@ -183,12 +185,12 @@ async fn report<S: ObjectStore>(
     }))
 }
 
-/// How many notes of rejected packages are read at once.
+/// How many journal objects are read at once.
 const PARALLEL_READS: usize = 32;
 
-/// Forgets the packages that a reindex rejected although they are still the ones that were listed:
-/// a setting has become stricter, or a key is not trusted any more. Their fragments are gone, and
-/// nothing else would tell them from packages whose fragments were lost.
+/// Forgets the packages that a reindex rejected although they have not changed since they were
+/// listed: a setting became stricter, or a key is no longer trusted. Their fragments are gone, and
+/// nothing else distinguishes them from packages whose fragments were lost.
 pub(super) async fn forget_rejected<S: ObjectStore>(
     store: &S,
     run: &str,
@@ -218,8 +220,8 @@ pub(super) async fn forget_rejected<S: ObjectStore>(
     Ok(())
 }
 
-/// Records what became of each package, for a reindex, and removes the fragments of packages that
-/// are gone.
+/// Records what became of each package in the journal of a reindex, and removes the fragments of
+/// packages that are gone.
 pub(super) async fn record_found<S: ObjectStore>(
     store: &S,
     run: &str,

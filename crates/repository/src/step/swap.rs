@@ -1,4 +1,4 @@
-//! The swap of the snapshot, and whether the published index is right already.
+//! The swap of the snapshot, and the check whether the published index is already right.
 
 use alpinist_apk::{
     entry::IndexEntry,
@@ -19,26 +19,28 @@ use crate::{
     step::DIGEST,
 };
 
-/// What a new snapshot is to replace.
+/// What a new snapshot is to replace, and when.
 pub(super) struct SnapshotUpdate {
     pub(super) etag: Option<ETag>,
     pub(super) generation: Generation,
+    /// The last generation that was made from a listing of the bucket.
+    pub(super) listed: Generation,
     pub(super) published: Option<ObjectInfo>,
     pub(super) evidence: Evidence,
-    /// Whether the snapshot is to be replaced even if the published index is right.
+    /// Whether to replace the snapshot even if the published index is right.
     pub(super) is_fence: bool,
-    /// Whether what is to be replaced was published.
+    /// Whether the index of the snapshot to be replaced was published.
     pub(super) is_published: bool,
 }
 
-/// What came of a swap.
+/// The result of a swap.
 pub(super) enum Swapped {
-    /// A new snapshot, and whether its index is to be published.
+    /// A new snapshot, with the staged index if that is to be published.
     Snapshot(Option<Staged>),
-    /// A new snapshot whose index is published, in the place of one that somebody may be about to
-    /// publish.
+    /// A new snapshot whose index is already published. It replaced one that somebody may be about
+    /// to publish.
     Superseding,
-    /// Everything is as it was.
+    /// Nothing was replaced.
     Nothing,
 }
 
@@ -84,10 +86,10 @@ impl SnapshotUpdate {
         if is_right && !self.is_fence {
             return Ok(Swapped::Nothing);
         }
-        let (generation, packages) = (self.generation, snapshot.len());
+        let (generation, listed, packages) = (self.generation, self.listed, snapshot.len());
         let key = prefix.snapshot_key();
         let bytes = snapshot
-            .to_bytes(&Header { generation, digest, packages })
+            .to_bytes(&Header { generation, listed, digest, packages })
             .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
         let object =
             NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };
@@ -96,8 +98,7 @@ impl SnapshotUpdate {
         if !is_right {
             return Ok(Swapped::Snapshot(Some(staged(etag, self.published))));
         }
-        // Whoever made the snapshot before ours may have come to publish it since we looked at the
-        // index.
+        // The maker of the snapshot before ours may have published it since we inspected the index.
         let present = store.head(&prefix.index_key()).await?;
         let version = |index: &Option<ObjectInfo>| index.as_ref().map(|index| index.etag.clone());
         let is_still_right = version(&present) == version(&self.published);
@@ -108,8 +109,8 @@ impl SnapshotUpdate {
     }
 }
 
-/// Reads the published index, and tells whether it has the entries of the snapshot and is signed.
-/// By whom is for whoever has the keys to tell.
+/// Reads the published index, and returns whether it has the entries of the snapshot and is signed.
+/// Who signed it is not checked, since that takes the keys.
 pub(super) async fn lists<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -136,7 +137,7 @@ pub(super) async fn lists<S: ObjectStore>(
         let Some(record) = snapshot.record(&stem).filter(|record| record.entry == *entry) else {
             return false;
         };
-        // Versions that apk can't tell apart stand one after the other, by their rank.
+        // Versions that apk can't tell apart are adjacent, in the order of their ranks.
         let is_in_order = record.rank < 2 || record.rank == last_rank + 1;
         last_rank = record.rank;
         is_in_order

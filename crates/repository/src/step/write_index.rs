@@ -8,20 +8,20 @@ use crate::{
     rejection_note,
 };
 
-/// How often a fragment is tried that somebody else keeps changing.
+/// How often to try to write a fragment that somebody keeps changing.
 const ATTEMPTS: usize = 8;
 
 /// Writes the fragment of an accepted package, or removes that of a package that is gone or was
-/// rejected, provided that the package is still the one that was looked at.
+/// rejected, if the package is still the one that was inspected.
 ///
-/// The order of the requests matters. A fragment is looked at before the package, and is then
-/// changed only if it is still the same: whoever replaces the package meanwhile either comes later
-/// and overwrites our fragment, or came first and makes our write fail.
+/// The order of the requests matters. The fragment is inspected before the package, and is changed
+/// only if it is still the same: whoever replaces the package meanwhile either comes later and
+/// overwrites our fragment, or came first and makes our write fail.
 ///
 /// # Errors
 ///
-/// [`Failure::Superseded`], if the package is not the one any more that was accepted or rejected;
-/// [`Failure::Store`].
+/// [`Failure::Superseded`], if the package is no longer the one that was accepted or rejected;
+/// [`Failure::Contended`], if the fragment keeps changing; [`Failure::Store`].
 pub async fn write_index<S: ObjectStore>(
     store: &S,
     copies: PlusCopies,
@@ -68,7 +68,8 @@ async fn apply<S: ObjectStore>(
             Ok((fragment, changed)) => {
                 if let Some(rejection) = &rejection {
                     // A note counts only if it is not older than the package, which may have been
-                    // uploaded again. A reindex is about no upload.
+                    // uploaded again, so each upload renews it. A reindex follows no upload, so it
+                    // does not.
                     let precondition = match target.reindex {
                         Some(_) => Precondition::Absent,
                         None => Precondition::None,
@@ -86,7 +87,7 @@ async fn apply<S: ObjectStore>(
     Err(Failure::Contended { key: key.fragment_key() })
 }
 
-/// Leaves behind what the report of a reindex is made of.
+/// Records the result in the journal of a reindex.
 async fn note<S: ObjectStore>(store: &S, run: &str, written: &Written) -> Result<(), Failure> {
     if let Some(rejection) = &written.rejection {
         return journal::record_rejected(store, run, &written.target, rejection).await;
@@ -99,11 +100,13 @@ async fn note<S: ObjectStore>(store: &S, run: &str, written: &Written) -> Result
     }
 }
 
-/// Returns the fragment that is there now, and whether it was written.
+/// Writes the fragment of an accepted package. Returns the current fragment, and whether it was
+/// written just now.
 ///
-/// Most packages are new, so the first attempt is to write without a look. The package is looked at
-/// before a fragment is overwritten, which may be better than ours, and always at the end: whoever
-/// replaced it since we read it may have found nothing to remove or overwrite yet.
+/// Most packages are new, so the first attempt writes without checking anything. The package is
+/// checked before an existing fragment is overwritten, which may be better than ours, and always at
+/// the end: whoever replaced the package since we read it may have found nothing to remove or
+/// overwrite yet.
 async fn write<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
@@ -135,15 +138,15 @@ async fn write<S: ObjectStore>(
     Ok((WrittenFragment { package, fragment, entry }, changed))
 }
 
-/// The version of the fragment that is there.
+/// The version of the existing fragment.
 enum Present {
     /// It is what we would write.
     Current(ETag),
-    /// It is not, or is far too long.
+    /// It is not, or is too large.
     Other(ETag),
 }
 
-/// Compares the fragment that is there with that of the accepted package.
+/// Compares the existing fragment with that of the accepted package.
 async fn present<S: ObjectStore>(
     store: &S,
     key: &str,
@@ -174,12 +177,12 @@ async fn check<S: ObjectStore>(
     }
 }
 
-/// Removes the fragment and the copy, unless they describe the package that is there now and that
-/// we did not reject, or rejected before it was accepted: then another execution accepted it, and
-/// ours is late. It may have come back between the two looks, too; then the fragment was removed
-/// wrongly, and the package is looked at again.
+/// Removes the fragment and the copy, unless they describe the current package and we either did
+/// not reject it or rejected it before it was accepted: then another execution accepted it, and
+/// ours is late. If the package came back between the two checks, the fragment was removed wrongly,
+/// and [`Failure::Superseded`] makes the execution examine the package again.
 ///
-/// Returns whether there was a fragment to remove.
+/// Returns whether a fragment was removed.
 async fn remove<S: ObjectStore>(
     store: &S,
     key: &PackageKey,

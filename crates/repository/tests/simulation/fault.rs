@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alpinist_repository::{
     memory::MemoryStore,
     message::{AggregateRequest, Extracted, Found},
-    port::{ETag, Listed, ObjectInfo, ObjectStore as _, Precondition, read},
+    port::{ETag, Listed, NewObject, ObjectInfo, ObjectStore as _, Precondition, read},
     snapshot::{MAX_STORED, SnapshotReader},
 };
 use futures::FutureExt as _;
@@ -25,6 +25,12 @@ pub(crate) enum Fault {
     PackageUnchecked,
     /// The index is made from a listing that was taken before the snapshot and the index were read.
     ListingTakenFirst,
+    /// A package is looked at before the snapshot was read to which its change is applied.
+    LookTakenFirst,
+    /// A snapshot says that the bucket was listed for it, and it was not.
+    LookTakenForListing,
+    /// Nobody knows of those who wait, so nobody lists the bucket for them.
+    CrowdUnseen,
     /// A change counts as published if the published index knows the name of the package.
     CoveredByName,
     /// Each package that nobody has looked at counts as rejected, so it may be left out.
@@ -59,7 +65,8 @@ impl Tampering {
 
     /// Sees the bucket before each request.
     pub(crate) fn look(&self, bucket: &MemoryStore) {
-        if self.fault == Some(Fault::ListingTakenFirst) && self.is_aggregation {
+        let is_early = [Fault::ListingTakenFirst, Fault::LookTakenFirst].map(Some);
+        if is_early.contains(&self.fault) && self.is_aggregation {
             let mut listing = self.first_listing.lock().unwrap_or_else(PoisonError::into_inner);
             listing.get_or_insert_with(|| {
                 bucket.list(PREFIX, &[]).now_or_never().expect("memory does not wait").unwrap()
@@ -73,6 +80,17 @@ impl Tampering {
             Some(Fault::SnapshotWithoutPrecondition) if key == snapshot_key() => Precondition::None,
             _ => precondition,
         }
+    }
+
+    pub(crate) fn object(&self, key: &str, object: NewObject) -> NewObject {
+        if self.fault != Some(Fault::LookTakenForListing) || key != snapshot_key() {
+            return object;
+        }
+        let mut reader = SnapshotReader::default();
+        reader.push(&object.bytes).and_then(|()| reader.finish()).expect("it was just written");
+        let mut header = reader.header().expect("it was just written").clone();
+        header.listed = header.generation;
+        NewObject { bytes: reader.into_snapshot().to_bytes(&header).unwrap(), ..object }
     }
 
     pub(crate) fn info(&self, key: &str, info: Option<ObjectInfo>) -> Option<ObjectInfo> {
@@ -98,9 +116,13 @@ impl Tampering {
         let list = |prefix: &str| {
             bucket.list(prefix, split_points).now_or_never().expect("memory does not wait").unwrap()
         };
-        if let Some(first) = &*self.first_listing.lock().unwrap_or_else(PoisonError::into_inner) {
-            return first.clone();
+        let is_look = prefix.starts_with(PREFIX) && prefix != PREFIX;
+        let is_early = is_look == (self.fault == Some(Fault::LookTakenFirst));
+        let first = self.first_listing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = first.as_ref().filter(|_| is_early) {
+            return first.iter().filter(|it| it.key.starts_with(prefix)).cloned().collect();
         }
+        drop(first);
         let mut listed = list(prefix);
         match self.fault {
             Some(Fault::UnknownTakenForRejected) if prefix == format!("{REJECTED}{PREFIX}") => {

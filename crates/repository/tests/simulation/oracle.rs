@@ -17,7 +17,7 @@ use futures::FutureExt as _;
 use crate::{
     common::{INDEX, KEY_NAME, PREFIX, PRIVATE_KEY, execution::State},
     fault::snapshot_key,
-    scenario::{Content, Contents, PACKAGES},
+    scenario::{Content, Contents, PACKAGES, Package, TIED},
     store::{Effect, Method, Outcome},
 };
 
@@ -35,10 +35,12 @@ pub(crate) type Entries = BTreeMap<String, IndexEntry>;
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     state: State,
-    /// When the snapshot was read that a new one is to replace.
-    base_read: Option<Time>,
+    /// When the snapshot was read that a new one is to replace, and its version.
+    base_read: Option<(Time, Option<ETag>)>,
     /// When the listing began, and when it ended.
     listing: Option<(Time, Time)>,
+    /// The package to which the listing was limited.
+    own: Option<usize>,
     /// When the package was read.
     pub(crate) package_read: Option<Time>,
     /// When the fragment was looked at or changed for the last time.
@@ -47,15 +49,23 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn new(state: State) -> Self {
-        Self { state, base_read: None, listing: None, package_read: None, fragment_seen: None }
+        Self {
+            state,
+            base_read: None,
+            listing: None,
+            own: None,
+            package_read: None,
+            fragment_seen: None,
+        }
     }
 }
 
 /// How a snapshot was made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Making {
     base_read: Time,
-    listing: (Time, Time),
+    /// When each package was looked at.
+    looks: Vec<(Time, Time)>,
 }
 
 /// The index that is there.
@@ -88,6 +98,8 @@ pub(crate) struct Oracle {
     publication: Option<Publication>,
     /// The index of the last backup.
     backup: Option<Publication>,
+    /// When somebody began to list the bucket.
+    last_listing: Time,
     /// The packages whose last change was processed to a good end.
     settled: BTreeMap<usize, Settled>,
     /// Whether somebody deleted an object that is nobody's business.
@@ -96,6 +108,8 @@ pub(crate) struct Oracle {
     /// well, the others are published without it.
     is_reindex_incomplete: bool,
     pub(crate) publications: usize,
+    /// Snapshots whose makers looked at one package alone.
+    pub(crate) looks: usize,
     pub(crate) overtaken: usize,
 }
 
@@ -113,7 +127,7 @@ impl Oracle {
             base_read: 0,
             is_overtaken: false,
         });
-        let making = Making { base_read: 0, listing: (0, 0) };
+        let making = Making { base_read: 0, looks: vec![(0, 0); PACKAGES.len()] };
         Self {
             changes: beginning.into_iter().map(|content| vec![(0, content)]).collect(),
             snapshots: version(bucket, &snapshot_key())
@@ -122,10 +136,12 @@ impl Oracle {
                 .collect(),
             publication: index,
             backup: None,
+            last_listing: 0,
             settled: settled.enumerate().collect(),
             is_meddled: false,
             is_reindex_incomplete: false,
             publications: 0,
+            looks: 0,
             overtaken: 0,
         }
     }
@@ -172,26 +188,49 @@ impl Oracle {
         match (effect.request.method, &watched.state) {
             (_, State::Write(_)) if is_fragment => watched.fragment_seen = Some(now),
             (Method::Get, State::Extract(_)) => watched.package_read = Some(now),
-            (Method::Get, State::Aggregate(_)) if is_snapshot => watched.base_read = Some(now),
+            (Method::Get, State::Aggregate(_)) if is_snapshot => {
+                watched.base_read = Some((now, etag.clone()));
+            }
             (Method::List, _) => {
+                let own =
+                    |package: &Package| effect.request.key == format!("{PREFIX}{}.", package.stem);
+                watched.own = PACKAGES.iter().position(own);
+                if effect.request.key == PREFIX && watched.listing.is_none() {
+                    self.last_listing = now;
+                }
                 let begin = watched.listing.map_or(now, |(begin, _)| begin);
                 watched.listing = Some((begin, now));
             }
-            (Method::Put, State::Aggregate(_)) if is_snapshot => {
-                let making = watched.base_read.zip(watched.listing);
-                let (base_read, listing) =
+            (Method::Put, State::Aggregate(request)) if is_snapshot => {
+                let making = watched.base_read.clone().zip(watched.listing);
+                let ((base_read, base), listing) =
                     making.ok_or_else(|| broken("a snapshot comes from a listing", ""))?;
+                let looks = match watched.own {
+                    None => vec![listing; PACKAGES.len()],
+                    Some(_) if request.waiting.is_some() => {
+                        return Err(broken("who had to wait lists the bucket for all", ""));
+                    }
+                    Some(own) => {
+                        self.looks += 1;
+                        let base = base.and_then(|base| self.snapshots.get(&base));
+                        let base =
+                            base.ok_or_else(|| broken("a change is applied to a snapshot", ""))?;
+                        let mut looks = base.looks.clone();
+                        looks[own] = listing;
+                        looks
+                    }
+                };
                 let etag = etag.clone().expect("a write has a version");
-                self.snapshots.insert(etag, Making { base_read, listing });
+                self.snapshots.insert(etag, Making { base_read, looks });
             }
             (Method::Put, State::Publish(request)) if effect.request.key == INDEX => {
                 let staged = &request.staged;
                 let is_overtaken =
                     version(bucket, &snapshot_key()).as_ref() != Some(&staged.snapshot);
-                let making = self.snapshots.get(&staged.snapshot).copied();
+                let making = self.snapshots.get(&staged.snapshot).cloned();
                 let making = making.ok_or_else(|| broken("a staged snapshot was written", ""))?;
                 let etag = etag.clone().expect("a write has a version");
-                self.published(now, bucket, &etag, making, is_overtaken)?;
+                self.published(now, bucket, &etag, &making, is_overtaken)?;
             }
             _ => {}
         }
@@ -203,7 +242,7 @@ impl Oracle {
         now: Time,
         bucket: &MemoryStore,
         etag: &ETag,
-        making: Making,
+        making: &Making,
         is_overtaken: bool,
     ) -> Result<(), Violation> {
         self.publications += 1;
@@ -227,8 +266,8 @@ impl Oracle {
         let order = new.order.clone();
         let old = self.publication.replace(new);
         for (stem, entry) in &*entries {
-            if !self.was_true(stem, entry, making.listing) {
-                return Err(broken("what is listed was true when the bucket was listed", stem));
+            if !self.was_true(stem, entry, &making.looks) {
+                return Err(broken("what is listed was true when it was looked at", stem));
             }
         }
         // Whatever somebody else deletes or overwrites, nothing is lost for want of knowledge.
@@ -278,11 +317,11 @@ impl Oracle {
         Ok(())
     }
 
-    /// Returns whether a package had this entry at some moment of a time.
-    fn was_true(&self, stem: &str, entry: &IndexEntry, time: (Time, Time)) -> bool {
+    /// Returns whether a package had this entry at some moment when it was looked at.
+    fn was_true(&self, stem: &str, entry: &IndexEntry, looks: &[(Time, Time)]) -> bool {
         let package = PACKAGES.iter().position(|package| package.stem == stem);
         package.is_some_and(|package| {
-            self.had(package, time).any(|content| content.entry.as_ref() == Some(entry))
+            self.had(package, looks[package]).any(|content| content.entry.as_ref() == Some(entry))
         })
     }
 
@@ -310,14 +349,18 @@ impl Oracle {
         Err(broken("the package of a fragment was there after the fragment was written", stem))
     }
 
-    /// Sees an execution come to a good end that read the package `read`.
+    /// Sees an execution come to a good end that `began` then and read the package `read`.
     pub(crate) fn ended(
         &mut self,
         now: Time,
         key: &str,
+        began: Time,
         read: Option<Time>,
         is_rejected: bool,
     ) -> Result<(), Violation> {
+        if key == INDEX && self.last_listing < began {
+            return Err(broken("who asks for an index gets one from a listing", ""));
+        }
         let Some(package) = PACKAGES.iter().position(|package| package.key == key) else {
             return Ok(());
         };
@@ -396,7 +439,7 @@ impl Oracle {
                 &detail,
             ));
         }
-        let [tied @ .., _] = &PACKAGES[..] else { return Ok(()) };
+        let tied = &PACKAGES[..TIED];
         let written = bucket.written();
         let mut expected: Vec<_> =
             tied.iter().filter(|package| entries.contains_key(&package.stem)).collect();

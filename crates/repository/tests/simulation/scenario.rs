@@ -24,7 +24,14 @@ use crate::{
 
 /// The packages of a history, by name and version. apk can't tell the versions of the first two
 /// apart, and the third has a copy.
-const PACKAGE_NAMES: [(&str, &str); 3] = [("a", "1_x.1-r0"), ("a", "1_x.2-r0"), ("c++", "1-r0")];
+const PACKAGE_NAMES: [(&str, &str); 4] =
+    [("a", "1_x.1-r0"), ("a", "1_x.2-r0"), ("c++", "1-r0"), ("d", "1-r0")];
+
+/// How many packages, from the first one on, are versions that apk can't tell apart.
+pub(crate) const TIED: usize = 2;
+
+/// Which packages a history is about.
+const CASTS: [&[usize]; 6] = [&[0], &[0, 1], &[2, 3], &[3, 2], &[0, 1, 2], &[2, 3, 0]];
 
 /// Something that can be uploaded under the key of a package.
 #[derive(Debug)]
@@ -82,11 +89,11 @@ fn now<T>(request: impl Future<Output = T>) -> T {
 }
 
 /// Which contents the packages have.
-pub(crate) type Contents = [Option<usize>; 3];
+pub(crate) type Contents = [Option<usize>; 4];
 
 /// Buckets with a published index, by the packages that have their first content in it.
 static BUCKETS: LazyLock<BTreeMap<Contents, MemoryStore>> = LazyLock::new(|| {
-    let presences = (0..8_u8).map(|bits| [0, 1, 2].map(|i| (bits >> i & 1 == 1).then_some(0)));
+    let presences = (0..16_u8).map(|bits| [0, 1, 2, 3].map(|i| (bits >> i & 1 == 1).then_some(0)));
     presences.map(|contents| (contents, new_bucket(contents))).collect()
 });
 
@@ -163,6 +170,8 @@ pub(crate) struct Plan {
     pub(crate) drops_events: bool,
     /// How often the turn goes to somebody else than who is first in line: once in this many steps.
     pub(crate) patience: u32,
+    /// In how many of two cases some seconds pass before a function begins.
+    pub(crate) pauses: u32,
     /// Of 1,000 requests, how many fail, conflict, and are followed by a crash.
     pub(crate) failures: u32,
     pub(crate) conflicts: u32,
@@ -175,10 +184,10 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(rng: &mut Rng) -> Self {
-        let packages = *pick(rng, &[1, 2, 2, 3]);
-        let mut beginning = [None; 3];
-        for content in &mut beginning[..packages] {
-            *content = rng.bool().then_some(0);
+        let packages = *pick(rng, &CASTS);
+        let mut beginning = [None; 4];
+        for &package in packages {
+            beginning[package] = rng.bool().then_some(0);
         }
         let is_foreign = rng.u32(..8) == 0;
         let meddles = rng.u32(..8) == 0;
@@ -186,7 +195,7 @@ impl Plan {
         let comes_and_goes = rng.u32(..4) == 0;
         let operations = (0..length).map(|number| {
             if comes_and_goes {
-                coming_and_going(number, beginning[0])
+                coming_and_going(number, packages[0], &beginning)
             } else {
                 operation(rng, packages, meddles)
             }
@@ -198,6 +207,7 @@ impl Plan {
             operations,
             drops_events: rng.u32(..4) == 0,
             patience: *pick(rng, &[1, 3, 10, 30, 30]),
+            pauses: *pick(rng, &[0, 1, 2, 2]),
             failures: *pick(rng, &[0, 0, 10, 50]),
             conflicts: *pick(rng, &[0, 0, 10, 50]),
             crashes: *pick(rng, &[0, 0, 10, 30]),
@@ -207,15 +217,15 @@ impl Plan {
     }
 }
 
-/// Deletes and restores the first package in turn. The same objects come back then, and nobody can
+/// Deletes and restores a package in turn. The same objects come back then, and nobody can
 /// tell from them that they were gone.
-fn coming_and_going(number: usize, beginning: Option<usize>) -> Operation {
-    let is_there = beginning.is_some() == number.is_multiple_of(2);
-    Operation::Change { package: 0, content: (!is_there).then_some(0) }
+fn coming_and_going(number: usize, package: usize, beginning: &Contents) -> Operation {
+    let is_there = beginning[package].is_some() == number.is_multiple_of(2);
+    Operation::Change { package, content: (!is_there).then_some(0) }
 }
 
-fn operation(rng: &mut Rng, packages: usize, meddles: bool) -> Operation {
-    let package = rng.usize(..packages);
+fn operation(rng: &mut Rng, packages: &[usize], meddles: bool) -> Operation {
+    let package = *pick(rng, packages);
     if meddles && rng.u32(..6) == 0 {
         return Operation::CopyBack;
     }

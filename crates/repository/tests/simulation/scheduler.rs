@@ -54,6 +54,8 @@ pub(crate) struct Report {
     pub(crate) steps: usize,
     pub(crate) executions: usize,
     pub(crate) publications: usize,
+    /// Snapshots whose makers looked at one package alone.
+    pub(crate) looks: usize,
     /// Indexes whose snapshot had been replaced when they were published.
     pub(crate) overtaken: usize,
     /// Histories in which such an index stayed, since its publisher died just then.
@@ -68,6 +70,7 @@ impl Report {
         self.steps += other.steps;
         self.executions += other.executions;
         self.publications += other.publications;
+        self.looks += other.looks;
         self.overtaken += other.overtaken;
         self.stayed += other.stayed;
         self.waits += other.waits;
@@ -77,8 +80,9 @@ impl Report {
 
     /// Returns whether everything happened that a search is for.
     pub(crate) fn has_everything(&self) -> bool {
-        let Self { publications, overtaken, waits, crashes, rejections, .. } = *self;
-        [publications, overtaken, waits, crashes, rejections].iter().all(|&count| count > 0)
+        let Self { publications, looks, overtaken, waits, crashes, rejections, .. } = *self;
+        let counts = [publications, looks, overtaken, waits, crashes, rejections];
+        counts.iter().all(|&count| count > 0)
     }
 }
 
@@ -134,6 +138,8 @@ enum Actor {
 struct Execution {
     /// Its package or index, or what it is called.
     key: String,
+    /// The step in which it was started.
+    began: usize,
     /// The reindex that it is part of.
     reindex: Option<usize>,
     phase: Phase,
@@ -211,6 +217,7 @@ impl Simulation {
         self.report.steps = self.step;
         self.report.executions = self.executions.len();
         self.report.publications = self.oracle.publications;
+        self.report.looks = self.oracle.looks;
         self.report.overtaken = self.oracle.overtaken;
         Ok(self.report)
     }
@@ -408,6 +415,7 @@ impl Simulation {
         self.say("event", || format!("execution {number} for {key}"));
         self.executions.push(Execution {
             key: key.to_owned(),
+            began: self.step,
             reindex,
             phase: Phase::Ready(0, Box::new(state)),
             retries: 0,
@@ -425,6 +433,10 @@ impl Simulation {
             Phase::Over => return Ok(()),
             Phase::Ready(at, state) => {
                 self.pass(at.saturating_sub(self.now));
+                if self.rng.u32(..2) < self.plan.pauses {
+                    let seconds = self.rng.u64(..6);
+                    self.pass(seconds);
+                }
                 self.say_of(number, || format!("{} begins", state.name()));
                 self.invoke(number, *state)
             }
@@ -466,8 +478,11 @@ impl Simulation {
         let tampering = Tampering::new(self.fault, &state);
         let bucket = self.bucket.clone();
         let store = SimulatedStore { bucket: bucket.clone(), line: line.clone(), tampering };
-        let task = state.clone();
+        let mut task = state.clone();
         let fault = self.fault;
+        if let (Some(Fault::CrowdUnseen), State::Aggregate(request)) = (fault, &mut task) {
+            request.waiting = None;
+        }
         let future = async move {
             if let (Some(Fault::CoveredByName), State::Aggregate(request)) = (fault, &task)
                 && is_covered_by_name(&bucket, request).await
@@ -607,6 +622,7 @@ impl Simulation {
             Next::Start(healed) => self.heal(healed),
             Next::End(rejection) => {
                 let (key, read) = (execution.key.clone(), execution.package_read);
+                let began = execution.began;
                 if let Some(reindex) = execution.reindex {
                     self.go_on_with_reindex(reindex, Some(number));
                     return Ok(());
@@ -616,7 +632,7 @@ impl Simulation {
                     None => "ends".to_owned(),
                 });
                 self.report.rejections += usize::from(rejection.is_some());
-                self.oracle.ended(self.step, &key, read, rejection.is_some())?;
+                self.oracle.ended(self.step, &key, began, read, rejection.is_some())?;
             }
         }
         Ok(())

@@ -269,6 +269,7 @@ impl ObjectStore for SimulatedStore {
     ) -> Result<ETag, StoreError> {
         let is_conditional = precondition != Precondition::None;
         let precondition = self.tampering.precondition(key, precondition);
+        let object = self.tampering.object(key, object);
         let serve = || now(self.bucket.put(key, object.clone(), precondition.clone()));
         let request = Request { is_conditional, ..request(Method::Put, key) };
         let answer = self.request(request, serve, |etag| Some(etag.clone())).await?;

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod alone;
 #[path = "../common/mod.rs"]
 mod common;
 mod heal;
