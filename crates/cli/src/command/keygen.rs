@@ -25,9 +25,9 @@ Examples:
 
 /// Make a key pair to sign with
 ///
-/// An RSA key of 4096 bits, named like those of abuild-keygen: an address and the time. Only you can
-/// read the private key. The file name of the public key is the key name: clients must store it
-/// under this name.
+/// An RSA key of 4096 bits, named like those of abuild-keygen: an address and the time. Only you
+/// can read the private key. The file name of the public key is the key name: clients must store
+/// it under this name.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Keygen {
