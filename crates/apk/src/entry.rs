@@ -147,13 +147,6 @@ impl IndexEntry {
         format!("{}-{}", self.metadata.name, self.metadata.version)
     }
 
-    /// Returns how many bytes the entry prints.
-    pub(crate) fn length(&self) -> usize {
-        let mut length = Length(0);
-        let _infallible = write!(length, "{self}");
-        length.0
-    }
-
     fn check_length(&self) -> Result<(), EntryError> {
         let mut length = Length(0);
         let _infallible = self.write_head(&mut length);

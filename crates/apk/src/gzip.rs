@@ -1,9 +1,8 @@
 //! Gzip streams: inflating one after the other as their bytes arrive, and writing one.
 
-use std::io;
+use std::io::{self, Write as _};
 
-use flate2::{Decompress, FlushDecompress, Status};
-use libdeflater::{CompressionLvl, Compressor};
+use flate2::{Compression, Decompress, FlushDecompress, GzBuilder, Status};
 
 /// Inflates one gzip stream of which the bytes arrive chunk by chunk, in constant memory.
 pub(crate) struct GzipStream {
@@ -68,30 +67,13 @@ fn difference(after: u64, before: u64) -> usize {
     usize::try_from(after - before).unwrap_or(usize::MAX)
 }
 
-/// How much work goes into a smaller stream.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Level {
-    /// As little as compresses at all: level 1 of libdeflate.
-    Fast,
-    /// Level 6 of libdeflate, at which an index is as small as `gzip -9` makes it, in a third of
-    /// the time (measured).
-    Small,
-}
-
 /// Compresses `content` into one gzip stream without a name and a time.
 ///
 /// # Errors
 ///
-/// The buffer is too small, which does not happen: it is as large as this can need.
-pub fn compress(level: Level, content: &[u8]) -> io::Result<Vec<u8>> {
-    let level = match level {
-        Level::Fast => CompressionLvl::new(1).unwrap_or_default(),
-        Level::Small => CompressionLvl::default(),
-    };
-    let mut compressor = Compressor::new(level);
-    let mut compressed = vec![0; compressor.gzip_compress_bound(content.len())];
-    let length = compressor.gzip_compress(content, &mut compressed).map_err(io::Error::other)?;
-    compressed.truncate(length);
-    compressed.shrink_to_fit();
-    Ok(compressed)
+/// Writing fails, which does not happen in memory.
+pub(crate) fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzBuilder::new().write(Vec::new(), Compression::default());
+    encoder.write_all(content)?;
+    encoder.finish()
 }

@@ -2,15 +2,14 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    fmt::{self, Write as _},
-    io::{self, Read},
-    slice,
+    fmt,
     str::FromStr,
 };
 
 use crate::{
     entry::{EntryError, IndexEntry},
     value::PackageName,
+    version::Version,
 };
 
 /// The entries of one repository prefix in the order of `apk index`: by name without regard to
@@ -45,21 +44,11 @@ impl Index {
     pub fn ranked<R: Ord>(entries: impl IntoIterator<Item = (R, IndexEntry)>) -> Self {
         let mut entries: Vec<_> = entries.into_iter().collect();
         entries.sort_by(|(rank, entry), (other_rank, other)| {
-            order(entry, other)
+            order(id(entry), id(other))
                 .then_with(|| rank.cmp(other_rank))
                 .then_with(|| entry.metadata.version.as_str().cmp(other.metadata.version.as_str()))
         });
         Self(entries.into_iter().map(|(_, entry)| entry).collect())
-    }
-
-    /// Returns how many bytes the content of `APKINDEX` has.
-    pub(crate) fn length(&self) -> usize {
-        self.0.iter().map(IndexEntry::length).sum()
-    }
-
-    /// Returns the content of `APKINDEX`, one entry at a time.
-    pub(crate) fn text(&self) -> impl Read {
-        Text { entries: self.0.iter(), entry: String::new(), read: 0 }
     }
 
     /// Returns the entries, in order.
@@ -68,36 +57,19 @@ impl Index {
     }
 }
 
-/// Prints entries as they are read.
-struct Text<'a> {
-    entries: slice::Iter<'a, IndexEntry>,
-    entry: String,
-    /// How much of `entry` was read.
-    read: usize,
+/// Compares two packages by the order of an index. Equal are versions that apk can't tell apart.
+pub fn order(
+    (a_name, a_version): (&PackageName, &Version),
+    (b_name, b_version): (&PackageName, &Version),
+) -> Ordering {
+    folded(a_name)
+        .cmp(folded(b_name))
+        .then_with(|| a_name.cmp(b_name))
+        .then_with(|| a_version.order(b_version))
 }
 
-impl Read for Text<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.read == self.entry.len()
-            && let Some(next) = self.entries.next()
-        {
-            self.entry.clear();
-            self.read = 0;
-            let _infallible = write!(self.entry, "{next}");
-        }
-        let mut rest = self.entry.as_bytes().get(self.read..).unwrap_or_default();
-        let read = rest.read(buffer)?;
-        self.read += read;
-        Ok(read)
-    }
-}
-
-fn order(a: &IndexEntry, b: &IndexEntry) -> Ordering {
-    let (a, b) = (&a.metadata, &b.metadata);
-    folded(&a.name)
-        .cmp(folded(&b.name))
-        .then_with(|| a.name.cmp(&b.name))
-        .then_with(|| a.version.order(&b.version))
+fn id(entry: &IndexEntry) -> (&PackageName, &Version) {
+    (&entry.metadata.name, &entry.metadata.version)
 }
 
 fn folded(name: &PackageName) -> impl Iterator<Item = u8> {

@@ -2,12 +2,21 @@
 //!
 //! Two gzip streams. The second, the *unsigned index*, is a tar of `DESCRIPTION` and `APKINDEX`;
 //! the first holds signatures of the second's bytes, and no end of archive.
+//!
+//! Ours is made of [blocks](crate::block), which an extra field of the gzip header (RFC 1952, 2.3.1)
+//! lists. So whoever knows that the index is signed by a trusted key can take blocks out of it
+//! without inflating them. Others inflate it as any gzip stream.
 
 use std::{collections::HashSet, io};
 
+use bytes::Bytes;
+use crc32fast::Hasher;
+use flate2::FlushCompress;
+
 use crate::{
-    gzip::{self, GzipStream, Level, NotGzip},
-    index::{Index, IndexError, parse_entries},
+    block::{self, Block},
+    gzip::{self, GzipStream, NotGzip},
+    index::{Index, IndexError},
     key::VerifyingKey,
     key_name::KeyName,
     signature::{Signature, SignatureName},
@@ -51,6 +60,9 @@ pub enum ArchiveError {
     /// Writing failed. The target is memory, so this does not happen.
     #[error("the index could not be written")]
     Write(#[from] io::Error),
+    /// What was written is not what was to be written: a bug.
+    #[error("the signed index is not what was to be signed")]
+    NotAsWritten,
 }
 
 impl From<NotGzip> for ArchiveError {
@@ -67,10 +79,131 @@ impl From<NotGzip> for ArchiveError {
 ///
 /// [`ArchiveError::Write`], which does not happen.
 pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, ArchiveError> {
+    let blocks: Vec<_> = block::cut(index.entries()).map(Block::new).collect();
+    write_blocks(description, &blocks)
+}
+
+/// Writes an unsigned index of blocks, which must be in order.
+///
+/// # Errors
+///
+/// [`ArchiveError::Length`]; [`ArchiveError::Write`], which does not happen.
+pub fn write_blocks(description: &str, blocks: &[Block]) -> Result<Vec<u8>, ArchiveError> {
+    let length = blocks.iter().map(|block| u64::from(block.length())).sum::<u64>();
+    if length > MAX_LENGTH {
+        return Err(ArchiveError::Length);
+    }
+    let (head, tail) = frame(description, length)?;
+    let deflated_head = block::deflate(&head, FlushCompress::Full);
+    let deflated_tail = block::deflate(&tail, FlushCompress::Finish);
+    let deflated = blocks.iter().map(|block| block.deflated().len()).sum::<usize>();
+    let table = table(deflated_head.len(), blocks);
+    let mut unsigned =
+        Vec::with_capacity(64 + table.len() + deflated_head.len() + deflated + deflated_tail.len());
+    // Deflate, with or without an extra field, no time, best compression, unknown system.
+    let has_table = u8::from(!table.is_empty());
+    unsigned.extend([0x1f, 0x8b, 8, has_table * EXTRA, 0, 0, 0, 0, 2, 255]);
+    unsigned.extend(table);
+    unsigned.extend(deflated_head);
+    let mut sum = Hasher::new();
+    sum.update(&head);
+    for block in blocks {
+        unsigned.extend_from_slice(block.deflated());
+        sum.combine(&Hasher::new_with_initial_len(block.crc(), block.length().into()));
+    }
+    unsigned.extend(deflated_tail);
+    sum.update(&tail);
+    unsigned.extend(sum.finalize().to_le_bytes());
+    let inflated = head.len() as u64 + length + tail.len() as u64;
+    unsigned.extend(u32::try_from(inflated).unwrap_or(u32::MAX).to_le_bytes());
+    Ok(unsigned)
+}
+
+/// The flag of a gzip header with an extra field.
+const EXTRA: u8 = 4;
+/// The name of our part of the extra field.
+const SUBFIELD: [u8; 2] = *b"ab";
+/// What the table has of a block: the lengths, deflated and not, and the CRC-32.
+const ROW: usize = 12;
+
+/// Returns what stands before and after the entries in the tar of an index.
+fn frame(description: &str, length: u64) -> Result<(Vec<u8>, Vec<u8>), ArchiveError> {
+    let length = usize::try_from(length).map_err(|_| ArchiveError::Length)?;
     let mut tar = tar::Writer::new();
     tar.file("DESCRIPTION", description.len(), description.as_bytes())?;
-    tar.file("APKINDEX", index.length(), index.text())?;
-    Ok(gzip::compress(Level::Small, &tar.end()?)?)
+    Ok((tar.begin("APKINDEX", length)?, tar::ending(length)))
+}
+
+/// Returns the extra field of a gzip header that lists the blocks, or nothing if they are too many:
+/// it has 65,535 bytes at most, which is enough for over a million packages.
+fn table(head: usize, blocks: &[Block]) -> Vec<u8> {
+    let length = 4 + ROW * blocks.len();
+    let (Ok(field), Ok(subfield)) = (u16::try_from(length + 4), u16::try_from(length)) else {
+        return Vec::new();
+    };
+    let mut table = Vec::with_capacity(length + 6);
+    table.extend(field.to_le_bytes());
+    table.extend(SUBFIELD);
+    table.extend(subfield.to_le_bytes());
+    table.extend(u32::try_from(head).unwrap_or(u32::MAX).to_le_bytes());
+    for block in blocks {
+        let deflated = u32::try_from(block.deflated().len()).unwrap_or(u32::MAX);
+        table.extend([deflated, block.length(), block.crc()].map(u32::to_le_bytes).as_flattened());
+    }
+    table
+}
+
+/// Returns the blocks of an unsigned index, or `None` if it is not exactly what [`write_blocks`]
+/// makes of them and a description. The blocks themselves are not inflated.
+pub fn read_blocks(description: &str, unsigned: &Bytes) -> Option<Vec<Block>> {
+    let mut rest = unsigned.get(10..)?;
+    let mut number = |length: usize| -> Option<u32> {
+        let (bytes, after) = rest.split_at_checked(length)?;
+        rest = after;
+        let mut number = [0; 4];
+        number.get_mut(..length)?.copy_from_slice(bytes);
+        Some(u32::from_le_bytes(number))
+    };
+    let field = number(2)? as usize;
+    let _name = number(2)?;
+    let subfield = number(2)? as usize;
+    let rows = subfield.checked_sub(4)?.checked_div(ROW)?;
+    let mut begin = (12 + field).checked_add(number(4)? as usize)?;
+    let mut blocks = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        let [deflated, length, crc] = [number(4)?, number(4)?, number(4)?];
+        let end = begin.checked_add(deflated as usize).filter(|end| *end <= unsigned.len())?;
+        blocks.push(Block::from_parts(unsigned.slice(begin..end), length, crc));
+        begin = end;
+    }
+    // Whatever else there is follows from these.
+    (write_blocks(description, &blocks).ok()? == *unsigned).then_some(blocks)
+}
+
+/// Puts signatures before an unsigned index of blocks, and checks the result as a client does:
+/// whether it is signed by all of these keys, and whether its frame is the one of these blocks.
+///
+/// # Errors
+///
+/// [`ArchiveError::NotAsWritten`], if it is not what was to be signed.
+pub fn seal<'k>(
+    description: &str,
+    blocks: &[Block],
+    unsigned: &[u8],
+    signatures: &[(SignatureName, Signature)],
+    keys: impl IntoIterator<Item = (&'k KeyName, &'k VerifyingKey)>,
+) -> Result<Vec<u8>, ArchiveError> {
+    let signed = Bytes::from(write_signed(signatures, unsigned)?);
+    let (found, rest) = split(&signed)?;
+    let rest = signed.slice_ref(rest);
+    let is_signed = keys.into_iter().all(|(name, key)| is_signed_by(&found, &rest, name, key));
+    let is_framed = if table(0, blocks).is_empty() {
+        read_stream(&rest)?.1.is_empty()
+    } else {
+        read_blocks(description, &rest).is_some_and(|found| found == blocks)
+    };
+    drop(rest);
+    if is_signed && is_framed { Ok(signed.into()) } else { Err(ArchiveError::NotAsWritten) }
 }
 
 /// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A
@@ -86,16 +219,19 @@ pub fn write_signed(
     let names: Vec<_> = signatures.iter().map(|(name, _)| name.to_string()).collect();
     let bytes = signatures.iter().map(|(_, signature)| &*signature.0);
     let files: Vec<_> = names.iter().map(|name| &**name).zip(bytes).collect();
-    let mut archive = gzip::compress(Level::Small, &tar::write_segment(&files)?)?;
+    let mut archive = gzip::compress(&tar::write_segment(&files)?)?;
     archive.extend_from_slice(unsigned);
     Ok(archive)
 }
 
+/// Signatures with their names, in the order of a client's search.
+pub type Signatures = Vec<(SignatureName, Signature)>;
+
 /// A published index that was read.
 #[derive(Debug)]
 pub struct IndexArchive<'a> {
-    /// The signatures, in the order of a client's search.
-    pub signatures: Vec<(SignatureName, Signature)>,
+    /// The signatures.
+    pub signatures: Signatures,
     /// What the signatures sign.
     pub unsigned: &'a [u8],
     /// The content of `DESCRIPTION`, empty if absent.
@@ -122,30 +258,9 @@ impl<'a> IndexArchive<'a> {
     }
 }
 
-/// Reads an archive that was just written as strictly as the strictest client, and tells whether it
-/// has just these entries, and signatures by all of these keys. One entry after the other: it takes
-/// little more memory than the text.
-///
-/// # Errors
-///
-/// [`ArchiveError`], for whatever a client would reject, signatures aside.
-pub fn verify_round_trip<'k>(
-    archive: &[u8],
-    index: &Index,
-    keys: impl IntoIterator<Item = (&'k KeyName, &'k VerifyingKey)>,
-) -> Result<bool, ArchiveError> {
-    let Content { signatures, unsigned, text, .. } = Content::read(archive)?;
-    let mut expected = index.entries().iter();
-    for entry in parse_entries(&text) {
-        if Some(&entry?) != expected.next() {
-            return Ok(false);
-        }
-    }
-    let is_signed = |(name, key)| is_signed_by(&signatures, unsigned, name, key);
-    Ok(expected.next().is_none() && keys.into_iter().all(is_signed))
-}
-
-fn is_signed_by(
+/// Returns whether a client that has only `key`, under `name`, accepts `unsigned` with these
+/// signatures: it tries the first signature of that name and no other (measured).
+pub fn is_signed_by(
     signatures: &[(SignatureName, Signature)],
     unsigned: &[u8],
     name: &KeyName,
@@ -157,9 +272,30 @@ fn is_signed_by(
         .is_some_and(|(name, bytes)| key.verifies(name.algorithm, unsigned, bytes))
 }
 
+/// Reads the signatures of an archive, and returns what follows them: what they sign.
+///
+/// # Errors
+///
+/// [`ArchiveError`], unless the first stream holds signatures and another one follows.
+pub fn split(bytes: &[u8]) -> Result<(Signatures, &[u8]), ArchiveError> {
+    let (signatures, unsigned) = read_stream(bytes)?;
+    if unsigned.is_empty() {
+        return Err(ArchiveError::Streams { found: 1 });
+    }
+    let only_signatures =
+        !signatures.entries.is_empty() && signatures.entries.iter().all(Entry::is_signature);
+    if signatures.zero_blocks > 1 || !only_signatures {
+        return Err(ArchiveError::Signatures);
+    }
+    let signatures = signatures.entries.into_iter().filter_map(|entry| {
+        Some((SignatureName::parse(&entry.header.path)?, Signature(entry.body)))
+    });
+    Ok((signatures.collect(), unsigned))
+}
+
 /// What is in an archive, with the entries as text.
 struct Content<'a> {
-    signatures: Vec<(SignatureName, Signature)>,
+    signatures: Signatures,
     unsigned: &'a [u8],
     description: String,
     text: String,
@@ -167,26 +303,11 @@ struct Content<'a> {
 
 impl<'a> Content<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
-        let (signatures, unsigned) = read_stream(bytes)?;
-        if unsigned.is_empty() {
-            return Err(ArchiveError::Streams { found: 1 });
-        }
-        let only_signatures =
-            !signatures.entries.is_empty() && signatures.entries.iter().all(Entry::is_signature);
-        if signatures.zero_blocks > 1 || !only_signatures {
-            return Err(ArchiveError::Signatures);
-        }
+        let (signatures, unsigned) = split(bytes)?;
         let (content, rest) = read_stream(unsigned)?;
         if !rest.is_empty() {
             return Err(ArchiveError::Streams { found: 3 });
         }
-        let signatures = signatures
-            .entries
-            .into_iter()
-            .filter_map(|entry| {
-                Some((SignatureName::parse(&entry.header.path)?, Signature(entry.body)))
-            })
-            .collect();
         let mut description = String::new();
         let mut text = None;
         for entry in content.entries {
@@ -255,9 +376,9 @@ mod tests {
     fn what_somebody_else_lists_is_found_signed_or_not_and_whatever_else_it_says() {
         let text = "C:Q1x\nP:hello\nV:1.0-r0\nnothing of ours\n\nP:nameless\n\nV:2\nP:odd\n\n";
         let index = tar::write_segment(&[("APKINDEX", text.as_bytes())]).unwrap();
-        let unsigned = gzip::compress(Level::Small, &index).unwrap();
+        let unsigned = gzip::compress(&index).unwrap();
         let signature = tar::write_segment(&[(".SIGN.RSA.a.rsa.pub", b"x")]).unwrap();
-        let signed = [gzip::compress(Level::Small, &signature).unwrap(), unsigned.clone()].concat();
+        let signed = [gzip::compress(&signature).unwrap(), unsigned.clone()].concat();
         let expected = ["hello-1.0-r0", "odd-2"].map(str::to_owned).into();
         assert_eq!(listed_stems(&unsigned).unwrap(), expected);
         assert_eq!(listed_stems(&signed).unwrap(), expected);

@@ -7,11 +7,11 @@
 //! | [`entry`] | one package's lines in an index |
 //! | [`metadata`] | what these two have in common |
 //! | [`index`] | all entries of a repository prefix, in apk's order |
+//! | [`block`] | an index in compressed pieces that can be exchanged |
 //! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
 //! | [`key`], [`key_name`] | RSA keys, and their names |
 //! | [`signature`], [`package_signature`] | what they sign: anything, and a package |
 //! | [`warning`] | what is in order and yet surprises a package's users |
-//! | [`gzip`] | writing a gzip stream |
 //! | [`text`] | foreign text and errors, as they are shown to people |
 //! | [`value`], [`version`], [`dependency`], [`checksum`] | the checked values that these are made of |
 //!
@@ -31,10 +31,10 @@
 //! # Ok::<(), alpinist_apk::entry::EntryError>(())
 //! ```
 
+pub mod block;
 pub mod checksum;
 pub mod dependency;
 pub mod entry;
-pub mod gzip;
 pub mod index;
 pub mod index_archive;
 pub mod key;
@@ -51,6 +51,7 @@ pub mod warning;
 
 mod contents;
 mod foreign;
+mod gzip;
 mod key_error;
 mod pem;
 mod tar;

@@ -605,24 +605,45 @@ impl Writer {
 
     /// Adds a file whose content has `length` bytes.
     pub(crate) fn file(&mut self, name: &str, length: usize, content: impl Read) -> io::Result<()> {
-        let mut header = TarHeader::new_ustar();
-        header.set_entry_type(EntryType::Regular);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_username("root")?;
-        header.set_groupname("root")?;
-        header.set_size(length as u64);
+        let mut header = header(length)?;
         // Grown chunk by chunk, it would take three times as much memory on the way.
         self.0.get_mut().reserve_exact(BLOCK + length.next_multiple_of(BLOCK) + 2 * BLOCK);
         self.0.append_data(&mut header, name, content)
+    }
+
+    /// Adds the header of a file whose content, and what [ends](ending) the archive, are to follow.
+    pub(crate) fn begin(mut self, name: &str, length: usize) -> io::Result<Vec<u8>> {
+        let mut header = header(length)?;
+        header.set_path(name)?;
+        header.set_cksum();
+        self.0.get_mut().extend_from_slice(header.as_bytes());
+        let mut archive = self.end()?;
+        archive.truncate(archive.len() - 2 * BLOCK);
+        Ok(archive)
     }
 
     /// Ends the archive, with two zero blocks.
     pub(crate) fn end(self) -> io::Result<Vec<u8>> {
         self.0.into_inner()
     }
+}
+
+fn header(length: usize) -> io::Result<TarHeader> {
+    let mut header = TarHeader::new_ustar();
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_username("root")?;
+    header.set_groupname("root")?;
+    header.set_size(length as u64);
+    Ok(header)
+}
+
+/// What follows the content of the last file of an archive, which has `length` bytes.
+pub(crate) fn ending(length: usize) -> Vec<u8> {
+    vec![0; length.next_multiple_of(BLOCK) - length + 2 * BLOCK]
 }
 
 #[cfg(test)]

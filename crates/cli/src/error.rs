@@ -335,9 +335,6 @@ advised! {
         /// The threads for requests could not be started.
         #[error("the runtime can't be started")]
         Runtime(#[source] error: io::Error) => None,
-        /// The signed index is not what was to be signed.
-        #[error("the signed index has a wrong entry or signature")]
-        NotAsWritten => Some(REPORT.into()),
     }
 
     /// Says what to do, where there is something to do.

@@ -125,31 +125,17 @@ advised! {
             /// What is wrong with it.
             source: InvalidValue,
         } => FailureKind::Misconfigured.help(store_another_value(parameter)),
-        /// A client would reject the signed index, so it was not published.
-        #[error("the signed index of {prefix} failed its own check")]
-        SelfCheck {
-            /// The repository prefix.
-            prefix: String,
-            /// What failed.
-            source: ArchiveError,
-        } => FailureKind::Misconfigured.help(match source {
-            ArchiveError::Length => TOO_LARGE,
-            _ => REPORT,
-        }),
-        /// The signed index differs from what was to be signed, so it was not published.
-        #[error("the signed index of {prefix} has a wrong entry or signature")]
-        NotAsWritten {
-            /// The repository prefix.
-            prefix: String,
-        } => FailureKind::Misconfigured.help(REPORT),
-        /// The index or a snapshot could not be written in memory.
+        /// The index could not be built, or a client would reject it, so it was not published.
         #[error("the index of {prefix} could not be built")]
         Archive {
             /// The repository prefix.
             prefix: String,
             /// Why.
             source: ArchiveError,
-        } => FailureKind::Misconfigured.help(REPORT),
+        } => FailureKind::Misconfigured.help(match source {
+            ArchiveError::Length => TOO_LARGE,
+            _ => REPORT,
+        }),
         /// An object of the reindex journal can't be written or read.
         #[error("the reindex journal {key} is not the JSON that Alpinist writes")]
         Journal {

@@ -47,5 +47,6 @@ mod failure_kind;
 mod fragment;
 mod lease;
 mod listing;
+mod rank;
 mod rejection_note;
 mod signer;

@@ -70,7 +70,7 @@ impl Listing {
 
 /// Returns where to split a listing, so that each part is one request.
 fn split_points(prefix: &RepositoryPrefix, cached: &Snapshot) -> Vec<String> {
-    let mut stems: Vec<_> = cached.stems().collect();
+    let mut stems: Vec<_> = cached.rows().map(|row| row.stem()).collect();
     stems.sort_unstable();
     let last = stems.into_iter().skip(PACKAGES_PER_REQUEST - 1).step_by(PACKAGES_PER_REQUEST);
     let mut split_points: Vec<_> = last.map(|stem| prefix.fragment_key(stem)).collect();

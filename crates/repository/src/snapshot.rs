@@ -1,56 +1,72 @@
-//! A snapshot: the entries of an index, each with the ETags of the objects that it was made from.
+//! A snapshot: the blocks of an index, and the objects that each entry was made from.
 //!
-//! It serves three purposes. It is the unsigned index on its way to be signed. Afterwards it is a
-//! cache: the next execution reads only fragments that it does not know. And it is what rivals
+//! It serves three times. It is the unsigned index on its way to be signed. Afterwards it is a
+//! cache: whoever aggregates next reads only fragments that it does not know. And it is what rivals
 //! compare and swap: each snapshot of a repository prefix has a greater generation than the one
 //! before, so no two are equal, even if their entries are.
 //!
-//! It is stored as lines of JSON, compressed in chunks: the [`Header`], then the [`Record`]s, most
-//! recently changed first. So its beginning shows whether it has a recent change.
+//! It is stored so that little of it must be read to find or to change one package:
+//!
+//! | part | what it holds |
+//! |---|---|
+//! | a line | the format |
+//! | a line | the [`Header`], in JSON |
+//! | recent rows | the [`Row`]s that changed last, at most 1,024 of them: whether a snapshot has a recent change can be told from its beginning |
+//! | directory | of each block: its lengths, checksums, and how many rows it has |
+//! | tables | the [`Row`]s of each block, in the order of its entries |
+//! | blocks | the [blocks](alpinist_apk::block) of the index, as they are published |
+//!
+//! Snapshots of earlier builds are read as well.
 
 use std::{
-    cmp::Reverse,
-    collections::HashMap,
-    fmt::Write as _,
-    io::{self, Write},
-    mem,
+    cmp::Ordering,
+    collections::{BTreeMap, HashSet},
+    io,
 };
 
 use alpinist_apk::{
+    block::{self, Block, BlockError},
     entry::IndexEntry,
-    gzip::{self, Level},
-    index::Index,
-    value::Architecture,
+    index,
 };
-use flate2::write::MultiGzDecoder;
+use bytes::{Buf as _, BufMut as _, Bytes};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     location::RepositoryPrefix,
     port::{ETag, Generation},
+    snapshot::table::Table,
 };
+
+mod legacy;
+mod table;
+
+pub use table::Row;
 
 /// The maximum size of a stored snapshot in bytes.
 pub const MAX_STORED: u64 = 64 * 1024 * 1024;
-/// The maximum size of an inflated snapshot in bytes.
-const MAX_INFLATED: usize = 256 * 1024 * 1024;
-/// The maximum length of a line in bytes. An entry has fewer than 96 KiB, and escapes may double
-/// it.
-const MAX_LINE: usize = 256 * 1024;
-/// How many bytes of lines are compressed at a time, at least; the last member may be shorter.
-const MEMBER: usize = 128 * 1024;
-/// The greatest generation that is accepted. The states can't carry a greater one without loss,
-/// since their numbers are those of `JSONata`. No snapshot of ours comes near it.
+/// The first line of a snapshot.
+const FORMAT: &[u8] = b"alpinist snapshot 2\n";
+/// The maximum length of the header in bytes.
+const MAX_HEADER: usize = 4096;
+/// How many rows are stored at the beginning once more.
+const MAX_RECENT: usize = 1024;
+/// The maximum size of these rows in bytes.
+const MAX_RECENT_LENGTH: usize = 1024 * 1024;
+/// How many bytes the directory has for each block.
+const DIRECTORY_ROW: usize = 52;
+/// The greatest generation that is believed: the states carry no greater one without loss, since
+/// their numbers are those of `JSONata`. No snapshot of ours comes near it.
 const MAX_GENERATION: Generation = 1 << 53;
 
-/// What is known about a snapshot without its records.
+/// What is known of a snapshot without its entries.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Header {
     /// Its generation.
     pub generation: Generation,
-    /// The last generation that was made from a listing of the bucket: this one or an earlier one.
-    /// Each later one only added the change of its own execution. 0 if unknown.
+    /// The last generation whose maker listed the bucket: this one, or one before. Since then, each
+    /// execution added its own change. 0 if that is not known.
     #[serde(default)]
     pub listed: Generation,
     /// The [digest](Snapshot::digest) of its index.
@@ -59,60 +75,73 @@ pub struct Header {
     pub packages: usize,
 }
 
-/// A listed package, and the ETags of the objects that its entry was made from.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+impl Header {
+    fn parse(json: &[u8]) -> Result<Self, SnapshotError> {
+        let header: Self = serde_json::from_slice(json)?;
+        if header.generation > MAX_GENERATION || header.listed > header.generation {
+            return Err(SnapshotError::Generation);
+        }
+        Ok(header)
+    }
+}
+
+/// A listed package, and the objects that its entry was made from.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Record {
     /// The version of the package.
     pub package: ETag,
     /// The version of the fragment.
     pub fragment: ETag,
-    /// The first generation that had both versions.
-    pub since: Generation,
-    /// Its place among the versions of its package that apk can't tell apart, starting at 1 for the
-    /// latest upload; 0 if there are no others.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// Its place among the versions of its package that apk can't tell apart, beginning with 1 for
+    /// the one that was uploaded last; 0 if there are no others.
     pub rank: u32,
     /// The entry.
     pub entry: IndexEntry,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
-fn is_zero(rank: &u32) -> bool {
-    *rank == 0
+/// What becomes of a package in the next snapshot.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Edit {
+    /// It is listed like this.
+    Put(Box<Record>),
+    /// It is not listed any more.
+    Remove,
+    /// It has another rank. All versions that apk can't tell apart need a new one together.
+    Rank(u32),
 }
 
-impl Record {
-    /// Returns whether both have the same entry, made from the same objects, whatever their
-    /// generations and ranks.
-    pub fn is_same(&self, other: &Self) -> bool {
-        (&self.package, &self.fragment, &self.entry)
-            == (&other.package, &other.fragment, &other.entry)
-    }
-}
-
-/// Why a stored snapshot is invalid.
+/// Why bytes are not a snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// It is larger, as stored or inflated, than any valid one.
-    #[error("it has more than {MAX_STORED} bytes, or inflates to more than {MAX_INFLATED}")]
+    /// It has more bytes, as it is stored or inflated, than it can rightly have.
+    #[error("it has more than {MAX_STORED} bytes, or inflates to more than it can rightly have")]
     TooLarge,
-    /// A line is longer than any valid one.
-    #[error("it has a line of more than {MAX_LINE} bytes")]
+    /// A line has more bytes than it can rightly have.
+    #[error("it has a line of more bytes than it can rightly have")]
     Line,
-    /// Its generation is greater than any that we count up to, or lower than that of the last
-    /// listing.
+    /// Its generation is greater than any that was counted up to, or lower than the last that was
+    /// listed.
     #[error("it has a generation above {MAX_GENERATION}, or one below that of the last listing")]
     Generation,
     /// It can't be inflated.
     #[error("it can't be inflated")]
     Gzip(#[from] io::Error),
-    /// It is not the JSON that we write.
-    #[error("it is not a snapshot in JSON")]
+    /// Its header, or a record of an earlier build, is not the JSON that we write.
+    #[error("it has JSON that is not that of a snapshot")]
     Json(#[from] serde_json::Error),
-    /// It does not have as many records as its header says: it is truncated, or has two records of
-    /// one package.
-    #[error("it has {found} of the {expected} records that its header announces")]
+    /// It is not in the form of a snapshot, or cut off.
+    #[error("it is not in the form of a snapshot, or cut off")]
+    Form,
+    /// Its entries are not in the order of an index.
+    #[error("its entries are not in the order of an index")]
+    Order,
+    /// A block is damaged.
+    #[error("it has a damaged block")]
+    Block(#[from] BlockError),
+    /// It has not as many packages as its header says: it is cut off, or two records are of one
+    /// package.
+    #[error("it has {found} of the {expected} packages that its header announces")]
     Packages {
         /// How many there are.
         found: usize,
@@ -121,301 +150,417 @@ pub enum SnapshotError {
     },
 }
 
-/// The records of an index, by the `<name>-<version>` of their packages.
+/// The beginning of a stored snapshot: what it is, and what changed last.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Beginning {
+    /// The header.
+    pub header: Header,
+    recent: Table,
+    /// How many bytes it has.
+    length: usize,
+}
+
+impl Beginning {
+    /// Reads the beginning of a snapshot. `None` if there is more of it to come.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`], for whatever [`Snapshot::to_bytes`] can't have written. [Snapshots of
+    /// earlier builds](is_legacy) have no beginning.
+    pub fn read(stored: &Bytes) -> Result<Option<Self>, SnapshotError> {
+        let format = FORMAT.get(..FORMAT.len().min(stored.len())).unwrap_or_default();
+        let mut rest = stored.clone();
+        if !rest.starts_with(format) {
+            return Err(SnapshotError::Form);
+        }
+        if rest.len() <= FORMAT.len() {
+            return Ok(None);
+        }
+        rest.advance(FORMAT.len());
+        let Some(end) = rest.iter().take(MAX_HEADER).position(|&byte| byte == b'\n') else {
+            return if rest.len() < MAX_HEADER { Ok(None) } else { Err(SnapshotError::Line) };
+        };
+        let header = Header::parse(&rest.split_to(end))?;
+        rest.advance(1);
+        let (Ok(rows), Ok(length)) = (rest.try_get_u32_le(), rest.try_get_u32_le()) else {
+            return Ok(None);
+        };
+        let (rows, length) = (rows as usize, length as usize);
+        if rows > MAX_RECENT || length > MAX_RECENT_LENGTH {
+            return Err(SnapshotError::Form);
+        }
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let recent = Table::read(rest.split_to(length), rows)?;
+        Ok(Some(Self { header, recent, length: stored.len() - rest.len() }))
+    }
+
+    /// Returns the row of the package `stem`, a `<name>-<version>`, if it is one of those that
+    /// changed last.
+    pub fn row(&self, stem: &str) -> Option<Row<'_>> {
+        self.recent.rows().find(|row| row.stem() == stem)
+    }
+}
+
+/// Returns whether a stored snapshot that begins like this was written by an earlier build.
+pub fn is_legacy(stored: &[u8]) -> bool {
+    stored.first() == Some(&0x1f)
+}
+
+/// The entries of an index, in blocks, and the objects that they were made from.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Snapshot {
-    /// Boxed, so that the table itself stays small.
-    records: HashMap<String, Box<Record>>,
+    recent: Table,
+    parts: Vec<Part>,
+}
+
+/// A block and its rows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Part {
+    block: Block,
+    sha256: [u8; 32],
+    table: Table,
+}
+
+impl Part {
+    fn new(records: &[Record]) -> Self {
+        let block = Block::new(records.iter().map(|record| &record.entry));
+        let sha256 = Sha256::digest(block.deflated()).into();
+        Self { block, sha256, table: Table::new(records.iter()) }
+    }
+
+    /// Inflates and parses the block.
+    fn records(&self) -> Result<Vec<Record>, SnapshotError> {
+        let entries = self.block.entries()?;
+        if entries.len() != self.table.len() {
+            return Err(SnapshotError::Form);
+        }
+        let records = self.table.rows().zip(entries).map(|(row, entry)| {
+            let is_its = row.stem() == entry.file_stem();
+            let record = || row.to_record(entry);
+            is_its.then(record).ok_or(SnapshotError::Form)
+        });
+        records.collect()
+    }
 }
 
 impl Snapshot {
-    /// Creates a snapshot of `records`, one for each package.
-    pub fn new(records: impl IntoIterator<Item = Box<Record>>) -> Self {
-        let records = records.into_iter().map(|record| (record.entry.file_stem(), record));
-        Self { records: records.collect() }
+    /// Makes a snapshot of `records`, one for each package, in any order.
+    pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
+        let edits = records
+            .into_iter()
+            .map(|record| (record.entry.file_stem(), Edit::Put(Box::new(record))));
+        // There is no block that could be damaged.
+        Self::default().apply(edits.collect()).unwrap_or_default()
     }
 
-    /// Adds a record, or replaces the one of the same package.
-    pub fn put(&mut self, record: Box<Record>) {
-        self.records.insert(record.entry.file_stem(), record);
-    }
-
-    /// Returns the record of the package `stem`, a `<name>-<version>`.
-    pub fn record(&self, stem: &str) -> Option<&Record> {
-        self.records.get(stem).map(AsRef::as_ref)
-    }
-
-    /// Removes and returns the record of the package `stem`, if it is of the version `package`.
-    pub fn take(&mut self, stem: &str, package: &ETag) -> Option<Box<Record>> {
-        let known = self.records.remove_entry(stem)?;
-        if known.1.package == *package {
-            return Some(known.1);
+    /// Reads a whole stored snapshot, of this or of an earlier build.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`], for whatever they can't have written. Blocks are not inflated.
+    pub fn read(stored: &Bytes) -> Result<(Header, Self), SnapshotError> {
+        if stored.len() as u64 > MAX_STORED {
+            return Err(SnapshotError::TooLarge);
         }
-        self.records.insert(known.0, known.1);
-        None
+        if is_legacy(stored) {
+            let (header, records) = legacy::read(stored)?;
+            return Ok((header, Self::new(records)));
+        }
+        let Some(beginning) = Beginning::read(stored)? else { return Err(SnapshotError::Form) };
+        let Beginning { header, recent, length } = beginning;
+        let mut rest = stored.slice(length..);
+        let snapshot = Self { recent, parts: read_parts(&mut rest)? };
+        let (expected, found) = (header.packages, snapshot.len());
+        match expected == found {
+            true if rest.is_empty() => Ok((header, snapshot)),
+            true => Err(SnapshotError::Form),
+            false => Err(SnapshotError::Packages { found, expected }),
+        }
     }
 
-    /// Removes and returns the record that [is the same](Record::is_same) as `other`.
-    pub fn take_same(&mut self, other: &Record) -> Option<Box<Record>> {
-        let stem = other.entry.file_stem();
-        self.record(&stem).filter(|known| known.is_same(other))?;
-        self.records.remove(&stem)
-    }
-
-    /// Removes the records of packages for any other architecture than `architecture`, that of
-    /// their directory.
-    pub fn forget_others(&mut self, architecture: &Architecture) {
-        self.records.retain(|_, record| record.entry.metadata.architecture == *architecture);
-    }
-
-    /// Removes the record of the package `stem`, if there is one.
-    pub fn forget(&mut self, stem: &str) {
-        self.records.remove(stem);
+    /// Returns the snapshot as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Json`], which does not happen; [`SnapshotError::TooLarge`].
+    pub fn to_bytes(&self, header: &Header) -> Result<Vec<u8>, SnapshotError> {
+        let length = |part: &Part| part.table.bytes().len() + part.block.deflated().len();
+        let length = self.parts.iter().map(|part| DIRECTORY_ROW + length(part)).sum::<usize>();
+        let recent = self.recent.bytes();
+        let mut stored = Vec::with_capacity(MAX_HEADER + recent.len() + length);
+        stored.extend_from_slice(FORMAT);
+        serde_json::to_writer(&mut stored, header)?;
+        stored.push(b'\n');
+        stored.put_u32_le(number(self.recent.len())?);
+        stored.put_u32_le(number(recent.len())?);
+        stored.extend_from_slice(recent);
+        stored.put_u32_le(number(self.parts.len())?);
+        for Part { block, sha256, table } in &self.parts {
+            stored.put_u32_le(number(block.deflated().len())?);
+            stored.put_u32_le(block.length());
+            stored.put_u32_le(block.crc());
+            stored.extend_from_slice(sha256);
+            stored.put_u32_le(number(table.len())?);
+            stored.put_u32_le(number(table.bytes().len())?);
+        }
+        self.parts.iter().for_each(|part| stored.extend_from_slice(part.table.bytes()));
+        self.parts.iter().for_each(|part| stored.extend_from_slice(part.block.deflated()));
+        if stored.len() as u64 > MAX_STORED { Err(SnapshotError::TooLarge) } else { Ok(stored) }
     }
 
     /// Returns how many packages there are.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.parts.iter().map(|part| part.table.len()).sum()
     }
 
-    /// Returns whether there are no packages.
+    /// Returns whether there is no package.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.parts.is_empty()
     }
 
-    /// Returns the `<name>-<version>` of each package, in any order.
-    pub fn stems(&self) -> impl Iterator<Item = &str> {
-        self.records.keys().map(String::as_str)
+    /// Returns the rows in the order of the index.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.parts.iter().flat_map(|part| part.table.rows())
     }
 
-    /// Returns whether apk can't tell the package `stem` from another version of it, either as
-    /// recorded or with `entry`.
+    /// Returns the row of the package `stem`, a `<name>-<version>`.
+    pub fn row(&self, stem: &str) -> Option<Row<'_>> {
+        self.rows().find(|row| row.stem() == stem)
+    }
+
+    /// Returns the blocks of the index.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.parts.iter().map(|part| &part.block)
+    }
+
+    /// Inflates and parses all records, in the order of the index.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`], if a block is damaged, or not the one of its rows.
+    pub fn records(&self) -> Result<Vec<Record>, SnapshotError> {
+        let mut records = Vec::with_capacity(self.len());
+        for part in &self.parts {
+            records.extend(part.records()?);
+        }
+        Ok(records)
+    }
+
+    /// Returns the snapshot of those entries that may be listed below `prefix`, made anew.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`], if a block is damaged, or not the one of its rows.
+    pub fn checked(&self, prefix: &RepositoryPrefix) -> Result<Self, SnapshotError> {
+        let mut records = self.records()?;
+        records.retain(|record| record.entry.metadata.architecture == *prefix.architecture());
+        Ok(Self { recent: self.recent.clone(), ..Self::new(records) })
+    }
+
+    /// Inflates and parses the records of those packages that are `wanted`, and perhaps of some
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`], if a block is damaged, or not the one of its rows.
+    pub fn records_near(
+        &self,
+        wanted: impl Fn(&Row<'_>) -> bool,
+    ) -> Result<Vec<Record>, SnapshotError> {
+        let mut records = Vec::new();
+        for part in self.parts.iter().filter(|part| part.table.rows().any(|row| wanted(&row))) {
+            records.extend(part.records()?);
+        }
+        Ok(records)
+    }
+
+    /// Returns whether apk can't tell the package `stem` from another version, as it is known or
+    /// with this entry.
     pub fn is_tied(&self, stem: &str, entry: Option<&IndexEntry>) -> bool {
-        let is_ranked = self.record(stem).is_some_and(|record| record.rank > 0);
-        let others = self.records.iter().filter(|(other, _)| *other != stem);
-        let mut others = others.map(|(_, record)| &record.entry.metadata);
+        let is_ranked = self.row(stem).is_some_and(|row| row.rank() > 0);
         let is_tied = |entry: &IndexEntry| {
             let own = &entry.metadata;
-            others.any(|it| it.name == own.name && it.version.order(&own.version).is_eq())
+            let mut others = self.rows().filter(|row| row.name() == own.name.as_str());
+            others.any(|row| {
+                row.stem() != stem
+                    && row.version().is_some_and(|version| version.order(&own.version).is_eq())
+            })
         };
         is_ranked || entry.is_some_and(is_tied)
     }
 
-    /// Ranks the versions of each package that apk can't tell apart, latest first: by `uploaded`,
-    /// in seconds, then by build time, and then by `<name>-<version>` as people count (10 after 9).
-    /// Returns whether any rank changed.
-    pub fn rank(&mut self, uploaded: impl Fn(&str) -> i64) -> bool {
-        let mut by_name: Vec<_> =
-            self.records.iter().map(|(stem, record)| (stem, &record.entry)).collect();
-        by_name.sort_unstable_by(|(_, a), (_, b)| {
-            let (a, b) = (&a.metadata, &b.metadata);
-            a.name.cmp(&b.name).then_with(|| a.version.order(&b.version))
-        });
-        let mut ranks = HashMap::new();
-        let tied = by_name.chunk_by(|(_, a), (_, b)| {
-            let (a, b) = (&a.metadata, &b.metadata);
-            a.name == b.name && a.version.order(&b.version).is_eq()
-        });
-        for tied in tied.filter(|tied| tied.len() > 1) {
-            let mut latest_first = tied.to_vec();
-            latest_first.sort_by_cached_key(|(stem, entry)| {
-                Reverse((uploaded(stem), entry.metadata.build_time, by_numbers(stem)))
-            });
-            ranks.extend(latest_first.into_iter().map(|(stem, _)| stem.clone()).zip(1..));
-        }
-        let mut is_changed = false;
-        for (stem, record) in &mut self.records {
-            let rank = ranks.get(stem).copied().unwrap_or_default();
-            is_changed |= record.rank != rank;
-            record.rank = rank;
-        }
-        is_changed
-    }
-
-    /// Returns the digest of the index of these entries: equal digests mean equal unsigned indexes.
+    /// Returns the digest of the index of these entries: equal digests, equal unsigned index.
     pub fn digest(&self, prefix: &RepositoryPrefix) -> String {
         let mut hash = Sha256::new();
+        hash.update(FORMAT);
         hash.update(prefix.repository());
-        let mut records: Vec<_> = self.records.iter().collect();
-        records.sort_unstable_by_key(|&(stem, _)| stem);
-        let mut text = String::new();
-        for (_, record) in records {
-            text.clear();
-            let _infallible = write!(text, "{}", record.entry);
-            hash.update([0]);
-            hash.update(&text);
-            if record.rank > 0 {
-                hash.update(record.rank.to_le_bytes());
-            }
-        }
+        hash.update([0]);
+        self.parts.iter().for_each(|part| hash.update(part.sha256));
         hex::encode(hash.finalize())
     }
 
-    /// Turns the snapshot into the index of these entries.
-    pub fn into_index(self) -> Index {
-        Index::ranked(self.records.into_values().map(|record| (record.rank, record.entry)))
-    }
-
-    /// Writes the snapshot in its stored form, with many lines in each gzip member. A stream by
-    /// zlib-rs at its fastest takes as long and a third more bytes (measured); libdeflate has no
-    /// streams.
+    /// Returns the snapshot with changes of these packages, by `<name>-<version>`. Blocks in which
+    /// nothing changes are taken over as they are. The result does not depend on what was there
+    /// before, apart from which rows are recent.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::Json`] and [`SnapshotError::Gzip`], which do not happen.
-    pub fn to_bytes(&self, header: &Header) -> Result<Vec<u8>, SnapshotError> {
-        let mut records: Vec<_> = self.records.iter().collect();
-        records.sort_unstable_by_key(|&(stem, record)| (Reverse(record.since), stem));
-        let mut stored = Vec::new();
-        let mut lines = serde_json::to_vec(header)?;
-        for (_, record) in records {
-            lines.push(b'\n');
-            if lines.len() >= MEMBER {
-                stored.extend(gzip::compress(Level::Fast, &lines)?);
-                lines.clear();
+    /// [`SnapshotError`], if a block that changes is damaged, or not the one of its rows.
+    pub fn apply(&self, edits: BTreeMap<String, Edit>) -> Result<Self, SnapshotError> {
+        let recent = self.recent_after(&edits);
+        let (mut dropped, mut added) = self.places(edits)?;
+        let mut parts = Vec::with_capacity(self.parts.len() + 1);
+        // What comes after the last end of a block.
+        let mut open: Vec<Record> = Vec::new();
+        for (number, part) in self.parts.iter().enumerate() {
+            let (dropped, added) = (dropped.remove(&number), added.remove(&number));
+            if open.is_empty() && dropped.is_none() && added.is_none() {
+                parts.push(part.clone());
+                continue;
             }
-            serde_json::to_writer(&mut lines, record)?;
-        }
-        lines.push(b'\n');
-        stored.extend(gzip::compress(Level::Fast, &lines)?);
-        Ok(stored)
-    }
-}
-
-/// Reads a stored snapshot chunk by chunk, from its beginning.
-#[derive(Debug)]
-pub struct SnapshotReader {
-    inflater: MultiGzDecoder<Lines>,
-}
-
-/// What was read so far, and inflated bytes that are not parsed yet.
-#[derive(Debug, Default)]
-struct Lines {
-    inflated: usize,
-    rest: Vec<u8>,
-    header: Option<Header>,
-    snapshot: Snapshot,
-    error: Option<SnapshotError>,
-}
-
-impl Default for SnapshotReader {
-    fn default() -> Self {
-        Self { inflater: MultiGzDecoder::new(Lines::default()) }
-    }
-}
-
-impl SnapshotReader {
-    /// Reads the next chunk.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError`], for whatever [`Snapshot::to_bytes`] can't have written.
-    pub fn push(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
-        let outcome = self.inflater.write_all(chunk).and_then(|()| self.inflater.flush());
-        self.outcome(outcome)
-    }
-
-    /// Finishes at the end of the stored snapshot, and checks the number of records.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError`], for whatever [`Snapshot::to_bytes`] can't have written.
-    pub fn finish(&mut self) -> Result<(), SnapshotError> {
-        let outcome = self.inflater.try_finish();
-        self.outcome(outcome)?;
-        let found = self.snapshot().len();
-        match self.header() {
-            Some(&Header { packages: expected, .. }) if expected != found => {
-                Err(SnapshotError::Packages { found, expected })
+            let mut records = part.records()?;
+            if let Some(dropped) = dropped {
+                records.retain(|record| !dropped.contains(&record.entry.file_stem()));
             }
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the header, if it has been read.
-    pub fn header(&self) -> Option<&Header> {
-        self.inflater.get_ref().header.as_ref()
-    }
-
-    /// Returns the records that were read so far: the most recently changed ones.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.inflater.get_ref().snapshot
-    }
-
-    /// Returns the records that were read.
-    pub fn into_snapshot(mut self) -> Snapshot {
-        mem::take(&mut self.inflater.get_mut().snapshot)
-    }
-
-    fn outcome(&mut self, outcome: io::Result<()>) -> Result<(), SnapshotError> {
-        match self.inflater.get_mut().error.take() {
-            Some(error) => Err(error),
-            None => Ok(outcome?),
-        }
-    }
-}
-
-impl Lines {
-    fn parse(&mut self, line: &[u8]) -> Result<(), SnapshotError> {
-        if self.header.is_none() {
-            let header: Header = serde_json::from_slice(line)?;
-            if header.generation > MAX_GENERATION || header.listed > header.generation {
-                return Err(SnapshotError::Generation);
+            if let Some(added) = added {
+                records.extend(added);
+                records.sort_by(order);
             }
-            self.header = Some(header);
-            return Ok(());
+            open.extend(records);
+            close(&mut open, &mut parts);
         }
-        self.snapshot.put(serde_json::from_slice(line)?);
-        Ok(())
+        if let Some(mut first) = added.remove(&self.parts.len()) {
+            first.sort_by(order);
+            open.extend(first);
+            close(&mut open, &mut parts);
+        }
+        if !open.is_empty() {
+            parts.push(Part::new(&open));
+        }
+        Ok(Self { recent, parts })
     }
 
-    fn take(&mut self, inflated: &[u8]) -> Result<(), SnapshotError> {
-        self.inflated += inflated.len();
-        if self.inflated > MAX_INFLATED {
-            return Err(SnapshotError::TooLarge);
+    /// Returns what leaves and what enters each block.
+    fn places(&self, mut edits: BTreeMap<String, Edit>) -> Result<(Dropped, Added), SnapshotError> {
+        let (mut dropped, mut added) = (Dropped::new(), Added::new());
+        let mut entering = Vec::new();
+        for (number, part) in self.parts.iter().enumerate() {
+            let touched: Vec<_> =
+                part.table.rows().filter(|row| edits.contains_key(row.stem())).collect();
+            if touched.is_empty() {
+                continue;
+            }
+            let is_moved = |row: &Row<'_>| matches!(edits.get(row.stem()), Some(Edit::Rank(_)));
+            if touched.iter().any(is_moved) {
+                for mut record in part.records()? {
+                    let stem = record.entry.file_stem();
+                    if let Some(&Edit::Rank(rank)) = edits.get(&stem) {
+                        record.rank = rank;
+                        entering.push(record);
+                    }
+                }
+            }
+            let stems = touched.iter().map(|row| row.stem().to_owned()).collect::<HashSet<_>>();
+            for stem in &stems {
+                if let Some(Edit::Put(record)) = edits.remove(stem) {
+                    entering.push(*record);
+                }
+            }
+            dropped.insert(number, stems);
         }
-        let mut lines = inflated.split(|&byte| byte == b'\n');
-        let last = lines.next_back().unwrap_or_default();
-        for line in lines {
-            if self.rest.is_empty() {
-                self.parse(line)?;
-            } else {
-                let mut whole = mem::take(&mut self.rest);
-                whole.extend_from_slice(line);
-                self.parse(&whole)?;
+        for edit in edits.into_values() {
+            if let Edit::Put(record) = edit {
+                entering.push(*record);
             }
         }
-        self.rest.extend_from_slice(last);
-        if self.rest.len() > MAX_LINE { Err(SnapshotError::Line) } else { Ok(()) }
+        for record in entering {
+            added.entry(self.place(&record)).or_default().push(record);
+        }
+        Ok((dropped, added))
+    }
+
+    /// Returns the number of the block that a record enters: the last one that begins with the same
+    /// or an earlier one.
+    fn place(&self, record: &Record) -> usize {
+        let metadata = &record.entry.metadata;
+        let begins_after = |part: &Part| {
+            part.table.rows().next().and_then(|row| row.id()).is_some_and(|(name, version)| {
+                index::order((&name, &version), (&metadata.name, &metadata.version)).is_gt()
+            })
+        };
+        self.parts.partition_point(|part| !begins_after(part)).saturating_sub(1)
+    }
+
+    /// Returns the rows that changed last, after these edits.
+    fn recent_after(&self, edits: &BTreeMap<String, Edit>) -> Table {
+        let put = edits.values().filter_map(|edit| match edit {
+            Edit::Put(record) => Some(record.as_ref()),
+            Edit::Remove | Edit::Rank(_) => None,
+        });
+        let kept = self.recent.rows().filter_map(|row| match edits.get(row.stem()) {
+            None => Some(row),
+            Some(Edit::Rank(rank)) => Some(row.ranked(*rank)),
+            Some(Edit::Put(_) | Edit::Remove) => None,
+        });
+        Table::recent(put, kept, MAX_RECENT)
     }
 }
 
-impl Write for Lines {
-    fn write(&mut self, inflated: &[u8]) -> io::Result<usize> {
-        self.take(inflated).map_err(|error| {
-            self.error = Some(error);
-            io::Error::from(io::ErrorKind::InvalidData)
-        })?;
-        Ok(inflated.len())
-    }
+/// The `<name>-<version>` of what leaves a block, by its number.
+type Dropped = BTreeMap<usize, HashSet<String>>;
+/// What enters a block, by its number.
+type Added = BTreeMap<usize, Vec<Record>>;
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// Makes blocks of records up to the last one after which a block ends.
+fn close(open: &mut Vec<Record>, parts: &mut Vec<Part>) {
+    let ends = |record: &Record| block::ends_block(&record.entry.file_stem());
+    let Some(last) = open.iter().rposition(ends) else { return };
+    let rest = open.split_off(last + 1);
+    parts.extend(open.chunk_by(|record, _| !ends(record)).map(Part::new));
+    *open = rest;
 }
 
-/// Splits a text into numbers, each with its length, and the text between them, so that 10 sorts
-/// after 9.
-fn by_numbers(text: &str) -> Vec<(usize, &str)> {
-    let kinds = text.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
-    let mut at = 0;
-    let parts = kinds.filter_map(|part| {
-        let begin = at;
-        at += part.len();
-        let part = text.get(begin..at)?;
-        let number = part.trim_start_matches('0');
-        let is_number = part.starts_with(|c: char| c.is_ascii_digit());
-        Some(if is_number { (number.len() + 1, number) } else { (0, part) })
-    });
-    parts.collect()
+/// The order of an index.
+fn order(a: &Record, b: &Record) -> Ordering {
+    let (a_metadata, b_metadata) = (&a.entry.metadata, &b.entry.metadata);
+    let (a_version, b_version) = (&a_metadata.version, &b_metadata.version);
+    index::order((&a_metadata.name, a_version), (&b_metadata.name, b_version))
+        .then_with(|| a.rank.cmp(&b.rank))
+        .then_with(|| a_version.as_str().cmp(b_version.as_str()))
+}
+
+fn read_parts(rest: &mut Bytes) -> Result<Vec<Part>, SnapshotError> {
+    let cut_off = |_| SnapshotError::Form;
+    let count = rest.try_get_u32_le().map_err(cut_off)? as usize;
+    let length = count.checked_mul(DIRECTORY_ROW).filter(|&length| length <= rest.len());
+    let mut directory = rest.split_to(length.ok_or(SnapshotError::Form)?);
+    let mut take = |length: usize| {
+        if length > rest.len() { Err(SnapshotError::Form) } else { Ok(rest.split_to(length)) }
+    };
+    let mut parts = Vec::with_capacity(count);
+    let mut lengths = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut number = || directory.try_get_u32_le().map_err(cut_off);
+        let (deflated, length, crc) = (number()?, number()?, number()?);
+        let mut sha256 = [0; 32];
+        directory.try_copy_to_slice(&mut sha256).map_err(cut_off)?;
+        let mut number = || directory.try_get_u32_le().map_err(cut_off);
+        let (rows, table) = (number()? as usize, number()? as usize);
+        let table = Table::read(take(table)?, rows)?;
+        if rows == 0 {
+            return Err(SnapshotError::Form);
+        }
+        lengths.push((deflated as usize, length, crc));
+        parts.push(Part { block: Block::from_parts(Bytes::new(), 0, 0), sha256, table });
+    }
+    for (part, (deflated, length, crc)) in parts.iter_mut().zip(lengths) {
+        part.block = Block::from_parts(take(deflated)?, length, crc);
+    }
+    Ok(parts)
+}
+
+fn number(length: usize) -> Result<u32, SnapshotError> {
+    u32::try_from(length).map_err(|_| SnapshotError::TooLarge)
 }

@@ -19,6 +19,7 @@ mod merge;
 mod publish;
 mod reindex;
 mod swap;
+mod trusted_blocks;
 mod write_index;
 
 pub use self::{

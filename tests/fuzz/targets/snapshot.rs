@@ -6,6 +6,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use alpinist_apk::{
+    index::Index,
     index_archive::{IndexArchive, write_signed, write_unsigned},
     signature::SignatureName,
 };
@@ -14,11 +15,12 @@ use alpinist_repository::{
     location::RepositoryPrefix,
     memory::MemoryStore,
     message::{AggregateRequest, Target, Written},
-    snapshot::{Header, Snapshot, SnapshotError, SnapshotReader},
+    snapshot::{Beginning, Snapshot},
     step,
 };
 use alpinist_samples::{arbitrary_package::ArbitraryPackage, gzip::gzip_at};
 use arbitrary::{Arbitrary, Unstructured};
+use bytes::Bytes;
 use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
 
@@ -43,22 +45,15 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(planted) = Planted::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
     let Planted { is_compressed, sizes, fragment, snapshot } = planted;
     let stored = if is_compressed { snapshot.to_vec() } else { gzip_at(snapshot, 1) };
-    if let Ok((header, snapshot)) = read(check::chunks(&stored, sizes)) {
+    if let Ok((header, snapshot)) = Snapshot::read(&stored.clone().into()) {
         let bytes = snapshot.to_bytes(&header).expect("memory takes it");
-        assert_eq!(read([&*bytes].into_iter()).expect("ours is read"), (header, snapshot));
+        assert_eq!(Snapshot::read(&bytes.into()).expect("ours is read"), (header, snapshot));
+    }
+    for chunk in check::chunks(&stored, sizes) {
+        let _beginning = Beginning::read(&Bytes::copy_from_slice(chunk));
     }
     aggregate(stored, fragment);
 });
-
-fn read<'a>(
-    mut chunks: impl Iterator<Item = &'a [u8]>,
-) -> Result<(Header, Snapshot), Option<SnapshotError>> {
-    let mut reader = SnapshotReader::default();
-    chunks.try_for_each(|chunk| reader.push(chunk))?;
-    reader.finish()?;
-    let header = reader.header().cloned().ok_or(None)?;
-    Ok((header, reader.into_snapshot()))
-}
 
 /// Whatever is planted, the index is made.
 fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
@@ -87,10 +82,11 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
     let aggregated = block_on(step::aggregate(&store, AggregateRequest::from(written)));
     if aggregated.expect("the index is made").staged.is_some() {
         let bytes = store.content(&prefix.snapshot_key()).expect("it is staged");
-        let (header, snapshot) = read([&*bytes].into_iter()).expect("ours is read");
+        let (header, snapshot) = Snapshot::read(&bytes).expect("ours is read");
         assert_eq!((header.digest, header.packages), (snapshot.digest(&prefix), snapshot.len()));
-        let index = snapshot.into_index();
-        let unsigned = write_unsigned(&prefix.repository(), &index).expect("memory takes it");
+        let entries = snapshot.records().expect("ours is read").into_iter();
+        let index = Index::new(entries.map(|record| record.entry));
+        let unsigned = write_unsigned(prefix.repository(), &index).expect("memory takes it");
         let name = SignatureName::parse(b".SIGN.RSA.fuzz.rsa.pub");
         let signature = (name.expect("a name"), vec![1; 256].into());
         let signed = write_signed(&[signature], &unsigned).expect("memory takes it");

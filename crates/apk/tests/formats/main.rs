@@ -5,6 +5,7 @@
 //! | `fixtures` | packages, keys and an index that other tools made |
 //! | `acceptance` | odd packages that apk installs |
 //! | `rejections` | files that are no package, with the text of each rejection |
+//! | `blocks` | the pieces of an index, and what `gzip` makes of them |
 //! | `chunks` | the chunks in which a package arrives |
 //! | `properties` | arbitrary values and bytes |
 //! | `keys` | keys made by `openssl` |
@@ -13,6 +14,8 @@
 
 #[cfg(test)]
 mod acceptance;
+#[cfg(test)]
+mod blocks;
 #[cfg(test)]
 mod chunks;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{fs, io::Write as _};
 
 use alpinist_apk::{
+    block::{self, Block},
     entry::IndexEntry,
     index::Index,
     index_archive::{self, IndexArchive},
@@ -24,7 +25,10 @@ use tar::EntryType;
 use crate::support::openssl::{key_name, openssl, pem, signed, signing_key};
 
 /// No name, no time, neither the best nor the fastest compression, no system (RFC 1952).
-const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
+const SIGNATURES_HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
+
+/// An extra field, no name, no time, the best compression, no system (RFC 1952).
+const UNSIGNED_HEADER: &[u8] = b"\x1f\x8b\x08\x04\0\0\0\0\x02\xff";
 
 fn index_entry(name: &str, version: &str) -> IndexEntry {
     let rest = "A:x86_64\nS:1\nI:1\nT:\nU:\nL:MIT\n\n";
@@ -52,7 +56,7 @@ fn paths(tar: &[u8]) -> Vec<String> {
 fn an_unsigned_index_is_a_description_then_the_entries_then_an_end_of_archive() {
     let unsigned = unsigned();
     let [(stream, tar)] = &*streams(&unsigned) else { panic!("not one gzip stream") };
-    assert!(stream.starts_with(HEADER), "{:x?}", &stream[..10]);
+    assert!(stream.starts_with(UNSIGNED_HEADER), "{:x?}", &stream[..10]);
     assert_eq!(paths(tar), ["DESCRIPTION", "APKINDEX"]);
     let (files, length) = entries(tar);
     assert_eq!(files[0].1, b"v3.22");
@@ -66,7 +70,7 @@ fn a_signed_index_has_the_stronger_signature_first_and_only_one_end_of_archive()
     let signed = sign(&unsigned);
     let [(stream, tar), (second, _)] = &*streams(&signed) else { panic!("not two gzip streams") };
     assert_eq!(second, &unsigned);
-    assert!(stream.starts_with(HEADER), "{:x?}", &stream[..10]);
+    assert!(stream.starts_with(SIGNATURES_HEADER), "{:x?}", &stream[..10]);
     let name = key_name();
     assert_eq!(paths(tar), [format!(".SIGN.RSA256.{name}"), format!(".SIGN.RSA.{name}")]);
     assert_eq!(entries(tar).1, tar.len());
@@ -154,26 +158,31 @@ fn a_client_needs_the_key_under_its_name() {
 
 #[test]
 fn what_was_written_is_told_from_anything_else() {
-    let signed = sign(&unsigned());
+    let (index, unsigned) = (index(), unsigned());
+    let blocks = |index: &Index| block::cut(index.entries()).map(Block::new).collect::<Vec<_>>();
+    let own = blocks(&index);
     let (name, key) = (key_name(), signing_key().verifying_key());
-    let verify_round_trip =
-        |index: &Index| index_archive::verify_round_trip(&signed, index, [(&name, &key)]);
-    assert!(verify_round_trip(&index()).unwrap());
+    let signatures = index_archive::split(&sign(&unsigned)).unwrap().0;
+    let seal = |description, blocks: &[Block], unsigned: &[u8], keys: &[(&KeyName, _)]| {
+        index_archive::seal(description, blocks, unsigned, &signatures, keys.iter().copied())
+    };
+    let sealed = seal("v3.22", &own, &unsigned, &[(&name, &key)]).unwrap();
+    assert_eq!(sealed, sign(&unsigned));
 
-    let entries = index().entries().to_vec();
+    let entries = index.entries().to_vec();
     let others = [
         entries[..2].to_vec(),
         [&*entries, &[index_entry("z", "1")]].concat(),
         [&entries[..2], &[index_entry("g++", "1.1-r0")]].concat(),
     ];
     for other in others {
-        assert!(!verify_round_trip(&Index::new(other)).unwrap());
+        assert!(seal("v3.22", &blocks(&Index::new(other)), &unsigned, &[(&name, &key)]).is_err());
     }
     let other: KeyName = "other.rsa.pub".parse().unwrap();
-    let keys = [(&name, &key), (&other, &key)];
-    assert!(!index_archive::verify_round_trip(&signed, &index(), keys).unwrap());
-    let cut = &signed[..signed.len() - 1];
-    assert!(index_archive::verify_round_trip(cut, &index(), [(&name, &key)]).is_err());
+    assert!(seal("v3.22", &own, &unsigned, &[(&name, &key), (&other, &key)]).is_err());
+    assert!(seal("v3.21", &own, &unsigned, &[(&name, &key)]).is_err());
+    let cut = &unsigned[..unsigned.len() - 1];
+    assert!(seal("v3.22", &own, cut, &[(&name, &key)]).is_err());
 }
 
 #[test]

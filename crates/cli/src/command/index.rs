@@ -7,6 +7,7 @@ use std::{
 };
 
 use alpinist_apk::{
+    block::{self, Block},
     entry::IndexEntry,
     index::Index as PackageIndex,
     index_archive,
@@ -19,7 +20,7 @@ use alpinist_apk::{
 use alpinist_repository::{rejection::Rejection, step};
 use clap::Args;
 use rand_core::OsRng;
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -125,15 +126,14 @@ impl Index {
 
     /// Builds the index as it is published, and checks it as a client will.
     fn sign(&self, key: &SigningKey, index: &PackageIndex) -> Result<Vec<u8>, Error> {
-        let unsigned = index_archive::write_unsigned("", index).map_err(Error::Index)?;
+        let blocks: Vec<_> = block::cut(index.entries()).collect();
+        let blocks: Vec<_> = blocks.into_par_iter().map(Block::new).collect();
+        let unsigned = index_archive::write_blocks("", &blocks).map_err(Error::Index)?;
         let signatures = key
             .sign_index(&self.key_name, &unsigned, &mut OsRng)
             .map_err(|source| Error::Sign { path: self.key.clone(), source })?;
-        let signed = index_archive::write_signed(&signatures, &unsigned).map_err(Error::Index)?;
         let keys = [(&self.key_name, &key.verifying_key())];
-        let is_right =
-            index_archive::verify_round_trip(&signed, index, keys).map_err(Error::Index)?;
-        if is_right { Ok(signed) } else { Err(Error::NotAsWritten) }
+        index_archive::seal("", &blocks, &unsigned, &signatures, keys).map_err(Error::Index)
     }
 }
 

@@ -1,4 +1,10 @@
-use tracing::debug;
+use std::{
+    collections::{BTreeSet, HashSet},
+    slice,
+};
+
+use alpinist_apk::text::chain;
+use tracing::{debug, warn};
 
 use crate::{
     failure::Failure,
@@ -7,15 +13,15 @@ use crate::{
     listing::Listing,
     location::{PackageKey, Subject},
     message::{AggregateRequest, Aggregated, Reindex, Waiting, Written, WrittenFragment},
-    port::{Generation, ObjectStore, StoreError},
-    snapshot::{Record, Snapshot},
+    port::{ObjectStore, StoreError},
+    snapshot::{Edit, Record, Snapshot},
     step::{
         adoption::{
             MAX_WAITS_FOR_ADOPTION, WAITS_PER_REQUEST, ask_for_adoption, published_stems, unknown,
         },
         decide::{Baseline, Decision, Job, decide},
-        merge::Sources,
-        reindex::{forget_rejected, record_found},
+        merge::{Sources, same},
+        reindex::{record_found, rejected},
         swap::{Evidence, SnapshotUpdate, Swapped},
     },
 };
@@ -138,11 +144,20 @@ impl<S: ObjectStore> Change<'_, S> {
         lease: &Lease,
         is_alone: bool,
     ) -> Result<Rebuilt, Failure> {
-        match self.subject {
+        let unknown =
+            Baseline { generation: 0, listed: 0, snapshot: Snapshot::default(), ..base.clone() };
+        let made = match self.subject {
             Subject::Package(package) if is_alone && self.is_on_its_own(&base.snapshot) => {
                 self.apply(package, base).await
             }
             _ => self.rebuild(base, lease).await,
+        };
+        match made {
+            Err(Failure::StagedDamaged { key, source }) => {
+                warn!(key, error = chain(&source), "snapshot is damaged; fragments are read again");
+                self.rebuild(unknown, lease).await
+            }
+            made => made,
         }
     }
 
@@ -158,28 +173,28 @@ impl<S: ObjectStore> Change<'_, S> {
     /// all earlier changes: of two executions that start from the same base, only one can replace
     /// it. Of two executions for one package, the later one has inspected it later.
     async fn apply(&self, package: &PackageKey, base: Baseline) -> Result<Rebuilt, Failure> {
-        let Baseline { etag, generation, listed, mut snapshot, published, is_published } = base;
+        let Baseline { etag, generation, listed, snapshot, published, is_published } = base;
         let (prefix, stem) = (package.prefix(), package.stem());
         let listing = Listing::of_package(self.store, package).await?;
         check(&listing, self.subject, self.written)?;
-        let generation = generation + 1;
-        let own = self.own_record(generation);
+        let own = self.own_record();
         let is_gone = own.is_none();
         // Somebody else has accepted what we rejected.
         if is_gone && listing.fragments.contains_key(stem) && listing.packages.contains_key(stem) {
             return Err(Failure::Superseded { key: package.to_string() });
         }
-        let is_same = match (&own, snapshot.record(stem)) {
-            (Some(own), Some(cached)) => own.is_same(cached),
-            (own, cached) => own.is_none() && cached.is_none(),
+        let damaged = |source| Failure::StagedDamaged { key: prefix.snapshot_key(), source };
+        let edit = match own {
+            Some(own) if same(&snapshot, slice::from_ref(&own)).map_err(damaged)?.is_empty() => {
+                Some(Edit::Put(Box::new(own)))
+            }
+            Some(_) => None,
+            None => snapshot.row(stem).map(|_| Edit::Remove),
         };
-        match own {
-            Some(own) if !is_same => snapshot.put(own),
-            Some(_) => {}
-            None => snapshot.forget(stem),
-        }
-        let is_fence = !is_same || is_gone;
-        let evidence = Evidence::Attributes;
+        let is_fence = edit.is_some() || is_gone;
+        let edits = edit.map(|edit| (stem.to_owned(), edit)).into_iter().collect();
+        let snapshot = snapshot.apply(edits).map_err(damaged)?;
+        let (generation, evidence) = (generation + 1, Evidence::Attributes);
         let next = SnapshotUpdate {
             etag,
             generation,
@@ -192,21 +207,22 @@ impl<S: ObjectStore> Change<'_, S> {
         Ok(Rebuilt::Swapped(next.swap(self.store, prefix, &snapshot).await?))
     }
 
-    fn own_record(&self, generation: Generation) -> Option<Box<Record>> {
+    fn own_record(&self) -> Option<Record> {
         let WrittenFragment { package, fragment, entry } = self.written.fragment.clone()?;
-        Some(Box::new(Record { package, fragment, since: generation, rank: 0, entry }))
+        Some(Record { package, fragment, rank: 0, entry })
     }
 
     /// Makes the snapshot from a listing of the bucket.
     async fn rebuild(&self, base: Baseline, lease: &Lease) -> Result<Rebuilt, Failure> {
         let Self { store, subject, written } = *self;
-        let Baseline { etag, generation, snapshot: mut cached, published, is_published, .. } = base;
+        let Baseline { etag, generation, snapshot: cached, published, is_published, .. } = base;
         let prefix = subject.prefix();
         let is_gone = written.fragment.is_none();
-        if let Some(stem) = subject.stem().filter(|_| is_gone) {
-            cached.forget(stem);
-        }
-        cached.forget_others(prefix.architecture());
+        let own_stem = subject.stem().filter(|_| is_gone).map(str::to_owned);
+        let mut forgotten: HashSet<_> = own_stem.into_iter().collect();
+        let damaged = |source| Failure::StagedDamaged { key: prefix.snapshot_key(), source };
+        // Perhaps it could not be published, because somebody planted or damaged something in it.
+        let cached = if is_published { cached } else { cached.checked(prefix).map_err(damaged)? };
         let listing = Listing::read(store, prefix, &cached).await?;
         check(&listing, subject, written)?;
         let reindex = written.target.reindex.as_ref();
@@ -222,18 +238,23 @@ impl<S: ObjectStore> Change<'_, S> {
             0 => u64::try_from(listing.youngest).unwrap_or_default() + 1,
             generation => generation + 1,
         };
-        let own = self.own_record(generation);
-        let before = cached.len();
+        let own = self.own_record();
         // Only a run that inspects packages says anything about them.
         let looking = reindex.filter(|reindex| !reindex.sign);
         if let Some(Reindex { run, .. }) = looking {
-            forget_rejected(store, run, &listing, &mut cached).await?;
+            forgotten.extend(rejected(store, run, &listing, &cached).await?);
         }
         let is_to_be_read = looking.is_some();
-        let sources = Sources { store, prefix, listing: &listing, generation, is_to_be_read };
-        let mut snapshot = sources.collect(&mut cached, own).await?;
+        let sources = Sources { store, prefix, listing: &listing, is_to_be_read };
+        let edits = sources.collect(&cached, &forgotten, own).await?;
+        let is_same = edits.is_empty();
+        let removed = edits.iter().filter(|(_, edit)| **edit == Edit::Remove);
+        let removed: BTreeSet<_> = removed.map(|(stem, _)| stem.clone()).collect();
+        let snapshot = cached.apply(edits).map_err(damaged)?;
+        drop(cached);
+        let stems: HashSet<_> = snapshot.rows().map(|row| row.stem()).collect();
         if !is_adopted {
-            let is_known = |stem: &str| snapshot.record(stem).is_some();
+            let is_known = |stem: &str| stems.contains(stem);
             let unknown = unknown(store, prefix, subject.stem(), &listing, is_known).await?;
             let unknown = match looking {
                 None => unknown.len(),
@@ -253,10 +274,6 @@ impl<S: ObjectStore> Change<'_, S> {
                 };
             }
         }
-        let uploaded =
-            |stem: &str| listing.packages.get(stem).map_or(0, |package| package.last_modified);
-        let is_reranked = snapshot.rank(uploaded);
-        let is_same = cached.is_empty() && snapshot.len() == before && !is_reranked;
         let is_fence = !is_same || (subject.stem().is_some() && is_gone) || lease.was_stolen();
         let evidence = Evidence::asked_by(subject, reindex);
         let listed = generation;
@@ -271,7 +288,7 @@ impl<S: ObjectStore> Change<'_, S> {
         };
         let swapped = next.swap(store, prefix, &snapshot).await?;
         if let Some(Reindex { run, .. }) = looking {
-            record_found(store, run, prefix, &listing, &cached, &snapshot).await?;
+            record_found(store, run, prefix, &listing, removed, &stems).await?;
         }
         Ok(Rebuilt::Swapped(swapped))
     }

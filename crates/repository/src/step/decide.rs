@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     lease::Lease,
     location::Subject,
-    message::{AggregateRequest, Written},
+    message::AggregateRequest,
     port::{ETag, Generation, ObjectInfo, ObjectStore},
     snapshot::{Header, Snapshot},
     step::DIGEST,
@@ -41,6 +41,7 @@ pub(super) struct Job {
 }
 
 /// The state before the bucket is listed. Nothing else may be replaced.
+#[derive(Clone)]
 pub(super) struct Baseline {
     /// The version of the snapshot.
     pub(super) etag: Option<ETag>,
@@ -48,7 +49,7 @@ pub(super) struct Baseline {
     pub(super) generation: Generation,
     /// The last generation that was made from a listing of the bucket, 0 if unknown.
     pub(super) listed: Generation,
-    /// Its records.
+    /// The snapshot itself.
     pub(super) snapshot: Snapshot,
     /// The published index.
     pub(super) published: Option<ObjectInfo>,
@@ -106,13 +107,14 @@ pub(super) async fn decide<S: ObjectStore>(
     }
     let is_published = is_published(published.as_ref(), cached.header());
     if is_published {
-        let agrees = agrees(cached.snapshot(), subject, written);
+        let row = subject.stem().and_then(|stem| cached.row(stem));
+        let agrees = subject.stem().is_some_and(|stem| match &written.fragment {
+            None => row.is_none(),
+            Some(fragment) => cached.has(stem, fragment),
+        });
         // Among versions that apk can't tell apart, the latest upload comes first, and only a
         // listing shows when that was.
-        let is_tied = || {
-            let record = subject.stem().and_then(|stem| cached.snapshot().record(stem));
-            record.is_some_and(|record| record.rank > 0)
-        };
+        let is_tied = || row.is_some_and(|row| row.rank() > 0);
         let is_covered = match newer_by {
             _ if !agrees => false,
             _ if listed_by > 1 => true,
@@ -155,6 +157,9 @@ pub(super) async fn decide<S: ObjectStore>(
         && is_published
         && !lease.was_stolen()
         && age.is_some_and(|age| age >= CROWD_TIME);
+    cached.read_on().await?;
+    // The rest of it may have turned out to be damaged.
+    let generation = cached.generation();
     let etag = cached.etag().cloned();
     let snapshot = cached.into_snapshot().await?;
     let base = Baseline { etag, generation, listed, snapshot, published, is_published };
@@ -168,19 +173,5 @@ pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>
         (Some(index), Some(header)) => index.attributes.get(DIGEST) == Some(&header.digest),
         (Some(_), None) => false,
         (None, header) => header.is_none_or(|header| header.packages == 0),
-    }
-}
-
-/// Returns whether a snapshot describes the package as the request does. Compares ETags, since a
-/// name says nothing about the content, and the entry, since somebody may have forged it.
-fn agrees(snapshot: &Snapshot, subject: &Subject, written: &Written) -> bool {
-    let Some(stem) = subject.stem() else { return false };
-    match (&written.fragment, snapshot.record(stem)) {
-        (None, None) => true,
-        (Some(written), Some(record)) => {
-            (&record.package, &record.fragment, &record.entry)
-                == (&written.package, &written.fragment, &written.entry)
-        }
-        _ => false,
     }
 }

@@ -18,8 +18,9 @@ use crate::{
     message::Target,
     plus_copy::PlusCopies,
     port::{ETag, Listed, ObjectInfo, ObjectStore, Starter},
+    rank,
     rejection_note::RejectionNotes,
-    snapshot::Snapshot,
+    snapshot::{Row, Snapshot},
     step::{
         DIGEST,
         adoption::{IN_FLIGHT, unknown},
@@ -292,6 +293,9 @@ struct Directory<'a, S> {
     copies: PlusCopies,
 }
 
+/// The rows of a snapshot, by the `<name>-<version>` of their packages.
+type Rows<'a> = HashMap<&'a str, Row<'a>>;
+
 impl<S: ObjectStore> Directory<'_, S> {
     /// Checks what events report.
     async fn heal(&self, changes: &Changes) -> Result<Cure, Failure> {
@@ -306,7 +310,7 @@ impl<S: ObjectStore> Directory<'_, S> {
                 && self.prefix.architecture().is_known()
             {
                 let told = changes.fragments.keys().map(String::as_str);
-                self.add_wrong(told, &Snapshot::default(), keys).await?;
+                self.add_wrong(told, |_| None, keys).await?;
             }
             return Ok(cure);
         };
@@ -333,21 +337,23 @@ impl<S: ObjectStore> Directory<'_, S> {
         if age >= SIGNING_TIME && (is_deleted || is_wrong) {
             keys.insert(self.prefix.index_key());
         }
-        let is_remembered = |snapshot: &Snapshot, stem: &str, written: &HashSet<Option<ETag>>| {
-            let record = snapshot.record(stem);
-            record.is_some_and(|record| {
-                written.iter().all(|written| Some(&record.fragment) == written.as_ref())
+        let is_remembered = |row: Option<Row<'_>>, written: &HashSet<Option<ETag>>| {
+            row.is_some_and(|row| {
+                let is_its = |written: &Option<ETag>| {
+                    written.as_ref().is_some_and(|written| row.is_of_fragment(written))
+                };
+                written.iter().all(is_its)
             })
         };
         let mut doubtful: Vec<_> = changes.fragments.iter().collect();
-        doubtful.retain(|(stem, written)| !is_remembered(cached.snapshot(), stem, written));
+        doubtful.retain(|(stem, written)| !is_remembered(cached.row(stem), written));
         if !doubtful.is_empty() {
             // So far, only the most recently changed records were read.
             cached.read_on().await?;
-            doubtful.retain(|(stem, written)| !is_remembered(cached.snapshot(), stem, written));
+            doubtful.retain(|(stem, written)| !is_remembered(cached.row(stem), written));
         }
         let doubtful = doubtful.into_iter().map(|(stem, _)| stem.as_str());
-        self.add_wrong(doubtful, cached.snapshot(), &mut keys).await?;
+        self.add_wrong(doubtful, |stem| cached.row(stem), &mut keys).await?;
         Ok(Cure::Executions(keys))
     }
 
@@ -355,11 +361,11 @@ impl<S: ObjectStore> Directory<'_, S> {
     async fn add_wrong<'s>(
         &self,
         stems: impl Iterator<Item = &'s str>,
-        snapshot: &Snapshot,
+        known: impl Fn(&str) -> Option<Row<'s>>,
         keys: &mut BTreeSet<String>,
     ) -> Result<(), Failure> {
         for stem in stems {
-            if !self.is_right(stem, snapshot).await? {
+            if !self.is_right(stem, known(stem)).await? {
                 keys.insert(self.prefix.package_key(stem));
             }
         }
@@ -368,7 +374,7 @@ impl<S: ObjectStore> Directory<'_, S> {
 
     /// Returns whether the fragment of a package is right: it describes the package, or neither
     /// exists, or the package was rejected.
-    async fn is_right(&self, stem: &str, snapshot: &Snapshot) -> Result<bool, Failure> {
+    async fn is_right(&self, stem: &str, known: Option<Row<'_>>) -> Result<bool, Failure> {
         let fragment = self.store.head(&self.prefix.fragment_key(stem)).await?;
         let package = self.store.head(&self.prefix.package_key(stem)).await?;
         Ok(match (fragment, package) {
@@ -384,8 +390,8 @@ impl<S: ObjectStore> Directory<'_, S> {
                 )
             }
             (Some(fragment), Some(package)) => {
-                let knows_other = snapshot.record(stem).is_some_and(|record| {
-                    record.package == package.etag && record.fragment != fragment.etag
+                let knows_other = known.is_some_and(|row| {
+                    row.is_of_package(&package.etag) && !row.is_of_fragment(&fragment.etag)
                 });
                 fragment::describes(&fragment, &package.etag) && !knows_other
             }
@@ -428,20 +434,23 @@ impl<S: ObjectStore> Directory<'_, S> {
         cached.read_on().await?;
         let Some(header) = cached.header().cloned() else { return self.adopt(published).await };
         let is_young = cached.age().is_some_and(|age| age < SIGNING_TIME);
-        let mut snapshot = cached.into_snapshot().await?;
+        let snapshot = cached.into_snapshot().await?;
         let mut keys = BTreeSet::new();
         let is_right = is_published(published.as_ref(), Some(&header))
-            && (published.is_none() || lists(self.store, self.prefix, &snapshot).await?);
+            && (published.is_none() || self.lists(&snapshot).await?);
         if !is_young && !is_right {
             keys.insert(self.prefix.index_key());
         }
         let listing = Listing::read(self.store, self.prefix, &snapshot).await?;
-        let stems = self.doubtful(&snapshot, &listing).await?;
+        let rows: Rows<'_> = snapshot.rows().map(|row| (row.stem(), row)).collect();
+        let stems = self.doubtful(&rows, &listing).await?;
         let stems: BTreeSet<_> =
-            stems.into_iter().chain(self.without_copy(&snapshot, &listing)).collect();
-        if snapshot
-            .rank(|stem| listing.packages.get(stem).map_or(0, |package| package.last_modified))
-        {
+            stems.into_iter().chain(self.without_copy(&rows, &listing)).collect();
+        let uploaded =
+            |stem: &str| listing.packages.get(stem).map_or(0, |package| package.last_modified);
+        let mut reranked = BTreeMap::new();
+        // A damaged snapshot is found when its index is read.
+        if rank::complete(&snapshot, &mut reranked, uploaded).is_ok() && !reranked.is_empty() {
             keys.insert(self.prefix.index_key());
         }
         if stems.len() > MAX_EXECUTIONS {
@@ -451,14 +460,23 @@ impl<S: ObjectStore> Directory<'_, S> {
         Ok(Cure::Executions(keys))
     }
 
+    /// Returns whether the published index lists what the snapshot does. A damaged snapshot lists
+    /// nothing.
+    async fn lists(&self, snapshot: &Snapshot) -> Result<bool, Failure> {
+        match lists(self.store, self.prefix, snapshot).await {
+            Err(Failure::StagedDamaged { .. }) => Ok(false),
+            outcome => outcome,
+        }
+    }
+
     /// Returns the listed packages, by `<name>-<version>`, whose copies are missing or have another
     /// size.
-    fn without_copy(&self, snapshot: &Snapshot, listing: &Listing) -> Vec<String> {
+    fn without_copy(&self, rows: &Rows<'_>, listing: &Listing) -> Vec<String> {
         let before = self.store.now() - IN_FLIGHT;
         let needs_copy = |stem: &str, package: &Listed| {
             self.copies == PlusCopies::Kept
                 && package.last_modified < before
-                && snapshot.record(stem).is_some()
+                && rows.contains_key(stem)
         };
         let packages = listing.packages.iter().filter(|(stem, package)| needs_copy(stem, package));
         packages
@@ -474,15 +492,16 @@ impl<S: ObjectStore> Directory<'_, S> {
     /// Returns the packages, by `<name>-<version>`, on which objects and snapshot disagree.
     async fn doubtful(
         &self,
-        snapshot: &Snapshot,
+        rows: &Rows<'_>,
         listing: &Listing,
     ) -> Result<BTreeSet<String>, Failure> {
         let before = self.store.now() - IN_FLIGHT;
         let mut unlisted = Vec::new();
         for (stem, package) in &listing.packages {
-            let is_right = snapshot.record(stem).is_some_and(|record| {
-                let fragment = listing.fragments.get(stem).map(|fragment| &fragment.etag);
-                record.package == package.etag && fragment == Some(&record.fragment)
+            let fragment = listing.fragments.get(stem);
+            let is_right = rows.get(stem.as_str()).is_some_and(|row| {
+                row.is_of_package(&package.etag)
+                    && fragment.is_some_and(|fragment| row.is_of_fragment(&fragment.etag))
             });
             if !is_right && package.last_modified < before && may_be_stem(stem) {
                 unlisted.push((stem, package));
@@ -492,13 +511,13 @@ impl<S: ObjectStore> Directory<'_, S> {
             let rejections = RejectionNotes::read(self.store, self.prefix).await?;
             unlisted.retain(|(stem, package)| {
                 let is_clean =
-                    !listing.fragments.contains_key(*stem) && snapshot.record(stem).is_none();
+                    !listing.fragments.contains_key(*stem) && !rows.contains_key(stem.as_str());
                 !(is_clean && rejections.contain(stem, &package.etag, package.last_modified))
             });
         }
         let is_known = self.prefix.architecture().is_known();
         let fragments = listing.fragments.keys().filter(|stem| is_known && may_be_stem(stem));
-        let gone = snapshot.stems().map(str::to_owned).chain(fragments.cloned());
+        let gone = rows.keys().map(|stem| (*stem).to_owned()).chain(fragments.cloned());
         let gone = gone.filter(|stem| !listing.packages.contains_key(stem));
         Ok(unlisted.into_iter().map(|(stem, _)| stem.clone()).chain(gone).collect())
     }

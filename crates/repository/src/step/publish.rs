@@ -1,4 +1,4 @@
-use alpinist_apk::{index::Index, index_archive, key::VerifyingKey, key_name::KeyName};
+use alpinist_apk::{block::Block, index_archive, key::VerifyingKey, key_name::KeyName};
 use rand_core::CryptoRngCore;
 use tracing::debug;
 
@@ -8,8 +8,11 @@ use crate::{
     message::{PublishRequest, Published, PublishedIndex, Staged},
     port::{self, Attributes, ETag, KeyStore, NewObject, ObjectStore, Precondition, StoreError},
     signer::Signer,
-    snapshot::{self, SnapshotReader},
-    step::DIGEST,
+    snapshot::{self, Header, Snapshot},
+    step::{
+        DIGEST,
+        trusted_blocks::{signed_blocks, trusted_blocks},
+    },
     trust::MAX_KEY_LENGTH,
 };
 
@@ -36,8 +39,12 @@ pub async fn publish<S: ObjectStore>(
     let subject = written.target.key.parse::<Subject>().map_err(|_| Failure::InvalidInput)?;
     let prefix = subject.prefix();
     let signers = Signer::read_all(keys).await?;
-    let (digest, index) = read_staged(store, prefix, &staged).await?;
-    let signed = sign(prefix, &index, keys, &signers, random).await?;
+    let (Header { digest, packages, .. }, snapshot) = read_staged(store, prefix, &staged).await?;
+    let signed = signed_blocks(store, prefix, &signers).await?;
+    let blocks = trusted_blocks(prefix, &snapshot, &signed)
+        .map_err(|source| Failure::StagedDamaged { key: prefix.snapshot_key(), source })?;
+    drop((snapshot, signed));
+    let signed = sign(prefix, &blocks, keys, &signers, random).await?;
     if staged.is_too_soon {
         store.wait_a_second().await;
     }
@@ -45,51 +52,45 @@ pub async fn publish<S: ObjectStore>(
         publish_key(store, &signer.name, &signer.public).await?;
     }
     let etag = replace(store, prefix, digest, signed, staged).await?;
-    let index = PublishedIndex { key: prefix.index_key(), etag, packages: index.entries().len() };
+    let index = PublishedIndex { key: prefix.index_key(), etag, packages };
     match written.rejection {
         Some(rejection) => Err(Failure::PackageRejected { cause: rejection.cause, index }),
         None => Ok(Published { written, index }),
     }
 }
 
-/// Reads the digest and the index of the staged snapshot, unless another one has replaced it.
+/// Reads the staged snapshot, if no other one has replaced it.
 async fn read_staged<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
     staged: &Staged,
-) -> Result<(String, Index), Failure> {
+) -> Result<(Header, Snapshot), Failure> {
     let key = prefix.snapshot_key();
     let stored = port::read(store, &key, snapshot::MAX_STORED).await?;
     let Some(stored) = stored.filter(|stored| stored.info.etag == staged.snapshot) else {
         return Err(StoreError::Conflict { key }.into());
     };
-    let mut reader = SnapshotReader::default();
-    let outcome = reader.push(&stored.body).and_then(|()| reader.finish());
-    outcome.map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
-    let digest = reader.header().map(|header| header.digest.clone());
-    let digest = digest.ok_or(StoreError::Conflict { key })?;
-    Ok((digest, reader.into_snapshot().into_index()))
+    let read = Snapshot::read(&stored.body.into());
+    read.map_err(|source| Failure::StagedDamaged { key, source })
 }
 
-/// Builds and signs `APKINDEX.tar.gz`, and checks it as each client will.
+/// Builds and signs `APKINDEX.tar.gz`, and checks it.
 async fn sign(
     prefix: &RepositoryPrefix,
-    index: &Index,
+    blocks: &[Block],
     keys: &impl KeyStore,
     signers: &[Signer],
     random: &mut impl CryptoRngCore,
 ) -> Result<Vec<u8>, Failure> {
     let failed = |source| Failure::Archive { prefix: prefix.to_string(), source };
-    let unsigned = index_archive::write_unsigned(prefix.repository(), index).map_err(failed)?;
+    let description = prefix.repository();
+    let unsigned = index_archive::write_blocks(description, blocks).map_err(failed)?;
     let mut signatures = Vec::new();
     for signer in signers {
         signatures.extend(signer.sign(keys, &unsigned, random).await?);
     }
-    let signed = index_archive::write_signed(&signatures, &unsigned).map_err(failed)?;
-    let wrong = |source| Failure::SelfCheck { prefix: prefix.to_string(), source };
-    let keys = signers.iter().map(|signer| (&signer.name, &signer.public));
-    let verifies = index_archive::verify_round_trip(&signed, index, keys).map_err(wrong)?;
-    if verifies { Ok(signed) } else { Err(Failure::NotAsWritten { prefix: prefix.to_string() }) }
+    let public = signers.iter().map(|signer| (&signer.name, &signer.public));
+    index_archive::seal(description, blocks, &unsigned, &signatures, public).map_err(failed)
 }
 
 /// Publishes a public key under its name, unless it already is. A different key under this name is

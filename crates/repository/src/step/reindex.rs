@@ -188,59 +188,52 @@ async fn report<S: ObjectStore>(
 /// How many journal objects are read at once.
 const PARALLEL_READS: usize = 32;
 
-/// Forgets the packages that a reindex rejected although they have not changed since they were
-/// listed: a setting became stricter, or a key is no longer trusted. Their fragments are gone, and
-/// nothing else distinguishes them from packages whose fragments were lost.
-pub(super) async fn forget_rejected<S: ObjectStore>(
+/// Returns the packages, by `<name>-<version>`, that a reindex rejected although they have not
+/// changed since they were listed: a setting became stricter, or a key is no longer trusted. Their
+/// fragments are gone, and nothing else distinguishes them from packages whose fragments were lost.
+pub(super) async fn rejected<S: ObjectStore>(
     store: &S,
     run: &str,
     listing: &Listing,
-    cached: &mut Snapshot,
-) -> Result<(), Failure> {
-    let doubtful: Vec<_> = listing
-        .packages
-        .iter()
-        .filter(|(stem, _)| !listing.fragments.contains_key(*stem))
-        .filter(|(stem, package)| {
-            cached.record(stem).is_some_and(|known| known.package == package.etag)
-        })
+    cached: &Snapshot,
+) -> Result<Vec<String>, Failure> {
+    let doubtful: Vec<_> = cached
+        .rows()
+        .filter(|row| !listing.fragments.contains_key(row.stem()))
+        .filter_map(|row| Some((row, listing.packages.get(row.stem())?)))
+        .filter(|(row, package)| row.is_of_package(&package.etag))
         .collect();
-    let rejected: Vec<_> = stream::iter(doubtful)
-        .map(async |(stem, package)| {
+    stream::iter(doubtful)
+        .map(async |(row, package)| {
             let is_rejected = journal::is_rejected(store, run, &package.key, &package.etag).await?;
-            Ok::<_, Failure>(is_rejected.then_some(stem))
+            Ok::<_, Failure>(is_rejected.then(|| row.stem().to_owned()))
         })
         .buffer_unordered(PARALLEL_READS)
         .try_filter_map(async |stem| Ok(stem))
         .try_collect()
-        .await?;
-    for stem in rejected {
-        cached.forget(stem);
-    }
-    Ok(())
+        .await
 }
 
 /// Records what became of each package in the journal of a reindex, and removes the fragments of
-/// packages that are gone.
+/// packages that are gone. `gone` is what is not listed any more, `listed` what is.
 pub(super) async fn record_found<S: ObjectStore>(
     store: &S,
     run: &str,
     prefix: &RepositoryPrefix,
     listing: &Listing,
-    cached: &Snapshot,
-    snapshot: &Snapshot,
+    mut gone: BTreeSet<String>,
+    listed: &HashSet<&str>,
 ) -> Result<(), Failure> {
     let indexed: HashSet<_> = journal::indexed(store, run, prefix).await?.into_iter().collect();
     let mut found = Repository::default();
     for stem in listing.packages.keys() {
-        match snapshot.record(stem) {
-            None => &mut found.unlisted,
-            Some(_) if indexed.contains(stem) => &mut found.indexed,
-            Some(_) => &mut found.unchanged,
+        match listed.contains(stem.as_str()) {
+            false => &mut found.unlisted,
+            true if indexed.contains(stem) => &mut found.indexed,
+            true => &mut found.unchanged,
         }
         .push(prefix.package_key(stem));
     }
-    let mut gone: BTreeSet<_> = cached.stems().map(str::to_owned).collect();
     for (stem, fragment) in &listing.fragments {
         let is_orphan = !listing.packages.contains_key(stem)
             && store.head(&prefix.package_key(stem)).await?.is_none()

@@ -1,7 +1,6 @@
 //! The swap of the snapshot, and the check whether the published index is already right.
 
 use alpinist_apk::{
-    entry::IndexEntry,
     index_archive::{self, IndexArchive},
     text::chain,
 };
@@ -130,19 +129,10 @@ pub(super) async fn lists<S: ObjectStore>(
             return Ok(false);
         }
     };
-    let entries = entries.entries();
-    let mut last_rank = 0;
-    let mut is_known = |entry: &IndexEntry| {
-        let stem = entry.file_stem();
-        let Some(record) = snapshot.record(&stem).filter(|record| record.entry == *entry) else {
-            return false;
-        };
-        // Versions that apk can't tell apart are adjacent, in the order of their ranks.
-        let is_in_order = record.rank < 2 || record.rank == last_rank + 1;
-        last_rank = record.rank;
-        is_in_order
-    };
-    Ok(entries.len() == snapshot.len() && entries.iter().all(&mut is_known))
+    let records = snapshot
+        .records()
+        .map_err(|source| Failure::StagedDamaged { key: prefix.snapshot_key(), source })?;
+    Ok(entries.entries().iter().eq(records.iter().map(|record| &record.entry)))
 }
 
 fn staged(snapshot: ETag, published: Option<ObjectInfo>) -> Staged {

@@ -37,6 +37,8 @@ type Costs = BTreeMap<&'static str, Cost>;
 struct Cost {
     /// The operations of the requests, in their order.
     operations: Vec<&'static str>,
+    /// The prefixes that were listed.
+    listed: Vec<String>,
     /// How many bytes were read, by object.
     read: BTreeMap<String, usize>,
     /// What was allocated, and the most that was allocated at once.
@@ -65,7 +67,7 @@ fn published(runtime: &Runtime, packages: usize) -> MemoryStore {
 fn entry(number: usize) -> IndexEntry {
     let checksum = format!("{number:026}0=");
     format!(
-        "C:Q1{checksum}\nP:usual-{number}\nV:1.2.3-r4\nA:x86_64\nS:10000\nI:40000\n\
+        "C:Q1{checksum}\nP:usual-{number:06}\nV:1.2.3-r4\nA:x86_64\nS:10000\nI:40000\n\
          T:What it is good for, in some ten words or more\nU:https://example.com/usual\nL:MIT\n\
          o:usual\nm:Somebody <somebody@example.com>\nt:1700000000\n\
          c:0123456789abcdef0123456789abcdef01234567\n\
@@ -101,8 +103,13 @@ fn execute(runtime: &Runtime, store: &MemoryStore, content: &str) -> Costs {
         let heap = allocation_counter::measure(|| {
             next = Some(runtime.block_on(state.clone().run(store, &keys)).unwrap());
         });
-        let Cost { operations, read, .. } = counted.lock().unwrap().clone();
-        assert!(costs.insert(name, Cost { operations, read, heap }).is_none(), "{name} twice");
+        let mut cost = counted.lock().unwrap().clone();
+        for prefix in &cost.listed {
+            // A page of a listing has a thousand objects.
+            let objects = store.keys().into_iter().filter(|key| key.starts_with(prefix)).count();
+            cost.operations.extend(iter::repeat_n("LIST", objects.div_ceil(1000) - 1));
+        }
+        assert!(costs.insert(name, Cost { heap, ..cost }).is_none(), "{name} twice");
         match next {
             Some(Next::Go(next)) => state = next,
             Some(Next::End(None)) => return costs,
@@ -125,14 +132,10 @@ fn count(store: &MemoryStore) -> Arc<Mutex<Cost>> {
             Request::Copy(_) => "COPY",
             Request::Directory(_) | Request::List { .. } => "LIST",
         };
-        // A page of a listing has a thousand objects.
-        let pages = match request {
-            Request::List { prefix, .. } => {
-                store.keys().iter().filter(|key| key.starts_with(prefix)).count().div_ceil(1000)
-            }
-            _ => 1,
-        };
-        cost.operations.extend(iter::repeat_n(operation, pages));
+        cost.operations.push(operation);
+        if let Request::List { prefix, .. } = request {
+            cost.listed.push(prefix.to_owned());
+        }
         if let Request::Get(key) = request {
             let bytes = store.content(key).map_or(0, |content| content.len());
             *cost.read.entry(key.to_owned()).or_default() += bytes;
@@ -158,7 +161,7 @@ fn an_upload_makes_as_many_requests_into_a_large_repository_as_into_a_small_one(
         ("write", vec!["PUT", "HEAD"]),
         // Its own package and fragment alone are listed.
         ("aggregate", vec!["GET", "HEAD", "PUT", "LIST", "PUT"]),
-        ("publish", vec!["GET", "GET", "PUT", "HEAD"]),
+        ("publish", vec!["GET", "GET", "GET", "PUT", "HEAD"]),
     ]);
     assert_eq!(operations(100), expected);
     assert_eq!(operations(2000), expected);
@@ -175,33 +178,26 @@ fn an_upload_reads_the_package_once_and_of_all_others_what_is_remembered() {
     assert_eq!(read("extract"), BTreeMap::from([(key("hello-1.0-r0"), uploaded)]));
     assert_eq!(read("write"), BTreeMap::new());
     assert_eq!(read("aggregate").keys().collect::<Vec<_>>(), [SNAPSHOT]);
-    assert_eq!(read("publish").keys().collect::<Vec<_>>(), [SNAPSHOT, KEY_NAME]);
+    assert_eq!(read("publish").keys().collect::<Vec<_>>(), [SNAPSHOT, INDEX, KEY_NAME]);
     for name in ["aggregate", "publish"] {
         let bytes = read(name)[SNAPSHOT];
-        assert!(bytes < 160 * packages, "{name} reads {bytes} bytes");
+        assert!(bytes < 240 * packages, "{name} reads {bytes} bytes");
     }
 }
 
 #[test]
-fn each_package_that_is_there_costs_so_many_allocations_and_so_much_memory() {
+fn each_package_that_is_there_costs_memory_and_no_allocation() {
     let runtime = runtime();
     let heap = |packages| execute(&runtime, &published(&runtime, packages), "");
-    let (few, many) = (heap(500), heap(2000));
-    let for_each = |name: &str, figure: fn(&AllocationInfo) -> u64| {
-        let (few, many) = (figure(&few[name].heap), figure(&many[name].heap));
-        many.saturating_sub(few) / 1500
-    };
-    for (name, allocations, bytes) in [
-        ("extract", 0, 0),
-        ("write", 0, 0),
-        // At 30,000 packages, 60 MiB.
-        ("aggregate", 42, 2100),
-        ("publish", 47, 1500),
-    ] {
-        let found = for_each(name, |heap| heap.count_total);
-        assert!(found <= allocations, "{name}: {found} allocations for each package");
-        let found = for_each(name, |heap| heap.bytes_max);
-        assert!(found <= bytes, "{name}: {found} bytes for each package");
+    let (few, many) = (heap(2000), heap(20_000));
+    // A larger snapshot takes some more steps of a binary search, and larger buffers: 10 MiB at
+    // 30,000 packages.
+    for (name, bytes) in [("extract", 0), ("write", 0), ("aggregate", 330), ("publish", 130)] {
+        let [few, many] = [&few, &many].map(|costs| costs[name].heap);
+        let (allocations, more) = (few.count_total, many.count_total);
+        assert!(more <= allocations + 30, "{name}: {allocations} allocations, and then {more}");
+        let for_each = many.bytes_max.saturating_sub(few.bytes_max) / 18_000;
+        assert!(for_each <= bytes, "{name}: {for_each} bytes for each package");
     }
 }
 

@@ -3,15 +3,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use alpinist_apk::{index_archive, key::SigningKey};
 use alpinist_repository::{
     memory::MemoryStore,
     message::{AggregateRequest, Extracted, Found},
     port::{ETag, Listed, NewObject, ObjectInfo, ObjectStore as _, Precondition, read},
-    snapshot::{MAX_STORED, SnapshotReader},
+    snapshot::{Header, MAX_STORED, Snapshot},
 };
+use bytes::Bytes;
 use futures::FutureExt as _;
+use rand_core::OsRng;
 
-use crate::common::{INDEX, PREFIX, execution::State};
+use crate::common::{INDEX, KEY_NAME, PREFIX, PRIVATE_KEY, execution::State};
 
 /// A fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,6 +32,8 @@ pub(crate) enum Fault {
     LookTakenFirst,
     /// A snapshot says that the bucket was listed for it, and it was not.
     LookTakenForListing,
+    /// The signer takes blocks for signed that nobody has signed.
+    BlocksBelieved,
     /// Nobody knows of those who wait, so nobody lists the bucket for them.
     CrowdUnseen,
     /// A change counts as published if the published index knows the name of the package.
@@ -48,6 +53,7 @@ pub(crate) struct Tampering {
     /// The package that [`Fault::PackageUnchecked`] pretends to be there, and its version.
     package: Option<(String, ETag)>,
     is_aggregation: bool,
+    is_publication: bool,
     first_listing: Arc<Mutex<Option<Vec<Listed>>>>,
 }
 
@@ -60,7 +66,8 @@ impl Tampering {
             _ => None,
         };
         let is_aggregation = matches!(state, State::Aggregate(_));
-        Self { fault, package, is_aggregation, first_listing: Arc::default() }
+        let is_publication = matches!(state, State::Publish(_));
+        Self { fault, package, is_aggregation, is_publication, first_listing: Arc::default() }
     }
 
     /// Sees the bucket before each request.
@@ -82,15 +89,46 @@ impl Tampering {
         }
     }
 
+    /// Returns an object as it is written.
     pub(crate) fn object(&self, key: &str, object: NewObject) -> NewObject {
-        if self.fault != Some(Fault::LookTakenForListing) || key != snapshot_key() {
+        if key != snapshot_key() || !self.is_aggregation {
             return object;
         }
-        let mut reader = SnapshotReader::default();
-        reader.push(&object.bytes).and_then(|()| reader.finish()).expect("it was just written");
-        let mut header = reader.header().expect("it was just written").clone();
-        header.listed = header.generation;
-        NewObject { bytes: reader.into_snapshot().to_bytes(&header).unwrap(), ..object }
+        let changed = |mut header: Header, snapshot: Snapshot| match self.fault {
+            Some(Fault::LookTakenForListing) => {
+                header.listed = header.generation;
+                snapshot.to_bytes(&header)
+            }
+            Some(Fault::BlocksBelieved) => {
+                let mut records = snapshot.records().expect("it was just written");
+                for record in &mut records {
+                    record.entry.metadata.architecture = "armv7".parse().expect("is one");
+                }
+                Snapshot::new(records).to_bytes(&header)
+            }
+            _ => Ok(object.bytes.clone()),
+        };
+        let read = Snapshot::read(&object.bytes.clone().into());
+        let (header, snapshot) = read.expect("it was just written");
+        let bytes = changed(header, snapshot).expect("memory takes it");
+        NewObject { bytes, ..object }
+    }
+
+    /// Returns the content of an object as it is read.
+    pub(crate) fn content(&self, bucket: &MemoryStore, key: &str, content: Bytes) -> Bytes {
+        let staged = bucket.content(&snapshot_key());
+        match (self.fault, staged) {
+            (Some(Fault::BlocksBelieved), Some(staged)) if key == INDEX && self.is_publication => {
+                let (_, snapshot) = Snapshot::read(&staged).expect("it is one");
+                let blocks: Vec<_> = snapshot.blocks().cloned().collect();
+                let unsigned = index_archive::write_blocks("3.22/main", &blocks).unwrap();
+                let key = SigningKey::from_pem(&PRIVATE_KEY).expect("the key is good");
+                let name = KEY_NAME.parse().expect("the name is good");
+                let signatures = key.sign_index(&name, &unsigned, &mut OsRng).unwrap();
+                index_archive::write_signed(&signatures, &unsigned).unwrap().into()
+            }
+            _ => content,
+        }
     }
 
     pub(crate) fn info(&self, key: &str, info: Option<ObjectInfo>) -> Option<ObjectInfo> {
@@ -157,14 +195,10 @@ pub(crate) fn snapshot_key() -> String {
 pub(crate) async fn is_covered_by_name(bucket: &MemoryStore, request: &AggregateRequest) -> bool {
     let Ok(Some(snapshot)) = read(bucket, &snapshot_key(), MAX_STORED).await else { return false };
     let Ok(Some(index)) = bucket.head(INDEX).await else { return false };
-    let mut reader = SnapshotReader::default();
-    if reader.push(&snapshot.body).and_then(|()| reader.finish()).is_err() {
-        return false;
-    }
-    let digest = reader.header().map(|header| header.digest.clone());
-    let is_published = index.attributes.get("index-sha256") == digest.as_ref();
+    let Ok((header, snapshot)) = Snapshot::read(&snapshot.body.into()) else { return false };
+    let is_published = index.attributes.get("index-sha256") == Some(&header.digest);
     let file = request.written.target.key.strip_prefix(PREFIX);
     let stem = file.and_then(|file| file.strip_suffix(".apk"));
-    let is_known = stem.is_some_and(|stem| reader.snapshot().record(stem).is_some());
+    let is_known = stem.is_some_and(|stem| snapshot.row(stem).is_some());
     is_published && is_known && request.written.fragment.is_some()
 }

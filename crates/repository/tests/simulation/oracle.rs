@@ -349,6 +349,26 @@ impl Oracle {
         Err(broken("the package of a fragment was there after the fragment was written", stem))
     }
 
+    /// Sees an execution start over that had `written` this.
+    pub(crate) fn started_over(
+        &self,
+        bucket: &MemoryStore,
+        written: &Written,
+    ) -> Result<(), Violation> {
+        let Some(fragment) = &written.fragment else { return Ok(()) };
+        let key = &written.target.key;
+        let fragment_key = key.replace(".apk", ".index");
+        let is_there = version(bucket, key).as_ref() == Some(&fragment.package)
+            && version(bucket, &fragment_key).as_ref() == Some(&fragment.fragment);
+        // They may have come back in the meantime.
+        let package = PACKAGES.iter().position(|package| package.key == *key);
+        let is_first = package.is_some_and(|package| self.changes[package].len() < 3);
+        if is_there && is_first && !self.is_meddled {
+            return Err(broken("an execution starts over only if its package has changed", key));
+        }
+        Ok(())
+    }
+
     /// Sees an execution come to a good end that `began` then and read the package `read`.
     pub(crate) fn ended(
         &mut self,

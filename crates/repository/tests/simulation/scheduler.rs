@@ -570,6 +570,9 @@ impl Simulation {
                     (State::Write(_), Next::Go(State::Aggregate(request))) => {
                         self.oracle.wrote(&invocation.watched, &request.written)?;
                     }
+                    (State::Aggregate(request), Next::Go(State::Extract(_))) => {
+                        self.oracle.started_over(&self.bucket, &request.written)?;
+                    }
                     _ => {}
                 }
                 self.enter(number, next)

@@ -107,6 +107,7 @@ fn no_history_breaks_a_rule() {
 #[case::listing_taken_first(Fault::ListingTakenFirst)]
 #[case::look_taken_first(Fault::LookTakenFirst)]
 #[case::look_taken_for_listing(Fault::LookTakenForListing)]
+#[case::blocks_believed(Fault::BlocksBelieved)]
 #[case::crowd_unseen(Fault::CrowdUnseen)]
 #[case::covered_by_name(Fault::CoveredByName)]
 #[case::unknown_taken_for_rejected(Fault::UnknownTakenForRejected)]

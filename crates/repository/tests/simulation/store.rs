@@ -244,7 +244,8 @@ impl ObjectStore for SimulatedStore {
             let Some(Object { info, mut body }) = now(self.bucket.get(key))? else {
                 return Ok(None);
             };
-            Ok(now(body.next())?.map(|content| (info, content)))
+            let content = now(body.next())?;
+            Ok(content.map(|content| (info, self.tampering.content(&self.bucket, key, content))))
         };
         let version = |answer: &Option<(ObjectInfo, Bytes)>| {
             answer.as_ref().map(|(info, _)| info.etag.clone())

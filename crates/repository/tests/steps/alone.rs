@@ -11,7 +11,7 @@ use alpinist_repository::{
     message::{AggregateRequest, Extracted, Found, Waiting},
     plus_copy::PlusCopies,
     policy::Policy,
-    snapshot::{Header, SnapshotReader},
+    snapshot::{Header, Snapshot},
     step,
 };
 use rand_core::OsRng;
@@ -25,10 +25,7 @@ use crate::support::{
 const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
 
 fn header(store: &MemoryStore) -> Header {
-    let mut reader = SnapshotReader::default();
-    reader.push(&store.content(SNAPSHOT).unwrap()).unwrap();
-    reader.finish().unwrap();
-    reader.header().unwrap().clone()
+    Snapshot::read(&store.content(SNAPSHOT).unwrap()).unwrap().0
 }
 
 /// Uploads a package, and goes as far as its fragment.
@@ -159,9 +156,8 @@ async fn what_somebody_else_has_accepted_meanwhile_stays_listed() {
 async fn a_planted_snapshot_cannot_say_that_it_comes_from_a_later_listing() {
     let store = one_package().await;
     let planted = Header { listed: header(&store).generation + 2, ..header(&store) };
-    let mut reader = SnapshotReader::default();
-    reader.push(&store.content(SNAPSHOT).unwrap()).unwrap();
-    store.upload(SNAPSHOT, reader.into_snapshot().to_bytes(&planted).unwrap());
+    let (_, snapshot) = Snapshot::read(&store.content(SNAPSHOT).unwrap()).unwrap();
+    store.upload(SNAPSHOT, snapshot.to_bytes(&planted).unwrap());
     store.pass(Duration::from_mins(1));
     let extracted = Extracted { target: target(INDEX), found: Found::Nothing };
     let request = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod alone;
+mod blocks;
 #[path = "../common/mod.rs"]
 mod common;
 mod heal;

@@ -1,7 +1,7 @@
 //! Objects that somebody planted: fragments, snapshots, leases and indexes. None of them stops a
 //! publication, and a reindex puts right whatever they have published.
 
-use std::{io::Read as _, time::Duration};
+use std::{iter, time::Duration};
 
 use alpinist_apk::{
     index::Index,
@@ -9,16 +9,16 @@ use alpinist_apk::{
     key::SigningKey,
 };
 use alpinist_repository::{
-    memory::MemoryStore,
+    memory::{MemoryStore, Request},
     message::{Reindex, Target},
     port::{NewObject, ObjectStore as _, Precondition},
-    snapshot::{Header, MAX_STORED, Snapshot, SnapshotReader},
+    snapshot::{Beginning, Edit, Header, MAX_STORED, Record, Snapshot},
 };
 use alpinist_samples::gzip::{gzip, gzip_at};
 use bytes::Bytes;
-use flate2::read::GzDecoder;
 use rand_core::OsRng;
 use rstest::rstest;
+use serde_json::json;
 
 use crate::{
     reindex::reindex,
@@ -113,15 +113,27 @@ async fn fix(store: &MemoryStore, by: &str) {
     }
 }
 
-/// Reads the snapshot as lines of JSON.
-fn lines_of(stored: &[u8]) -> Vec<String> {
-    let mut text = String::new();
-    GzDecoder::new(stored).read_to_string(&mut text).unwrap();
-    text.lines().map(str::to_owned).collect()
+/// Takes a snapshot apart.
+fn read(stored: &[u8]) -> (Header, Snapshot) {
+    Snapshot::read(&Bytes::copy_from_slice(stored)).unwrap()
 }
 
-/// Writes a snapshot after a change of its lines of JSON: the header, and the records of `b` and
-/// `a`.
+/// The lines of JSON of which a snapshot was made by earlier builds: the header, and the records of
+/// `b` and `a`.
+fn lines_of(stored: &[u8]) -> Vec<String> {
+    let (header, snapshot) = read(stored);
+    let records = snapshot.records().unwrap();
+    let line = |record: &Record| {
+        let Record { package, fragment, entry, .. } = record;
+        json!({"package": package, "fragment": fragment, "since": 1, "entry": entry}).to_string()
+    };
+    let Header { generation, digest, packages, .. } = header;
+    let header =
+        format!(r#"{{"generation":{generation},"digest":"{digest}","packages":{packages}}}"#);
+    iter::once(header).chain(records.iter().rev().map(line)).collect()
+}
+
+/// Writes a snapshot as earlier builds did, after a change of its lines.
 fn with_lines(stored: &[u8], change: impl FnOnce(&mut Vec<String>)) -> Vec<u8> {
     let mut lines = lines_of(stored);
     assert!(lines[0].contains("digest") && lines[1].contains("P:b") && lines[2].contains("P:a"));
@@ -149,9 +161,26 @@ fn with_record(stored: &[u8], from: &str, to: &str) -> Vec<u8> {
 #[case::gzip_of_nothing(|_: &[u8]| gzip(""))]
 #[case::gzip_of_another_json(|_: &[u8]| gzip("[]\n"))]
 #[case::cut_off(|own: &[u8]| own[..own.len() - 9].to_vec())]
-#[case::wrong_crc(|own: &[u8]| own.iter().enumerate().map(|(n, b)| b ^ u8::from(n + 8 == own.len())).collect())]
 #[case::with_garbage_after_it(|own: &[u8]| [own, b"garbage"].concat())]
 #[case::twice(|own: &[u8]| own.repeat(2))]
+#[case::only_the_format(|_: &[u8]| b"alpinist snapshot 2\n".to_vec())]
+#[case::a_long_header(|_: &[u8]| [b"alpinist snapshot 2\n", &*vec![b'x'; 5000]].concat())]
+#[case::another_format(|own: &[u8]| [b"alpinist snapshot 3", &own[19..]].concat())]
+#[case::another_header(|own: &[u8]| with_header(own, |header| header.packages += 1))]
+#[case::another_digest_in_blocks(|own: &[u8]| with_header(own, |header| header.digest.push('0')))]
+#[case::another_entry(|own: &[u8]| with_records(own, |record| {
+    record.entry.metadata.architecture = "armv7".parse().unwrap();
+}))]
+#[case::cut_off_as_before(|own: &[u8]| {
+    let own = with_lines(own, |_| {});
+    own[..own.len() - 9].to_vec()
+})]
+#[case::wrong_crc_as_before(|own: &[u8]| {
+    let mut own = with_lines(own, |_| {});
+    let crc = own.len() - 8;
+    own[crc] ^= 1;
+    own
+})]
 #[case::without_an_end_of_line(|own: &[u8]| gzip(lines_of(own).join("\n")))]
 #[case::only_a_header(|own: &[u8]| with_lines(own, |lines| lines.truncate(1)))]
 #[case::only_records(|own: &[u8]| with_lines(own, |lines| drop(lines.remove(0))))]
@@ -173,8 +202,8 @@ fn with_record(stored: &[u8], from: &str, to: &str) -> Vec<u8> {
 #[case::half_of_a_character_in_a_description(|own: &[u8]| with_record(own, "T:Test", r"T:\ud800"))]
 #[case::long_line(|own: &[u8]| with_record(own, "T:Test", &format!("T:{}", "x".repeat(200_000))))]
 #[case::larger_than_can_be(|own: &[u8]| {
-    let record = with_record(own, "P:b", "P:c");
-    let mut lines = lines_of(&record);
+    let mut lines = lines_of(own);
+    lines[1] = lines[1].replace("P:b", "P:c");
     lines.extend(vec![lines[1].clone(); 300_000]);
     let stored = gzip_at(lines.join("\n") + "\n", 0);
     assert!(stored.len() as u64 > MAX_STORED);
@@ -196,57 +225,88 @@ async fn a_snapshot_that_we_cannot_have_written_costs_time_and_nothing_else(
     assert_eq!(others.content(INDEX).unwrap(), index);
 }
 
-#[tokio::test]
-async fn a_snapshot_of_several_parts_is_read_in_whatever_chunks() {
-    let (store, _) = two_packages().await;
-    let mut reader = SnapshotReader::default();
-    reader.push(&store.content(SNAPSHOT).unwrap()).unwrap();
-    let record = reader.snapshot().record("b-1-r0").unwrap().clone();
-    let records = (0..1000).map(|number| {
-        let mut record = Box::new(record.clone());
-        record.entry.metadata.name = format!("b{number}").parse().unwrap();
-        record
-    });
-    let snapshot = Snapshot::new(records);
-    let header = Header { packages: 1000, ..reader.header().unwrap().clone() };
-    let stored = snapshot.to_bytes(&header).unwrap();
-    let parts = stored.windows(4).filter(|bytes| *bytes == b"\x1f\x8b\x08\0").count();
-    assert!(parts >= 2, "{parts} of {} bytes", stored.len());
+/// Writes a snapshot with another header.
+fn with_header(stored: &[u8], change: impl FnOnce(&mut Header)) -> Vec<u8> {
+    let (mut header, snapshot) = read(stored);
+    change(&mut header);
+    snapshot.to_bytes(&header).unwrap()
+}
 
-    for length in [1, 7, 1000, stored.len()] {
-        let mut reader = SnapshotReader::default();
-        for chunk in stored.chunks(length) {
-            reader.push(chunk).unwrap();
-        }
-        reader.finish().unwrap();
-        assert_eq!(reader.header(), Some(&header));
-        assert_eq!(reader.into_snapshot(), snapshot);
+/// Writes a snapshot with a change of each record.
+fn with_records(stored: &[u8], change: fn(&mut Record)) -> Vec<u8> {
+    let (header, snapshot) = read(stored);
+    let mut records = snapshot.records().unwrap();
+    for record in &mut records {
+        change(record);
+    }
+    Snapshot::new(records).to_bytes(&header).unwrap()
+}
+
+#[tokio::test]
+async fn whatever_byte_of_a_snapshot_is_another_nothing_else_is_published() {
+    let (store, index) = two_packages().await;
+    let own = store.content(SNAPSHOT).unwrap();
+    for place in (0..own.len()).step_by(7) {
+        let store = store.duplicate();
+        let mut planted = own.to_vec();
+        planted[place] ^= 1;
+        plant(&store, SNAPSHOT, planted).await;
+        come_and_go(&store).await;
+        assert_eq!(store.content(INDEX).unwrap(), index, "byte {place} of {}", own.len());
     }
 }
 
 #[tokio::test]
-async fn a_snapshot_that_lacks_a_record_is_damaged() {
-    let (store, _) = two_packages().await;
+async fn a_snapshot_of_an_earlier_build_is_read_and_replaced() {
+    let (store, index) = two_packages().await;
     let own = store.content(SNAPSHOT).unwrap();
-    let mut reader = SnapshotReader::default();
-    reader.push(&with_lines(&own, |lines| lines.truncate(2))).unwrap();
-    let error = reader.finish().unwrap_err();
-    assert_eq!(error.to_string(), "it has 1 of the 2 records that its header announces");
+    plant(&store, SNAPSHOT, with_lines(&own, |_| {})).await;
+    store.before_requests(|_, request| {
+        let is_fragment = matches!(request, Request::Get(key) if key.ends_with(".index"));
+        assert!(!is_fragment, "what is known is not read again");
+        Ok(())
+    });
+    come_and_go(&store).await;
+    assert_eq!(store.content(INDEX).unwrap(), index);
+    assert!(store.content(SNAPSHOT).unwrap().starts_with(b"alpinist snapshot 2"));
 }
 
-/// A snapshot of what is there with an entry that is not the package's, in every other respect in
+#[tokio::test]
+async fn a_snapshot_is_read_in_whatever_chunks() {
+    let (store, _) = two_packages().await;
+    let own = store.content(SNAPSHOT).unwrap();
+    let (header, snapshot) = read(&own);
+    assert_eq!(snapshot.to_bytes(&header).unwrap(), own);
+    let beginnings: Vec<_> =
+        (0..own.len()).map(|length| Beginning::read(&own.slice(..length)).unwrap()).collect();
+    let complete = beginnings.iter().flatten().next().unwrap();
+    assert_eq!(complete.header, header);
+    assert!(complete.row("a-1-r0").is_some() && complete.row("z-1-r0").is_none());
+    assert!(beginnings[0].is_none());
+    for length in 0..own.len() {
+        assert!(Snapshot::read(&own.slice(..length)).is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_lacks_a_package_is_damaged() {
+    let (store, _) = two_packages().await;
+    let own = store.content(SNAPSHOT).unwrap();
+    let (header, snapshot) = read(&own);
+    let one = snapshot.apply([("a-1-r0".to_owned(), Edit::Remove)].into()).unwrap();
+    let stored = [one.to_bytes(&header).unwrap(), with_lines(&own, |lines| lines.truncate(2))];
+    for stored in stored {
+        let error = Snapshot::read(&stored.into()).unwrap_err();
+        assert_eq!(error.to_string(), "it has 1 of the 2 packages that its header announces");
+    }
+}
+
+/// A snapshot of what is there with entries that are not the packages', in every other respect in
 /// order.
 fn forged(stored: &[u8]) -> Vec<u8> {
-    let mut reader = SnapshotReader::default();
-    reader.push(stored).unwrap();
-    reader.finish().unwrap();
-    let (header, snapshot) = (reader.header().unwrap().clone(), reader.into_snapshot());
-    let records = ["a-1-r0", "b-1-r0"].map(|stem| {
-        let mut record = Box::new(snapshot.record(stem).unwrap().clone());
+    with_records(stored, |record| {
         record.entry.metadata.description = "Forged".parse().unwrap();
-        record
-    });
-    Snapshot::new(records).to_bytes(&header).unwrap()
+    })
 }
 
 #[rstest]

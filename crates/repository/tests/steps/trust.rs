@@ -1,11 +1,9 @@
 //! What is not believed: fragments, snapshots and indexes that somebody else may have written, and
 //! keys that can't sign.
 
-use std::{
-    io::{Read as _, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
+use alpinist_apk::entry::IndexEntry;
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
@@ -13,10 +11,9 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{Generation, NewObject, ObjectStore as _, Precondition},
-    snapshot::{Header, Snapshot},
+    snapshot::{Header, Record, Snapshot},
     step,
 };
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use rand_core::OsRng;
 use rstest::rstest;
 
@@ -245,15 +242,19 @@ async fn an_index_that_has_become_too_large_ends_the_execution() {
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     let mut aggregated = step::aggregate(&store, written.into()).await.unwrap();
-    let mut snapshot = String::new();
-    GzDecoder::new(&*store.content(SNAPSHOT).unwrap()).read_to_string(&mut snapshot).unwrap();
-    let (header, record) = snapshot.trim_end().split_once('\n').unwrap();
-    let mut large = GzEncoder::new(Vec::new(), Compression::fast());
-    writeln!(large, "{header}").unwrap();
-    for _ in 0..257 * 17 {
-        writeln!(large, "{record:65535}").unwrap();
-    }
-    store.upload(SNAPSHOT, large.finish().unwrap());
+    let (header, snapshot) = Snapshot::read(&store.content(SNAPSHOT).unwrap()).unwrap();
+    let [record] = &snapshot.records().unwrap()[..] else { panic!("one package") };
+    let names: Vec<_> = (0..9000).map(|number| format!("d{number:08}")).collect();
+    let text = format!("{}\nD:{}\n\n", record.entry.to_string().trim_end(), names.join(" "));
+    let entry: IndexEntry = text.parse().unwrap();
+    let records = (0..1600).map(|number| {
+        let mut record = Record { entry: entry.clone(), ..record.clone() };
+        record.entry.metadata.name = format!("a{number}").parse().unwrap();
+        record
+    });
+    let snapshot = Snapshot::new(records);
+    let header = Header { packages: snapshot.len(), ..header };
+    store.upload(SNAPSHOT, snapshot.to_bytes(&header).unwrap());
     let snapshot = store.head(SNAPSHOT).await.unwrap().unwrap().etag;
     aggregated.staged = aggregated.staged.map(|staged| Staged { snapshot, ..staged });
     let failure =
