@@ -1,5 +1,6 @@
 //! `cargo bench --bench aggregation`: what one upload into a repository of N packages costs
-//! `AggregateApkindex`, beside what the original Alpinist read, and the least that S3 allows.
+//! `AggregateApkindex`, `SignAndPublish` with two keys, and all four steps together, beside what
+//! the original Alpinist read, and the least that a listing and a snapshot allow.
 //!
 //! The bucket is in memory, with the latency of a real one for each request, and a page for each
 //! thousand objects of a listing. How much memory it takes is in the repository's test `counted`.
@@ -27,13 +28,16 @@ use alpinist_apk::entry::IndexEntry;
 use alpinist_repository::{
     location::RepositoryPrefix,
     memory::MemoryStore,
-    message::{AggregateRequest, PublishRequest, Target, Written, WrittenFragment},
+    message::{AggregateRequest, Aggregated, PublishRequest, Target, Written, WrittenFragment},
+    plus_copy::PlusCopies,
+    policy::Policy,
     port::{
         self, Attributes, ETag, KeyMaterial, KeyStore, KeyStoreError, NewObject, ObjectStore,
         Precondition, StoredKey,
     },
     step,
 };
+use alpinist_samples::package::Parts;
 use alpinist_tests::KeyPair;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use mimalloc::MiMalloc;
@@ -54,7 +58,9 @@ const TIMES: usize = 5;
 
 fn main() {
     let runtime = Builder::new_current_thread().enable_time().build().expect("tokio starts");
-    println!("       N     ours  requests    the least    the original  requests");
+    println!(
+        "       N  aggregate  requests    publish  requests     upload  requests   the least  the original  requests"
+    );
     for packages in [1_000, 10_000, 30_000, 100_000] {
         measure(&runtime, packages);
     }
@@ -69,29 +75,36 @@ struct Cost {
 
 fn measure(runtime: &Runtime, packages: usize) {
     let repository = runtime.block_on(Repository::publish(packages));
-    let mut ours = Vec::new();
-    let mut least = Vec::new();
+    let slow = || repository.store.duplicate().behind(Latency::default());
+    let mut costs = [const { Vec::new() }; 4];
     for _ in 0..TIMES {
-        let store = repository.store.duplicate().behind(Latency::default());
-        let request = repository.request.clone();
+        let store = slow();
+        let mut aggregated = None;
         let aggregate = async {
-            let aggregated = step::aggregate(&store, request).await.expect("it aggregates");
-            assert!(aggregated.staged.is_some(), "there is something to publish");
+            let request = repository.request.clone();
+            aggregated = Some(step::aggregate(&store, request).await.expect("it aggregates"));
         };
-        ours.push(runtime.block_on(cost_of(&store, aggregate)));
-        let store = repository.store.duplicate().behind(Latency::default());
-        least.push(runtime.block_on(cost_of(&store, the_least(&store, &repository.split_points))));
+        costs[0].push(runtime.block_on(cost_of(&store, aggregate)));
+        let aggregated = aggregated.expect("it has ended");
+        let publish = async { repository.publish_next(&store, aggregated).await };
+        costs[1].push(runtime.block_on(cost_of(&store, publish)));
+        let store = slow();
+        store.upload(&repository.uploaded, Parts::new().build());
+        costs[2].push(runtime.block_on(cost_of(&store, repository.execute(&store))));
+        let store = slow();
+        costs[3]
+            .push(runtime.block_on(cost_of(&store, the_least(&store, &repository.split_points))));
     }
-    let store = repository.store.duplicate().behind(Latency::default());
+    let store = slow();
     let original = runtime.block_on(cost_of(&store, the_original(&store)));
-    println!(
-        "{packages:>8} {:>7.3}s {:>9} {:>11.3}s {:>14.1}s {:>9}",
-        median(ours.iter().map(|cost| cost.time)).as_secs_f64(),
-        ours[0].requests,
-        median(least.iter().map(|cost| cost.time)).as_secs_f64(),
-        original.time.as_secs_f64(),
-        original.requests,
-    );
+    let seconds = |costs: &[Cost]| median(costs.iter().map(|cost| cost.time)).as_secs_f64();
+    let [aggregate, publish, upload, least] = &costs;
+    print!("{packages:>8}");
+    for costs in [aggregate, publish, upload] {
+        print!(" {:>9.3}s {:>9}", seconds(costs), costs[0].requests);
+    }
+    let (least, original_seconds) = (seconds(least), original.time.as_secs_f64());
+    println!(" {least:>10.3}s {original_seconds:>12.1}s {:>9}", original.requests);
 }
 
 async fn cost_of(store: &SlowStore, work: impl Future<Output = ()>) -> Cost {
@@ -127,7 +140,11 @@ async fn the_original(store: &SlowStore) {
 /// A repository with an index of some packages, and one more package that it does not list yet.
 struct Repository {
     store: MemoryStore,
+    keys: Keys,
+    /// The change of that package, of which the fragment is written.
     request: AggregateRequest,
+    /// Where a whole upload puts another one.
+    uploaded: String,
     /// Where a listing is cut in parts of a thousand objects.
     split_points: Vec<String>,
 }
@@ -151,12 +168,12 @@ impl Repository {
         let aggregated = step::aggregate(&store, whole).await.expect("it aggregates");
         let staged = aggregated.staged.expect("an index to publish");
         let request = PublishRequest { written: aggregated.written, staged };
-        let keys = Key(KeyPair::generate("bench@example.com", KeyPair::BITS).expect("a key"));
+        let keys = Keys::generate();
         step::publish(&store, &keys, &mut rand_core::OsRng, request).await.expect("it publishes");
         // Nobody is about to publish, and the index is not of this second.
         store.pass(Duration::from_mins(5));
-        let keys = store.keys();
-        let listed = keys.iter().filter(|key| key.starts_with(PREFIX)).cloned();
+        let present = store.keys();
+        let listed = present.iter().filter(|key| key.starts_with(PREFIX)).cloned();
         let split_points = listed.skip(991).step_by(992).collect();
         let target = target(&format!("{}.apk", last.file_stem()));
         let fragment = Some(upload(&store, last).await);
@@ -168,7 +185,26 @@ impl Repository {
             signed_by: None,
             warnings: Vec::new(),
         };
-        Self { store, request: written.into(), split_points }
+        let uploaded = format!("{PREFIX}hello-1.2.3-r0.apk");
+        Self { store, keys, request: written.into(), uploaded, split_points }
+    }
+
+    async fn publish_next(&self, store: &SlowStore, aggregated: Aggregated) {
+        let staged = aggregated.staged.expect("there is something to publish");
+        let request = PublishRequest { written: aggregated.written, staged };
+        let published = step::publish(store, &self.keys, &mut rand_core::OsRng, request).await;
+        published.expect("it publishes");
+    }
+
+    /// Follows the upload of a package through all steps.
+    async fn execute(&self, store: &SlowStore) {
+        let file = self.uploaded.strip_prefix(PREFIX).expect("it is there");
+        let extracted = step::extract(store, Policy::default(), target(file)).await;
+        let extracted = extracted.expect("it is a package");
+        let written = step::write_index(store, PlusCopies::Kept, extracted).await;
+        let request = AggregateRequest::from(written.expect("it writes"));
+        let aggregated = step::aggregate(store, request).await.expect("it aggregates");
+        self.publish_next(store, aggregated).await;
     }
 }
 
@@ -193,15 +229,25 @@ async fn put<S: ObjectStore>(store: &S, key: &str, bytes: Vec<u8>, attributes: A
     store.put(key, object, Precondition::None).await.expect("it writes")
 }
 
-/// A key store with one key.
-struct Key(KeyPair);
+/// A key store with two keys of 4096 bits.
+struct Keys([KeyPair; 2]);
 
-impl KeyStore for Key {
+impl Keys {
+    fn generate() -> Self {
+        let key = |name| KeyPair::generate(name, KeyPair::BITS).expect("a key");
+        Self(["bench@example.com", "second@example.com"].map(key))
+    }
+}
+
+impl KeyStore for Keys {
     async fn keys(&self) -> Result<Vec<StoredKey>, KeyStoreError> {
-        let pem = self.0.private().to_owned().into();
-        let material = KeyMaterial::Pem { parameter: "/apk/rsa".to_owned(), pem };
-        let (name_parameter, name) = ("/apk/key".to_owned(), self.0.name().to_owned());
-        Ok(vec![StoredKey { name_parameter, name, material }])
+        let stored = |key: &KeyPair| {
+            let pem = key.private().to_owned().into();
+            let material = KeyMaterial::Pem { parameter: "/apk/rsa".to_owned(), pem };
+            let (name_parameter, name) = ("/apk/key".to_owned(), key.name().to_owned());
+            StoredKey { name_parameter, name, material }
+        };
+        Ok(self.0.iter().map(stored).collect())
     }
 
     async fn sign(&self, key: &str, _: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {

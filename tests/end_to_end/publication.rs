@@ -135,6 +135,7 @@ async fn an_upload_costs_the_same_requests_and_transitions_however_many_packages
     for number in 0..12 {
         let package = repository.build(&PackageSpec::new(&format!("p{number}"), "1"));
         let before = snapshot().await;
+        let index = stack.get(&repository.index_key()).await.unwrap().unwrap().len();
         let mark = stack.requests().mark().unwrap();
         let execution = repository.publish(&package).await;
         let requests = repository.requests(mark);
@@ -147,10 +148,10 @@ async fn an_upload_costs_the_same_requests_and_transitions_however_many_packages
         }
         let operations: Vec<_> = operations.iter().map(|(name, n)| (&**name, *n)).collect();
         let expected =
-            vec![("GetObject", 4), ("HeadObject", 3), ("ListObjectsV2", 1), ("PutObject", 4)];
+            vec![("GetObject", 5), ("HeadObject", 3), ("ListObjectsV2", 1), ("PutObject", 4)];
         let reads = requests.iter().filter(|request| request.s3_operation() == "GetObject");
         let read = reads.filter(|read| read.status == 200).map(|read| read.length).sum::<u64>();
-        let bytes = package.bytes.len() + before + snapshot().await + public_key;
+        let bytes = package.bytes.len() + before + snapshot().await + index + public_key;
         assert_eq!(
             (operations, usize::try_from(read).unwrap()),
             (expected, bytes),

@@ -1,9 +1,9 @@
-//! Blocks: an index in compressed pieces, so that a change of one entry changes one piece.
+//! Compresses an index in blocks, so that changing one entry changes only one of them.
 //!
-//! A block ends after an entry whose name and version say so. Where the blocks end therefore
-//! depends only on what is listed, and the same entries give the same blocks. Each block is
-//! compressed without the others and ends on a byte boundary, so blocks can be copied from one
-//! deflate stream (RFC 1951) into another.
+//! Whether a block ends after an entry depends only on a hash of its name and version
+//! ([`ends_block`]), so the same entries always give the same blocks. Each block is compressed
+//! independently and ends on a byte boundary, so it can be copied from one deflate stream (RFC
+//! 1951) into another.
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -14,27 +14,29 @@ use crate::{
     index::{IndexError, parse_entries},
 };
 
-/// What a deflate stream ends with after a flush: an empty stored block, without its header.
+/// The end of a flushed deflate stream: an empty stored block without its header.
 const FLUSHED: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// An empty stored block that ends a deflate stream.
+/// A final empty stored block, which ends a deflate stream.
 const END: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 
-/// The maximum length of the text of a block. Only entries with chosen names can make so long a
-/// block.
+/// The maximum length of a block's text in bytes. Only deliberately chosen names make a block this
+/// long.
 const MAX_LENGTH: usize = 128 * 1024 * 1024;
 
-/// Returns whether a block ends after the entry of the package `<name>-<version>`: if the first
-/// nine bits of its SHA-256 are zero, as for one of 512.
+/// Returns whether a block ends after the entry of the package `<name>-<version>`. It does if the
+/// SHA-256 of `<name>-<version>` begins with nine zero bits, as one in 512 does.
 ///
-/// So a block has some 200 kB of text, and an index is 2 % larger than in one piece; with blocks
-/// half as large, it is 3 % (measured). A checksum does not serve as a hash here, because the names
-/// of a repository resemble each other: CRC-32 made blocks of thousands of entries (measured).
+/// A block thus has some 200 kB of text, and an index is 2 % larger than one compressed as a whole;
+/// with blocks of half that size, it is 3 % larger (measured). A checksum would not do, because the
+/// names in a repository resemble each other: CRC-32 made blocks of thousands of entries
+/// (measured).
 pub fn ends_block(name_version: &str) -> bool {
     matches!(Sha256::digest(name_version)[..], [0, 0..=127, ..])
 }
 
-/// Some entries of an index, as a part of a deflate stream that ends on a byte boundary.
+/// Consecutive entries of an index, compressed to a part of a deflate stream that ends on a byte
+/// boundary.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Block {
     deflated: Bytes,
@@ -46,19 +48,20 @@ pub struct Block {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
-    /// It can't be inflated, or not to the end of a deflate block.
+    /// It can't be inflated as a part of a stream, does not end with a flush, or claims more than
+    /// 128 MiB of text.
     #[error("a block can't be inflated")]
     Deflate,
-    /// Its text has another length or checksum than it should.
+    /// Its text does not have the expected length or checksum.
     #[error("the text of a block has another length or checksum than it should")]
     Text,
-    /// Its text is not in UTF-8.
+    /// Its text is not UTF-8.
     #[error("the text of a block is not in UTF-8")]
     Utf8,
     /// An entry is invalid.
     #[error("a block has an invalid entry")]
     Entry(#[from] IndexError),
-    /// An entry is not written as Alpinist writes it.
+    /// An entry is valid, but not in the form in which Alpinist prints it.
     #[error("entry {position} of a block is not in the form in which it is printed")]
     Form {
         /// Counts from 1.
@@ -67,7 +70,8 @@ pub enum BlockError {
 }
 
 impl Block {
-    /// Compresses entries. `entries` should end where a block [ends](ends_block).
+    /// Compresses `entries`. The last should be one that [ends a block](ends_block), or the last of
+    /// the index.
     pub fn new<'a>(entries: impl IntoIterator<Item = &'a IndexEntry>) -> Self {
         Self::of_text(entries.into_iter().map(ToString::to_string).collect::<String>().as_bytes())
     }
@@ -81,22 +85,23 @@ impl Block {
         }
     }
 
-    /// Puts together what was taken apart. Nothing is checked until the text is read.
+    /// Makes a block from its parts: the deflated bytes, and the length in bytes and the CRC-32 of
+    /// its text. Nothing is checked until [`Block::entries`] is called.
     pub fn from_parts(deflated: Bytes, length: u32, crc: u32) -> Self {
         Self { deflated, length, crc }
     }
 
-    /// Its part of a deflate stream.
+    /// Returns its part of a deflate stream.
     pub fn deflated(&self) -> &Bytes {
         &self.deflated
     }
 
-    /// The length of its text in bytes.
+    /// Returns the length of its text in bytes.
     pub fn length(&self) -> u32 {
         self.length
     }
 
-    /// The CRC-32 of its text.
+    /// Returns the CRC-32 of its text.
     pub fn crc(&self) -> u32 {
         self.crc
     }
@@ -105,7 +110,7 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// [`BlockError`], for whatever [`Block::new`] can't have made.
+    /// [`BlockError`], for anything that [`Block::new`] can't have made.
     pub fn entries(&self) -> Result<Vec<IndexEntry>, BlockError> {
         let text = String::from_utf8(self.inflate()?).map_err(|_| BlockError::Utf8)?;
         let mut rest = &*text;
@@ -132,7 +137,7 @@ impl Block {
         {
             let mut consumed = 0;
             loop {
-                // Never more than it should have, and a byte to see whether it has more.
+                // At most one byte more than expected, which shows that the text is too long.
                 let room = (expected + 1 - text.len()).min(64 * 1024);
                 text.reserve(room);
                 let rest = input.get(consumed..).unwrap_or_default();
@@ -161,12 +166,12 @@ impl Block {
     }
 }
 
-/// Cuts the entries of an index, in its order, where blocks end.
+/// Splits the entries of an index, which are in order, into those of its blocks.
 pub fn cut(entries: &[IndexEntry]) -> impl Iterator<Item = &[IndexEntry]> {
     entries.chunk_by(|entry, _| !ends_block(&entry.file_stem()))
 }
 
-/// Compresses `text` as a part of a deflate stream.
+/// Compresses `text` as a part of a deflate stream that ends with `flush`.
 pub(crate) fn deflate(text: &[u8], flush: FlushCompress) -> Vec<u8> {
     let mut compress = Compress::new(Compression::best(), false);
     let mut deflated = Vec::with_capacity(text.len() / 3 + 64);
@@ -174,7 +179,7 @@ pub(crate) fn deflate(text: &[u8], flush: FlushCompress) -> Vec<u8> {
         let consumed = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
         let rest = text.get(consumed..).unwrap_or_default();
         let _status = compress.compress_vec(rest, &mut deflated, flush);
-        // It has written everything when it leaves room.
+        // All output has been written once there is room left.
         if deflated.len() < deflated.capacity() {
             return deflated;
         }

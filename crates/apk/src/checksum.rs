@@ -8,7 +8,7 @@ use crate::value::InvalidValue;
 
 /// SHA-1 of a control section's gzip stream: the `C:` field, `Q1` and 28 characters of base64.
 ///
-/// It is the identity of a package for apk: a client compares it with what it downloads.
+/// It identifies the package to apk: a client compares it with what it downloads.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct PullChecksum([u8; 20]);
 

@@ -1,6 +1,6 @@
-//! What a data section installs, judged as a client does while it installs it.
+//! What a data section installs, checked as a client does during the installation.
 //!
-//! apk lists and verifies packages that it then fails to install: it wants the directory of each
+//! apk lists and verifies packages that it then can't install: it requires the directory of each
 //! file before the file, a checksum of each file, and the target of a hard link before the link.
 //! Measured on apk-tools 3.0.8, which is stricter than 2.14, with `apk add` into an empty root;
 //! read in `apk_db_install_file` of apk-tools 3.0.
@@ -15,18 +15,18 @@ use crate::{
     text::Excerpt,
 };
 
-/// The most entries of a data section, and the most directories above them, of which hashes are
-/// kept.
+/// The maximum number of entries in a data section, and of directories above them. A hash of each
+/// is kept.
 pub const MAX_DATA_ENTRIES: u64 = 1_000_000;
 
-/// The most bytes of a part of a path, as Linux has it.
+/// The maximum length of a part of a path in bytes, as on Linux.
 const MAX_PART: usize = 255;
 
-/// The most bytes of the path of a file's directory: apk extracts to a name of some 55 bytes beside
-/// the file (measured).
+/// The maximum length of the path of a file's directory in bytes: apk extracts to a name of some 55
+/// bytes next to the file (measured).
 const MAX_DIRECTORY: usize = 4040;
 
-/// Why a client can't install what a package has.
+/// Why a client can't install the content of a package.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContentsError {
@@ -52,7 +52,7 @@ pub enum ContentsError {
         /// Its target.
         target: Excerpt,
     },
-    /// A symbolic link's target is none.
+    /// A symbolic link's target is empty or too long.
     #[error(
         "`{path}` is a symbolic link to `{target}`, which is empty or longer than {MAX_PATH} bytes"
     )]
@@ -62,31 +62,31 @@ pub enum ContentsError {
         /// Its target.
         target: Excerpt,
     },
-    /// A part of a path is longer than a file system takes.
+    /// A part of a path is longer than file systems allow.
     #[error("`{path}` has a part of more than {MAX_PART} bytes, which no file system takes")]
     Part {
         /// The path.
         path: Excerpt,
     },
-    /// The directories of a file have a longer path than apk can use.
+    /// The path of a file's directory is longer than apk can use.
     #[error("the directory of `{path}` has over {MAX_DIRECTORY} bytes, more than apk can install")]
     Directory {
         /// The path.
         path: Excerpt,
     },
-    /// A path is that of a directory and of something else.
+    /// A directory and something else have the same path.
     #[error("`{path}` is a directory and something else at once")]
     Twice {
         /// The path.
         path: Excerpt,
     },
-    /// A path is that of two files, of which apk can't install the second.
+    /// Two files have the same path: apk can't install the second.
     #[error("`{path}` is in the package twice, so no client can install it: keep one")]
     Repeated {
         /// The path.
         path: Excerpt,
     },
-    /// What is no directory has a path that ends in a slash.
+    /// A path ends in a slash, but is not that of a directory.
     #[error(
         "`{path}` ends in a slash, but is not of the type of a directory, so no client can install it"
     )]
@@ -94,27 +94,27 @@ pub enum ContentsError {
         /// The path.
         path: Excerpt,
     },
-    /// The paths have too many directories in them.
+    /// The paths have too many directories.
     #[error(transparent)]
     Tar(#[from] TarError),
 }
 
-/// What was seen of a data section: hashes of paths, of which a package has a million at most.
+/// The paths of a data section so far. They are kept as hashes, because there may be a million.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    /// Those that have an entry.
+    /// Directories that have an entry.
     directories: HashSet<u64>,
-    /// Those that are above others, whether they have an entry or not.
+    /// Directories above those, with or without an entry.
     parents: HashSet<u64>,
     files: HashSet<u64>,
 }
 
 impl Contents {
-    /// Sees the next entry.
+    /// Checks and records the next entry.
     pub(crate) fn take(&mut self, header: &Header) -> Result<(), ContentsError> {
         let path = header.path.strip_suffix(b"/").unwrap_or(&header.path);
         let shown = || Excerpt::of(path);
-        // apk passes over what begins with a dot.
+        // apk skips paths that begin with a dot.
         if path.starts_with(b".") {
             return Ok(());
         }
@@ -172,7 +172,7 @@ impl Contents {
     }
 }
 
-/// Returns the path of the directory in which something is, unless that is the root.
+/// Returns the path of the containing directory, unless that is the root.
 fn parent(path: &[u8]) -> Option<&[u8]> {
     path.iter().rposition(|byte| *byte == b'/').and_then(|end| path.get(..end))
 }

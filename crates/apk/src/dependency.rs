@@ -1,4 +1,5 @@
-//! Dependency tokens: `D:`, `p:` and `i:` of an index, `depend` and its like in `.PKGINFO`.
+//! Dependency tokens: those of `D:`, `p:` and `i:` in an index, and of `depend`, `provides` and
+//! `install_if` in `.PKGINFO`.
 
 use std::{cmp::Ordering, fmt, fmt::Write as _};
 
@@ -13,39 +14,39 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DependencyError {
-    /// The name is empty, has a tag (`@`) or a character that is not shown, or is what Debian
-    /// writes beside names.
+    /// The name is empty, has a tag (`@`), a space or a control character, is a piece of Debian's
+    /// or RPM's syntax, or begins with `!` in `provides`.
     #[error("dependency `{token}` has an invalid name")]
     Name {
         /// The whole token.
         token: Excerpt,
     },
-    /// The operator is not one of those that apk prints in one way only.
+    /// apk has no canonical spelling for the operator.
     #[error("dependency `{token}` has an operator other than = < <= > >= ~ <~ >~ ><")]
     Operator {
         /// The whole token.
         token: Excerpt,
     },
-    /// The version is missing, or no version by the grammar of `apk version --check`.
+    /// The version is missing, or outside the grammar of `apk version --check`.
     #[error("dependency `{token}` has no valid version after its operator")]
     Version {
         /// The whole token.
         token: Excerpt,
     },
-    /// It is spelled as deb or rpm have it.
+    /// It is in the syntax of deb or rpm.
     #[error("dependency `{token}` is not written as apk has it: write `{apk}`")]
     Foreign {
         /// The whole dependency.
         token: Excerpt,
-        /// How apk has it.
+        /// The same in apk's syntax.
         apk: String,
     },
-    /// It leaves a choice, as deb has it.
+    /// It has alternatives, in the syntax of deb.
     #[error("dependency `{token}` has alternatives, which apk does not know: write `{apk}`")]
     Alternatives {
         /// The whole dependency.
         token: Excerpt,
-        /// How apk has each of them.
+        /// Each alternative in apk's syntax.
         apk: String,
     },
     /// The token is longer than `apk index` can write (measured: 256 bytes with its space).
@@ -56,7 +57,7 @@ pub enum DependencyError {
     },
 }
 
-/// How a dependency's version is compared. Prints in apk's canonical spelling.
+/// How a dependency's version is compared. `as_str` returns apk's canonical spelling.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Operator {
     Equal,
@@ -102,7 +103,7 @@ impl Operator {
         }
     }
 
-    /// Returns whether `version` is one that this operator and `wanted` ask for.
+    /// Returns whether `version` satisfies this operator with `wanted`.
     fn admits(self, version: &str, wanted: &str) -> bool {
         let order = version::compare(version, wanted);
         let is_like = || version::begins_with(version, wanted);
@@ -131,7 +132,7 @@ pub struct Dependency<'a> {
 }
 
 impl<'a> Dependency<'a> {
-    /// The longest token that is accepted, in bytes.
+    /// The maximum length of a token in bytes.
     pub const MAX_LENGTH: usize = 250;
 
     /// Parses a token of `depend` or `install_if`.
@@ -149,12 +150,14 @@ impl<'a> Dependency<'a> {
     /// Parses a token of `provides`, whose version may be outside the grammar.
     ///
     /// Wolfi ships `so:libaws-c-s3.so.0unstable=0unstable`, and others `cmd:nginx=1.12.2-1~x86_64`.
-    /// apk lists such a token as it stands and resolves by its name, but says at each command that
-    /// the indexes contain broken packages (measured): see [`warnings`](crate::warning::warnings).
+    /// apk lists such a token unchanged and resolves it by its name, but reports on each command
+    /// that the indexes contain broken packages (measured): see
+    /// [`warnings`](crate::warning::warnings).
     ///
     /// # Errors
     ///
-    /// As for [`Dependency::parse`], but for the grammar of the version.
+    /// Those of [`Dependency::parse`], except for the grammar of the version; also for a token that
+    /// begins with `!`.
     pub fn parse_provided(token: &'a str) -> Result<Self, DependencyError> {
         let provided = Self::parse_with(token, |_, _| true)?;
         // A client reads `!a` as `a` (measured).
@@ -164,13 +167,14 @@ impl<'a> Dependency<'a> {
         Ok(provided)
     }
 
-    /// Parses a token of an index, whose version may also be any that a package may have.
+    /// Parses a token of an index, whose version may be any [`Version`], even one outside the
+    /// grammar.
     ///
     /// Alpine 3.16 lists `opensmtpd=6.8.0p2-r4`, which apk 3 would reject in a package.
     ///
     /// # Errors
     ///
-    /// As for [`Dependency::parse`], but for the grammar of the version.
+    /// Those of [`Dependency::parse`], except for the grammar of the version.
     pub(crate) fn parse_listed(token: &'a str) -> Result<Self, DependencyError> {
         Self::parse_with(token, |operator, version| {
             operator == Operator::Checksum
@@ -179,36 +183,36 @@ impl<'a> Dependency<'a> {
         })
     }
 
-    /// Returns whether it says a version.
+    /// Returns whether it has a version.
     pub fn has_version(&self) -> bool {
         self.constraint.is_some()
     }
 
-    /// Returns the version that it says, if that is none by the grammar of `apk version --check`: a
-    /// client can't compare it with others. A checksum is none, and is never compared.
+    /// Returns its version, if that is outside the grammar of `apk version --check`: a client can't
+    /// compare it with others. A checksum is not a version, and is never compared.
     pub fn version_outside_grammar(&self) -> Option<&'a str> {
         let (operator, version) = self.constraint?;
         (operator != Operator::Checksum && !version::is_canonical(version)).then_some(version)
     }
 
-    /// Returns the name that it asks for, or that is provided.
+    /// Returns the name that is required or provided.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// Returns whether it asks for a package to be there, rather than not to be.
+    /// Returns whether it requires a package, rather than excluding it.
     pub fn is_requirement(&self) -> bool {
         !self.conflict
     }
 
-    /// Returns whether a package called `name` fulfils it, if it is a requirement.
+    /// Returns whether the package `name` in this version satisfies it, if it is a requirement.
     pub fn is_met_by(&self, name: &str, version: &str) -> bool {
         let admits = |(operator, wanted): (Operator, &str)| operator.admits(version, wanted);
         self.name == name && self.constraint.is_none_or(admits)
     }
 
-    /// Returns whether a package that provides `provided` fulfils it, if it is a requirement. What
-    /// is provided without a version fulfils only what asks for none.
+    /// Returns whether a package that provides `provided` satisfies it, if it is a requirement.
+    /// Without a version, `provided` satisfies only requirements without one.
     pub fn is_met_by_provided(&self, provided: Dependency<'_>) -> bool {
         match provided.constraint {
             Some((_, version)) => self.is_met_by(provided.name, version),
@@ -242,7 +246,7 @@ impl<'a> Dependency<'a> {
     }
 }
 
-/// A token taken apart, whether it is a dependency or not.
+/// The parts of a token, which need not be a valid dependency.
 struct Parts<'a> {
     conflict: bool,
     name: &'a str,
@@ -262,15 +266,16 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Returns whether a token is the syntax of Debian or RPM, in which apk sees names: `bash (>= 4.4)
-/// | fish, zsh` would ask for packages called `bash`, `(`, `4.4)`, `|`, `fish,` and `zsh`.
+/// Returns whether a token is a piece of Debian's or RPM's syntax, which apk would take for names:
+/// `bash (>= 4.4) | fish, zsh` would require packages called `bash`, `(`, `4.4)`, `|`, `fish,` and
+/// `zsh`.
 fn is_foreign(token: &str, name: &str) -> bool {
     name.starts_with('(') || token == "|" || token.ends_with(',') || name.contains("${")
 }
 
-/// Returns whether a character may stand in a token. apk takes any but its separators (measured:
-/// `cmd:größe` and `cmd:a'b` are resolved); those that a line or a terminal would obey are left
-/// out.
+/// Returns whether a character is allowed in a token. apk allows any but its separators (measured:
+/// `cmd:größe` and `cmd:a'b` are resolved); those that end a line or control a terminal are
+/// rejected here.
 fn is_shown(character: char) -> bool {
     !character.is_control() && !character.is_whitespace()
 }
@@ -289,14 +294,14 @@ impl fmt::Display for Dependency<'_> {
     }
 }
 
-/// A list of dependencies in the order of its package, repeats included: one line of an index.
+/// A list of dependencies in the package's order, repeats included: one field of an index entry.
 ///
-/// Kept as that line, in canonical spelling.
+/// Stored as one line in canonical spelling.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Dependencies(String);
 
 impl Dependencies {
-    /// Returns the dependencies, in their order.
+    /// Returns the dependencies in order.
     pub fn iter(&self) -> impl Iterator<Item = Dependency<'_>> {
         self.0.split_terminator(' ').map(|token| {
             let Parts { conflict, name, operator, version } = Parts::of(token);
@@ -305,7 +310,7 @@ impl Dependencies {
         })
     }
 
-    /// Returns the line; one that is empty is left out of an index.
+    /// Returns the line. An index omits an empty one.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -314,7 +319,8 @@ impl Dependencies {
     ///
     /// # Errors
     ///
-    /// Those of `parse`, for the first token that it rejects.
+    /// Those of `parse`, for the first token that it rejects; [`DependencyError::Foreign`] or
+    /// [`DependencyError::Alternatives`], if the line is then found to be in deb's or rpm's syntax.
     pub(crate) fn extend_from_line<'a>(
         &mut self,
         line: &'a str,
@@ -339,8 +345,8 @@ impl fmt::Display for Dependencies {
     }
 }
 
-/// Says what is wrong with a line of dependencies, one of which was rejected: with the whole of it
-/// and how apk has it, if it is one of deb or rpm.
+/// Returns the error for a line of dependencies, one of which was rejected with `error`. If the
+/// line is in deb's or rpm's syntax, the error has all of it, and how to write it for apk.
 fn explain(line: &str, error: DependencyError) -> DependencyError {
     let line = line.trim();
     let token = Excerpt::of(line.as_bytes());

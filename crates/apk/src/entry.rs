@@ -17,32 +17,32 @@ use crate::{
 
 /// One package in an index.
 ///
-/// Prints, and parses, the lines that `apk index` writes, in its order, with the empty line that
-/// ends an entry: `C P V A S I T U L [o] [m] [t] [c] [k] [D] [p] [i]` (measured on apk-tools 3.0.8
-/// and on the 9,933 entries of Alpine 3.16 and 3.17).
+/// Prints and parses the lines that `apk index` writes, in its order, with the empty line that ends
+/// an entry: `C P V A S I T U L [o] [m] [t] [c] [k] [D] [p] [i]` (measured on apk-tools 3.0.8 and
+/// on the 9,933 entries of Alpine 3.16 and 3.17).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IndexEntry {
     /// `C:`
     pub checksum: PullChecksum,
-    /// `S:`: bytes of the whole package file
+    /// `S:`: the size of the package file in bytes
     pub size: u64,
     /// All other fields
     pub metadata: Metadata,
 }
 
-/// The most bytes that `C:` to `k:` may take together: `apk index` has a buffer of 2048 for them
-/// and gives up on the whole index beyond (measured).
+/// The maximum length of the lines `C:` to `k:` together, in bytes: `apk index` has a buffer of
+/// 2048 for them, and gives up on the whole index if they do not fit (measured).
 const MAX_HEAD: usize = 2000;
 
-/// The fields, in their order.
+/// The letters of the fields, in order.
 const LETTERS: &str = "CPVASITULomtckDpi";
 
-/// The lines that every entry prints and need not have.
+/// The lines that are always printed, but may be absent when an entry is parsed.
 const ABSENT_LINES: &str = "S:0\nI:0\nT:\nU:\nL:\n";
 
-/// The most bytes of a whole entry. A client drops the whole index for a line of 128 KiB
-/// (measured), and an entry must fit into the 256 KiB of a Step Functions payload even when each
-/// byte is escaped. The longest entry of Alpine 3.16 has 4 KiB.
+/// The maximum length of an entry in bytes. A client drops the whole index for a line of 128 KiB
+/// (measured), and an entry must fit into the 256 KiB of a Step Functions payload even if each byte
+/// is escaped. The longest entry of Alpine 3.16 has 4 KiB.
 const MAX_ENTRY: usize = 96 * 1024;
 
 /// Why something can't be an index entry.
@@ -67,7 +67,7 @@ pub enum EntryError {
         /// The line.
         line: Excerpt,
     },
-    /// A letter is that of no field.
+    /// No field has this letter.
     #[error("field `{letter}:` is unknown")]
     Unknown {
         /// The letter.
@@ -96,7 +96,7 @@ pub enum EntryError {
     Value {
         /// The letter.
         letter: char,
-        /// The rule.
+        /// The rule that the value breaks.
         source: InvalidValue,
     },
     /// A value is not a decimal number.
@@ -112,22 +112,22 @@ pub enum EntryError {
     Dependency {
         /// The letter.
         letter: char,
-        /// The rule.
+        /// The rule that the dependency breaks.
         source: DependencyError,
     },
 }
 
 impl IndexEntry {
-    /// Makes the entry of a package that lies in the directory of `architecture`.
+    /// Makes the entry of a package in the directory of `architecture`.
     ///
-    /// `size` is that of the package file; `has_content` says whether it installs or runs
-    /// anything, in which case an installed size of 0 becomes 1: clients take 0 for "nothing to
-    /// download". abuild applies the same remedy.
+    /// `size` is that of the package file in bytes. If the package installs or runs anything
+    /// (`has_content`), an installed size of 0 becomes 1, because clients take 0 for "nothing to
+    /// download". abuild does the same.
     ///
     /// # Errors
     ///
-    /// [`EntryError::HeadLength`] and [`EntryError::Length`], since one overlong line makes a
-    /// client drop the whole index.
+    /// [`EntryError::HeadLength`], [`EntryError::Length`]: one entry that is too long can make apk
+    /// give up on the whole index.
     pub fn new(
         metadata: Metadata,
         architecture: Architecture,
@@ -223,8 +223,8 @@ impl Serialize for IndexEntry {
     }
 }
 
-/// By hand, and without an allocation: a snapshot has one of these for each package, for which
-/// `#[serde(try_from = "String", into = "String")]` would make two strings and clone the entry.
+/// Written by hand to avoid allocations: `#[serde(try_from = "String", into = "String")]` would
+/// make two strings and clone the entry, for each package of a snapshot of an earlier build.
 impl<'de> Deserialize<'de> for IndexEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
@@ -247,8 +247,8 @@ impl<'de> Deserialize<'de> for IndexEntry {
 
 /// Parses the lines of one entry; the empty line at its end may be absent.
 ///
-/// Strict: what this accepts prints the same again, but for the canonical spelling of
-/// dependencies and numbers and for fields that are left out when empty.
+/// Strict: an accepted text is printed unchanged, except for the canonical spelling of dependencies
+/// and numbers, and for empty fields, which may be omitted or added.
 impl FromStr for IndexEntry {
     type Err = EntryError;
 
@@ -280,7 +280,7 @@ impl FromStr for IndexEntry {
         };
         let entry = Self { checksum, size, metadata };
         fields.finish()?;
-        // It prints no longer than it stands here, but for lines that are absent.
+        // It prints no longer than `text`, except for lines that are absent there.
         if text.len() + ABSENT_LINES.len() >= MAX_HEAD {
             entry.check_length()?;
         }
@@ -291,7 +291,7 @@ impl FromStr for IndexEntry {
 /// The lines of an entry.
 struct Fields<'a> {
     lines: &'a str,
-    /// Those that have not been taken yet, if there are any.
+    /// The lines that have not been taken yet, if any.
     rest: Option<&'a str>,
 }
 
@@ -302,7 +302,7 @@ impl<'a> Fields<'a> {
         Self { lines, rest: Some(lines) }
     }
 
-    /// Takes the value of the next line, if it is that of `letter`.
+    /// Takes the value of the next line, if it has this letter.
     fn take(&mut self, letter: char) -> Option<&'a str> {
         let rest = self.rest?.strip_prefix(letter)?.strip_prefix(':')?;
         let (value, rest) = match rest.split_once('\n') {
@@ -345,7 +345,7 @@ impl<'a> Fields<'a> {
         Ok(dependencies)
     }
 
-    /// Says why the next line is not that of `letter`.
+    /// Returns why the next line does not have this letter.
     fn missing(&self, letter: char) -> EntryError {
         match self.next_letter() {
             Err(error) => error,
@@ -353,7 +353,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Says what is wrong with the next line, if there is one.
+    /// Checks that all lines were taken, or returns what is wrong with the next one.
     fn finish(self) -> Result<(), EntryError> {
         match self.next_letter()? {
             None => Ok(()),
@@ -363,7 +363,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Returns whether a line of `letter` was taken.
+    /// Returns whether a line with this letter was taken.
     fn is_taken(&self, letter: char) -> bool {
         let rest = self.rest.map_or(0, str::len);
         let taken = self.lines.get(..self.lines.len() - rest).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Dependencies as other package managers write them, which nfpm and fpm pass on as they are
-//! configured.
+//! Dependencies in the syntax of other package managers, which nfpm and fpm copy unchanged from
+//! their configuration.
 
 /// Returns `bash>=4.4` for `bash (>= 4.4)` and for `bash >= 4.4`.
 pub(crate) fn spell(written: &str) -> Option<String> {

@@ -1,20 +1,21 @@
-//! Gzip streams: inflating one after the other as their bytes arrive, and writing one.
+//! Inflates gzip streams (members, in RFC 1952) one at a time, as their bytes arrive, and writes
+//! one.
 
 use std::io::{self, Write as _};
 
 use flate2::{Compression, Decompress, FlushDecompress, GzBuilder, Status};
 
-/// Inflates one gzip stream of which the bytes arrive chunk by chunk, in constant memory.
+/// Inflates one gzip stream whose bytes arrive chunk by chunk, in constant memory.
 pub(crate) struct GzipStream {
     inflate: Decompress,
     buffer: Box<[u8]>,
 }
 
-/// The bytes are not a gzip stream, or its checksum does not fit.
+/// The bytes are not a gzip stream, or its checksum is wrong.
 #[derive(Debug)]
 pub(crate) struct NotGzip;
 
-/// How far [`GzipStream::push`] came.
+/// How far [`GzipStream::push`] got.
 pub(crate) struct Fed {
     /// How many bytes of the input belong to this stream.
     pub(crate) consumed: usize,
@@ -27,12 +28,12 @@ impl GzipStream {
         Self { inflate: decompress(), buffer: vec![0; 64 * 1024].into_boxed_slice() }
     }
 
-    /// Begins with the next stream.
+    /// Prepares for the next stream.
     pub(crate) fn restart(&mut self) {
         self.inflate = decompress();
     }
 
-    /// Inflates `input` as far as it belongs to this stream, handing what comes out to `sink`.
+    /// Inflates as much of `input` as belongs to this stream, and passes the output to `sink`.
     pub(crate) fn push<E: From<NotGzip>>(
         &mut self,
         input: &[u8],
@@ -62,16 +63,17 @@ fn decompress() -> Decompress {
     Decompress::new_gzip(window_bits)
 }
 
-/// The difference of two running totals around one call, which a buffer's length bounds.
+/// Returns the difference of two running totals before and after a call. It is at most the length
+/// of a buffer.
 fn difference(after: u64, before: u64) -> usize {
     usize::try_from(after - before).unwrap_or(usize::MAX)
 }
 
-/// Compresses `content` into one gzip stream without a name and a time.
+/// Compresses `content` to one gzip stream without a file name or time.
 ///
 /// # Errors
 ///
-/// Writing fails, which does not happen in memory.
+/// If writing fails, which does not happen in memory.
 pub(crate) fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().write(Vec::new(), Compression::default());
     encoder.write_all(content)?;

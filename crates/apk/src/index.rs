@@ -12,17 +12,17 @@ use crate::{
     version::Version,
 };
 
-/// The entries of one repository prefix in the order of `apk index`: by name without regard to
-/// ASCII case, by name, by version (measured on apk-tools 3.0.8).
+/// The entries of one repository prefix in the order of `apk index`: by name ignoring ASCII case,
+/// then by name, then by version (measured on apk-tools 3.0.8).
 ///
-/// Clients need no order, but for versions that apk can't tell apart: of those, a client installs
-/// the one that is listed first (measured).
+/// Clients need no order, except among versions that apk can't tell apart: a client installs the
+/// first that is listed (measured).
 ///
 /// Prints as the content of `APKINDEX`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Index(Vec<IndexEntry>);
 
-/// Says which entry of an index is not one.
+/// Says which entry of an index is invalid, and why.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("entry {position} of the index is invalid")]
 pub struct IndexError {
@@ -33,14 +33,14 @@ pub struct IndexError {
 }
 
 impl Index {
-    /// Makes an index of `entries`, which may come in any order. Of versions that apk can't tell
-    /// apart, the one that was built last comes first.
+    /// Makes an index of `entries`, which may come in any order. Among versions that apk can't tell
+    /// apart, the latest build comes first.
     pub fn new(entries: impl IntoIterator<Item = IndexEntry>) -> Self {
         Self::ranked(entries.into_iter().map(|entry| (Reverse(entry.metadata.build_time), entry)))
     }
 
-    /// Makes an index of entries, which may come in any order. Of versions that apk can't tell
-    /// apart, the one of the least rank comes first.
+    /// Makes an index of entries with their ranks, which may come in any order. Among versions that
+    /// apk can't tell apart, the one with the lowest rank comes first.
     pub fn ranked<R: Ord>(entries: impl IntoIterator<Item = (R, IndexEntry)>) -> Self {
         let mut entries: Vec<_> = entries.into_iter().collect();
         entries.sort_by(|(rank, entry), (other_rank, other)| {
@@ -57,7 +57,7 @@ impl Index {
     }
 }
 
-/// Compares two packages by the order of an index. Equal are versions that apk can't tell apart.
+/// Compares two packages by their order in an index. Versions that apk can't tell apart are equal.
 pub fn order(
     (a_name, a_version): (&PackageName, &Version),
     (b_name, b_version): (&PackageName, &Version),
@@ -82,8 +82,8 @@ impl fmt::Display for Index {
     }
 }
 
-/// Parses the content of `APKINDEX`, keeping the order in which the entries stand: an index that
-/// somebody else wrote need not be sorted.
+/// Parses the content of `APKINDEX`, and keeps the order of its entries: an index that somebody
+/// else wrote need not be sorted.
 impl FromStr for Index {
     type Err = IndexError;
 
@@ -92,7 +92,7 @@ impl FromStr for Index {
     }
 }
 
-/// Parses the entries of an `APKINDEX` one after the other.
+/// Parses the entries of an `APKINDEX` one at a time.
 pub(crate) fn parse_entries(text: &str) -> impl Iterator<Item = Result<IndexEntry, IndexError>> {
     text.split_inclusive("\n\n").enumerate().map(|(position, entry)| {
         entry.parse().map_err(|source| IndexError { position: position + 1, source })

@@ -1,11 +1,11 @@
 //! `APKINDEX.tar.gz`: an index as it is published.
 //!
-//! Two gzip streams. The second, the *unsigned index*, is a tar of `DESCRIPTION` and `APKINDEX`;
-//! the first holds signatures of the second's bytes, and no end of archive.
+//! Two gzip streams. The second, the *unsigned index*, is a tar of `DESCRIPTION` and `APKINDEX`.
+//! The first has signatures of the second's bytes, and no end of archive.
 //!
-//! Ours is made of [blocks](crate::block), which an extra field of the gzip header (RFC 1952, 2.3.1)
-//! lists. So whoever knows that the index is signed by a trusted key can take blocks out of it
-//! without inflating them. Others inflate it as any gzip stream.
+//! An index that Alpinist writes is made of [blocks](crate::block), which an extra field of the
+//! gzip header (RFC 1952, 2.3.1) lists. A reader that knows the index to be signed by a trusted key
+//! can copy blocks from it without inflating them. Other readers inflate it like any gzip stream.
 
 use std::{collections::HashSet, io};
 
@@ -23,7 +23,7 @@ use crate::{
     tar::{self, Bodies, Entry, Scanner, TarError},
 };
 
-/// The most bytes that an index may inflate to: ten times Alpine's largest.
+/// The maximum size in bytes that an index may inflate to: ten times that of Alpine's largest.
 pub const MAX_LENGTH: u64 = 128 * 1024 * 1024;
 
 /// Why bytes are not an index that a client accepts.
@@ -39,8 +39,8 @@ pub enum ArchiveError {
         /// How many there are.
         found: usize,
     },
-    /// The first stream holds something else than signatures, or an end of archive, after which
-    /// apk would read nothing more.
+    /// The first stream has something other than signatures, or an end of archive, after which apk
+    /// would read nothing more.
     #[error(
         "the first gzip stream of the index is not one of signatures without an end of archive"
     )]
@@ -51,7 +51,7 @@ pub enum ArchiveError {
     /// A stream is not a tar that apk reads.
     #[error("the index is not a valid tar")]
     Tar(#[from] TarError),
-    /// There is no `APKINDEX`, more than one, or it is not UTF-8.
+    /// There is no `APKINDEX`, more than one, or another unexpected entry, or a text is not UTF-8.
     #[error("the index has no readable `APKINDEX`")]
     Content,
     /// An entry is invalid.
@@ -60,7 +60,7 @@ pub enum ArchiveError {
     /// Writing failed. The target is memory, so this does not happen.
     #[error("the index could not be written")]
     Write(#[from] io::Error),
-    /// What was written is not what was to be written: a bug.
+    /// The signed index does not verify, or does not have the expected blocks: a bug.
     #[error("the signed index is not what was to be signed")]
     NotAsWritten,
 }
@@ -73,11 +73,11 @@ impl From<NotGzip> for ArchiveError {
 
 /// Writes an unsigned index. The same index and description give the same bytes.
 ///
-/// `description` is shown by `apk policy`; up to 160 bytes of it.
+/// `apk policy` shows up to 160 bytes of `description`.
 ///
 /// # Errors
 ///
-/// [`ArchiveError::Write`], which does not happen.
+/// [`ArchiveError::Length`]; [`ArchiveError::Write`], which does not happen.
 pub fn write_unsigned(description: &str, index: &Index) -> Result<Vec<u8>, ArchiveError> {
     let blocks: Vec<_> = block::cut(index.entries()).map(Block::new).collect();
     write_blocks(description, &blocks)
@@ -100,7 +100,8 @@ pub fn write_blocks(description: &str, blocks: &[Block]) -> Result<Vec<u8>, Arch
     let table = table(deflated_head.len(), blocks);
     let mut unsigned =
         Vec::with_capacity(64 + table.len() + deflated_head.len() + deflated + deflated_tail.len());
-    // Deflate, with or without an extra field, no time, best compression, unknown system.
+    // The header: deflate, an extra field if there is a table, no time, best compression, unknown
+    // system.
     let has_table = u8::from(!table.is_empty());
     unsigned.extend([0x1f, 0x8b, 8, has_table * EXTRA, 0, 0, 0, 0, 2, 255]);
     unsigned.extend(table);
@@ -121,12 +122,13 @@ pub fn write_blocks(description: &str, blocks: &[Block]) -> Result<Vec<u8>, Arch
 
 /// The flag of a gzip header with an extra field.
 const EXTRA: u8 = 4;
-/// The name of our part of the extra field.
+/// The ID of our subfield in the extra field.
 const SUBFIELD: [u8; 2] = *b"ab";
-/// What the table has of a block: the lengths, deflated and not, and the CRC-32.
+/// The size of a row of the table in bytes: the deflated and the inflated length of a block, and
+/// its CRC-32.
 const ROW: usize = 12;
 
-/// Returns what stands before and after the entries in the tar of an index.
+/// Returns what precedes and what follows the entries in the tar of an index.
 fn frame(description: &str, length: u64) -> Result<(Vec<u8>, Vec<u8>), ArchiveError> {
     let length = usize::try_from(length).map_err(|_| ArchiveError::Length)?;
     let mut tar = tar::Writer::new();
@@ -134,8 +136,8 @@ fn frame(description: &str, length: u64) -> Result<(Vec<u8>, Vec<u8>), ArchiveEr
     Ok((tar.begin("APKINDEX", length)?, tar::ending(length)))
 }
 
-/// Returns the extra field of a gzip header that lists the blocks, or nothing if they are too many:
-/// it has 65,535 bytes at most, which is enough for over a million packages.
+/// Returns the extra field of a gzip header that lists the blocks, or nothing if there are too
+/// many: it has at most 65,535 bytes, which is enough for over a million packages.
 fn table(head: usize, blocks: &[Block]) -> Vec<u8> {
     let length = 4 + ROW * blocks.len();
     let (Ok(field), Ok(subfield)) = (u16::try_from(length + 4), u16::try_from(length)) else {
@@ -154,7 +156,7 @@ fn table(head: usize, blocks: &[Block]) -> Vec<u8> {
 }
 
 /// Returns the blocks of an unsigned index, or `None` if it is not exactly what [`write_blocks`]
-/// makes of them and a description. The blocks themselves are not inflated.
+/// makes of them and `description`. The blocks are not inflated.
 pub fn read_blocks(description: &str, unsigned: &Bytes) -> Option<Vec<Block>> {
     let mut rest = unsigned.get(10..)?;
     let mut number = |length: usize| -> Option<u32> {
@@ -176,16 +178,17 @@ pub fn read_blocks(description: &str, unsigned: &Bytes) -> Option<Vec<Block>> {
         blocks.push(Block::from_parts(unsigned.slice(begin..end), length, crc));
         begin = end;
     }
-    // Whatever else there is follows from these.
+    // Everything else follows from the blocks.
     (write_blocks(description, &blocks).ok()? == *unsigned).then_some(blocks)
 }
 
-/// Puts signatures before an unsigned index of blocks, and checks the result as a client does:
-/// whether it is signed by all of these keys, and whether its frame is the one of these blocks.
+/// Puts signatures before an unsigned index, and checks the result as a client does: all `keys`
+/// must have signed it. It must also be made of `blocks` or, if these are too many for a table, at
+/// least inflate.
 ///
 /// # Errors
 ///
-/// [`ArchiveError::NotAsWritten`], if it is not what was to be signed.
+/// [`ArchiveError::NotAsWritten`], if a check fails; any other, if the result can't be read.
 pub fn seal<'k>(
     description: &str,
     blocks: &[Block],
@@ -206,8 +209,8 @@ pub fn seal<'k>(
     if is_signed && is_framed { Ok(signed.into()) } else { Err(ArchiveError::NotAsWritten) }
 }
 
-/// Puts signatures before the unsigned index that they sign, which makes an `APKINDEX.tar.gz`. A
-/// client tries the first whose key it trusts, and no other (measured).
+/// Puts signatures before the unsigned index that they sign, and returns the `APKINDEX.tar.gz`. A
+/// client tries only the first whose key it trusts (measured).
 ///
 /// # Errors
 ///
@@ -224,15 +227,15 @@ pub fn write_signed(
     Ok(archive)
 }
 
-/// Signatures with their names, in the order of a client's search.
+/// Signatures with their names, in the order in which a client searches them.
 pub type Signatures = Vec<(SignatureName, Signature)>;
 
-/// A published index that was read.
+/// A published index, parsed.
 #[derive(Debug)]
 pub struct IndexArchive<'a> {
     /// The signatures.
     pub signatures: Signatures,
-    /// What the signatures sign.
+    /// The unsigned index, which the signatures sign.
     pub unsigned: &'a [u8],
     /// The content of `DESCRIPTION`, empty if absent.
     pub description: String,
@@ -245,21 +248,21 @@ impl<'a> IndexArchive<'a> {
     ///
     /// # Errors
     ///
-    /// [`ArchiveError`], for whatever a client would reject, signatures aside.
+    /// [`ArchiveError`], for anything that a client would reject. Signatures are not verified.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
         let Content { signatures, unsigned, description, text } = Content::read(bytes)?;
         Ok(Self { signatures, unsigned, description, index: text.parse()? })
     }
 
-    /// Returns whether a client that has only `key`, under `name`, accepts the index: it tries the
-    /// first signature of that name and no other (measured).
+    /// Returns whether a client that has only `key`, under `name`, accepts the index: it tries only
+    /// the first signature of that name (measured).
     pub fn is_signed_by(&self, name: &KeyName, key: &VerifyingKey) -> bool {
         is_signed_by(&self.signatures, self.unsigned, name, key)
     }
 }
 
 /// Returns whether a client that has only `key`, under `name`, accepts `unsigned` with these
-/// signatures: it tries the first signature of that name and no other (measured).
+/// signatures: it tries only the first signature of that name (measured).
 pub fn is_signed_by(
     signatures: &[(SignatureName, Signature)],
     unsigned: &[u8],
@@ -272,11 +275,11 @@ pub fn is_signed_by(
         .is_some_and(|(name, bytes)| key.verifies(name.algorithm, unsigned, bytes))
 }
 
-/// Reads the signatures of an archive, and returns what follows them: what they sign.
+/// Returns the signatures of an archive, and what follows them: the bytes that they sign.
 ///
 /// # Errors
 ///
-/// [`ArchiveError`], unless the first stream holds signatures and another one follows.
+/// [`ArchiveError`], unless the first stream has only signatures and something follows it.
 pub fn split(bytes: &[u8]) -> Result<(Signatures, &[u8]), ArchiveError> {
     let (signatures, unsigned) = read_stream(bytes)?;
     if unsigned.is_empty() {
@@ -293,7 +296,7 @@ pub fn split(bytes: &[u8]) -> Result<(Signatures, &[u8]), ArchiveError> {
     Ok((signatures.collect(), unsigned))
 }
 
-/// What is in an archive, with the entries as text.
+/// The content of an archive, with its entries as text.
 struct Content<'a> {
     signatures: Signatures,
     unsigned: &'a [u8],
@@ -327,13 +330,13 @@ fn utf8(body: Vec<u8>) -> Result<String, ArchiveError> {
     String::from_utf8(body).map_err(|_| ArchiveError::Content)
 }
 
-/// Returns what an index lists, each as `<name>-<version>`, whoever made it and whether it is
-/// signed or not: nothing is asked of an entry but a name and a version. Clients that are told to
-/// trust anybody accept it.
+/// Returns what an index lists, as `<name>-<version>`, whoever made it and whether or not it is
+/// signed: an entry needs only a name and a version. Clients that trust any index
+/// (`--allow-untrusted`) accept it.
 ///
 /// # Errors
 ///
-/// [`ArchiveError`], if there is no text of an index at all.
+/// [`ArchiveError`], if neither of the first two streams has a readable `APKINDEX`.
 pub fn listed_stems(bytes: &[u8]) -> Result<HashSet<String>, ArchiveError> {
     let (mut rest, mut found) = (bytes, 0);
     while !rest.is_empty() && found < 2 {
@@ -348,13 +351,14 @@ pub fn listed_stems(bytes: &[u8]) -> Result<HashSet<String>, ArchiveError> {
     Err(ArchiveError::Content)
 }
 
-/// Returns the name and the version of an entry, whatever else it has.
+/// Returns `<name>-<version>` of an entry, whatever else it has.
 fn stem(entry: &str) -> Option<String> {
     let value = |letter: &str| entry.lines().find_map(|line| line.strip_prefix(letter));
     Some(format!("{}-{}", value("P:")?, value("V:")?))
 }
 
-/// Reads the gzip stream at the beginning of `bytes`, and returns what follows it.
+/// Reads the tar in the gzip stream at the beginning of `bytes`, and returns what it has and the
+/// bytes that follow the stream.
 fn read_stream(bytes: &[u8]) -> Result<(tar::Scan, &[u8]), ArchiveError> {
     let mut scanner = Scanner::new(Bodies::Keep, 64);
     let mut length = 0;

@@ -29,19 +29,19 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a key in PEM form: PKCS #8 (`PRIVATE KEY`) or PKCS #1 (`RSA PRIVATE KEY`). Whatever
-    /// else is in the text, such as a byte-order mark or the public key, is passed over.
+    /// Reads a key in PEM form: PKCS #8 (`PRIVATE KEY`) or PKCS #1 (`RSA PRIVATE KEY`). Anything
+    /// else in the text, such as a byte-order mark or the public key, is ignored.
     ///
     /// # Errors
     ///
-    /// [`KeyError`], for any other text and for a key of another size.
+    /// [`KeyError`], for any other text, and for a key of an unsupported size.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         let key = pem::read_private_key(pem)?;
         check_bits(key.n().bits())?;
         Ok(Self(key))
     }
 
-    /// Makes a new key of [`MAX_BITS`]. That takes seconds.
+    /// Generates a key of [`MAX_BITS`]. This takes seconds.
     ///
     /// # Errors
     ///
@@ -59,14 +59,14 @@ impl SigningKey {
         self.0.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Unusable)
     }
 
-    /// Returns the public half.
+    /// Returns the public key.
     pub fn verifying_key(&self) -> VerifyingKey {
         VerifyingKey(self.0.to_public_key())
     }
 
     /// Signs `message`: RSASSA-PKCS1-v1_5 (RFC 8017, 8.2).
     ///
-    /// The operation is blinded with `random`, which hides its duration (RUSTSEC-2023-0071); the
+    /// The operation is blinded with `random` against timing attacks (RUSTSEC-2023-0071). The
     /// signature does not depend on it.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError`], for any other text and for a key of another size.
+    /// [`KeyError`], for any other text, and for a key of an unsupported size.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         let key = RsaPublicKey::from_public_key_pem(pem.trim())
             .map_err(|_| KeyError::NotAnRsaPublicKey)?;
@@ -119,11 +119,11 @@ impl VerifyingKey {
         Ok(Self(key))
     }
 
-    /// Reads a key in DER form, as a key service gives it (SPKI, RFC 5280).
+    /// Reads a key in DER form (SPKI, RFC 5280), as a key service returns it.
     ///
     /// # Errors
     ///
-    /// [`KeyError`], for any other bytes and for a key of another size.
+    /// [`KeyError`], for any other bytes, and for a key of an unsupported size.
     pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
         let key = RsaPublicKey::from_public_key_der(der);
         let key = key.map_err(|_| KeyError::NotAnRsaPublicKey)?;
@@ -131,7 +131,7 @@ impl VerifyingKey {
         Ok(Self(key))
     }
 
-    /// Writes the key in PEM form, `PUBLIC KEY`: the only one that every apk reads.
+    /// Writes the key in PEM form, `PUBLIC KEY`: the only form that every version of apk reads.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl VerifyingKey {
         self.0.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Unusable)
     }
 
-    /// Returns whether `signature` is one of `message` by this key.
+    /// Returns whether `signature` is this key's signature of `message`.
     pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &Signature) -> bool {
         self.verifies_digest(algorithm, &algorithm.digest(message), signature)
     }

@@ -1,22 +1,23 @@
-//! Why a text is not a key that we can use.
+//! Why a text is not a usable key.
 
-/// The fewest bits of an RSA key. apk itself sets no limit (measured: it accepts 512).
+/// The minimum size of an RSA key in bits. apk itself sets no limit (measured: it accepts 512).
 pub const MIN_BITS: usize = 2048;
-/// The most bits of an RSA key: what abuild-keygen makes, and the limit of the `rsa` crate for
-/// public keys.
+/// The maximum size of an RSA key in bits: what abuild-keygen makes, and the limit of the `rsa`
+/// crate for public keys.
 pub const MAX_BITS: usize = 4096;
 
-/// Why a text is not a key that we can use. Never shows any of it.
+/// Why a text is not a usable key. Messages never quote the text.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The private key is encrypted.
     #[error("the private key is encrypted; store it decrypted (`openssl rsa -in KEY -out PLAIN`)")]
     Encrypted,
-    /// It is the public half.
+    /// It is the public key.
     #[error("this is the public key; store the private key that belongs to it")]
     IsPublic,
-    /// It is a private key that can't make the signatures that apk knows.
+    /// It is a private key of another kind, or in OpenSSH's format. apk checks signatures by RSA
+    /// keys only.
     #[error(
         "this is {kind} key, but apk checks signatures by RSA keys; make one with \
          `openssl genrsa 4096`"
@@ -25,7 +26,7 @@ pub enum KeyError {
         /// The kind, with its article.
         kind: &'static str,
     },
-    /// It is none.
+    /// It has no private key, or one of an unknown kind.
     #[error(
         "the text is no RSA private key in PEM form, PKCS #8 (`-----BEGIN PRIVATE KEY-----`) or \
          PKCS #1 (`-----BEGIN RSA PRIVATE KEY-----`)"
@@ -40,13 +41,13 @@ pub enum KeyError {
          file"
     )]
     CutOff,
-    /// The line ends are missing.
+    /// The line breaks are missing.
     #[error(
         "the private key has lost its line ends; store the file as it is, each line on a line of its \
          own"
     )]
     OneLine,
-    /// What is between the first and the last line is no key.
+    /// What is between the first and the last line can't be decoded.
     #[error(
         "the private key is damaged: what stands between its first and its last line can't be read; \
          store the file as it is"
@@ -64,12 +65,12 @@ pub enum KeyError {
          `openssl genrsa 4096`"
     )]
     Exponent,
-    /// It is none.
+    /// Its numbers do not form a valid RSA key.
     #[error(
         "the numbers of the RSA key do not belong together; make one with `openssl genrsa 4096`"
     )]
     Inconsistent,
-    /// It is no public key, or one of another kind.
+    /// It is not a public key, or is one of another kind.
     #[error(
         "the text is no RSA public key in PEM form: it should begin with \
          `-----BEGIN PUBLIC KEY-----`"
@@ -84,7 +85,7 @@ pub enum KeyError {
         /// Bits of the modulus.
         bits: usize,
     },
-    /// The library could not sign or encode.
+    /// The `rsa` library could not generate or encode the key, or sign with it.
     #[error("the RSA key can't be used")]
     Unusable,
 }

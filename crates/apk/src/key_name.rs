@@ -1,4 +1,4 @@
-//! Names of keys: of our own, and of those by which something is said to be signed.
+//! Names of keys: of our own, and of those that signatures claim to be by.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,16 +6,17 @@ use crate::value::{InvalidValue, checked_string};
 
 /// The file name of a public key in `/etc/apk/keys`, such as `ops@example.com-5f3c2a1b.rsa.pub`.
 ///
-/// A client finds the key of a signature by this name alone (apk-keys(5)). At most 80 bytes, so
-/// that `.SIGN.RSA256.<key name>` fits a tar header; ASCII letters, digits and `@._+-`, does not
-/// begin with `.` (apk skips hidden files, measured) and ends in `.rsa.pub`.
+/// A client finds a signature's key by this name alone (apk-keys(5)). Has ASCII letters, digits and
+/// `@._+-`, ends in `.rsa.pub`, and does not begin with `.` (apk skips hidden files, measured). At
+/// most 80 bytes, so that `.SIGN.RSA256.<key name>` fits a tar header.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyName(String);
 
 impl KeyName {
     /// Names a new key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where `who`
-    /// is an address by custom, and the digits are the seconds since 1970 at which it was `made`.
+    /// is usually an e-mail address, and the digits are the time at which it was `made`, in seconds
+    /// since 1970.
     ///
     /// # Errors
     ///
@@ -46,17 +47,17 @@ impl TryFrom<String> for KeyName {
 
 checked_string!(KeyName);
 
-/// The name of a key by which something is said to be signed: that of any file in `/etc/apk/keys`
-/// in which apk looks for a key, such as `mykey.pem`.
+/// The name of the key that a signature claims to be by: that of any file in `/etc/apk/keys` in
+/// which apk looks for a key, such as `mykey.pem`.
 ///
-/// A [`KeyName`] is one, and is how we name our own. At most 255 bytes of UTF-8 without a `/` and
-/// without control characters, not beginning with `.` (apk skips hidden files, measured).
+/// Every [`KeyName`], the form of our own names, is one. 1 to 255 bytes of UTF-8, without `/` and
+/// control characters, not beginning with `.` (apk skips hidden files, measured).
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct SignerName(String);
 
 impl SignerName {
-    /// Returns the name as one that our own keys, and trusted ones, may have.
+    /// Returns the name as a [`KeyName`], the form that our own and trusted keys must have.
     pub fn to_key_name(&self) -> Option<KeyName> {
         self.0.parse().ok()
     }

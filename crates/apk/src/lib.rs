@@ -1,25 +1,25 @@
-//! The apk v2 formats, without any input or output of their own.
+//! The apk v2 formats, read from and written to memory: this crate does no I/O.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`package`] | reading an `.apk` file as a stream: sections, checksum, data hash |
 //! | [`package_info`] | `.PKGINFO` |
 //! | [`entry`] | one package's lines in an index |
-//! | [`metadata`] | what these two have in common |
+//! | [`metadata`] | the fields that these two share |
 //! | [`index`] | all entries of a repository prefix, in apk's order |
-//! | [`block`] | an index in compressed pieces that can be exchanged |
+//! | [`block`] | an index in compressed blocks, each of which can be replaced on its own |
 //! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
-//! | [`key`], [`key_name`] | RSA keys, and their names |
-//! | [`signature`], [`package_signature`] | what they sign: anything, and a package |
-//! | [`warning`] | what is in order and yet surprises a package's users |
-//! | [`text`] | foreign text and errors, as they are shown to people |
-//! | [`value`], [`version`], [`dependency`], [`checksum`] | the checked values that these are made of |
+//! | [`key`], [`key_name`] | RSA keys and their names |
+//! | [`signature`], [`package_signature`] | signatures in general, and those of packages |
+//! | [`warning`] | what is valid in a package, but will surprise its users |
+//! | [`text`] | untrusted text and error messages, prepared for display |
+//! | [`value`], [`version`], [`dependency`], [`checksum`] | checked values that the rest uses |
 //!
-//! A package is three gzip streams in one file, called *sections* here (and *segments* elsewhere):
-//! signatures, control, data. Inflated one after the other they are a single tar.
+//! A package file is a sequence of gzip streams (*members* in RFC 1952), called *sections* here and
+//! *segments* elsewhere: signatures, control, data. Together they inflate to a single tar.
 //!
-//! The rules come from the manual pages apk-v2(5), apk-package(5) and apk-keys(5), from reading
-//! apk-tools, and from trying apk-tools 3.0.8 on files built for the purpose ("measured").
+//! The rules come from the manual pages apk-v2(5), apk-package(5) and apk-keys(5), from the source
+//! of apk-tools, and from running apk-tools 3.0.8 on files built for the purpose ("measured").
 //!
 //! ```
 //! use alpinist_apk::{entry::IndexEntry, index::Index};

@@ -6,17 +6,17 @@ use crate::{
     version::Version,
 };
 
-/// What is said of a package, by itself and by an index.
+/// The fields of a package that both its `.PKGINFO` and its index entry have.
 ///
-/// Behind each field stand its key in `.PKGINFO` and its letter in an index.
+/// Each field is documented with its key in `.PKGINFO` and its letter in an index.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Metadata {
     /// `pkgname`, `P:`
     pub name: PackageName,
     /// `pkgver`, `V:`
     pub version: Version,
-    /// `arch`, `A:`. May be `noarch` in `.PKGINFO`; a client builds the package's URL from that in
-    /// the index (measured)
+    /// `arch`, `A:`. May be `noarch` in `.PKGINFO`; a client builds the package's URL from the
+    /// value in the index (measured)
     pub architecture: Architecture,
     /// `size`, `I:`: bytes installed, 0 when absent; a client never downloads a package for which
     /// the index says 0 (measured)
@@ -27,7 +27,7 @@ pub struct Metadata {
     pub url: FieldText,
     /// `license`, `L:`
     pub license: FieldText,
-    /// `origin`, `o:`: the source package; left out when empty, like all that follow
+    /// `origin`, `o:`: the source package. An index omits this and all following fields when empty
     pub origin: FieldText,
     /// `maintainer`, `m:`
     pub maintainer: FieldText,

@@ -1,4 +1,4 @@
-//! Reading a package: an `.apk` file of format v2, as a stream and in constant memory.
+//! Reads a package, an `.apk` file of format v2, as a stream in bounded memory.
 //!
 //! ```text
 //! gzip streams:  signatures section(s)   control section       data section
@@ -21,26 +21,26 @@ use crate::{
 
 pub use crate::{contents::ContentsError, tar::TarError};
 
-/// The most bytes of a package: what S3 takes in a single upload.
+/// The maximum size of a package in bytes: what S3 accepts in a single upload.
 pub const MAX_SIZE: u64 = 5 * 1024 * 1024 * 1024;
-/// The most bytes that a signatures or control section may inflate to. There are seven scripts at
-/// most, each of [`MAX_SCRIPT_LENGTH`].
+/// The maximum size in bytes that a signatures or control section may inflate to. It has at most
+/// seven scripts, each of [`MAX_SCRIPT_LENGTH`].
 pub const MAX_CONTROL_LENGTH: u64 = 8 * 1024 * 1024;
-/// The most bytes that a data section may inflate to. It takes up to 2.7 s of a processor to look
-/// through 1 GiB (measured, on pax headers alone), so this bounds the time that a package can cost.
+/// The maximum size in bytes that a data section may inflate to. Scanning 1 GiB takes up to 2.7 s
+/// of CPU time (measured, on pax headers alone), so this bounds the time that a package can cost.
 pub const MAX_DATA_LENGTH: u64 = 32 * 1024 * 1024 * 1024;
-/// The most signatures sections. One is usual; apk takes any number.
+/// The maximum number of signatures sections. One is usual; apk accepts any number.
 pub const MAX_SIGNATURES_SECTIONS: usize = 16;
-/// The most bytes of all signatures together, which are kept until it is known whose keys are
-/// trusted. One has 512 at most if its key is one that apk makes.
+/// The maximum length of all signatures together in bytes. They are kept until the trusted keys are
+/// known. A signature by a 4096-bit key, as abuild-keygen makes, has 512.
 pub const MAX_SIGNATURES_LENGTH: usize = 1024 * 1024;
-/// The most entries of a signatures or control section.
+/// The maximum number of entries in a signatures or control section.
 pub const MAX_CONTROL_ENTRIES: u64 = 64;
-/// The most bytes of a script: apk leaves a longer one away, without a word (measured).
+/// The maximum size of a script in bytes: apk silently drops a longer one (measured).
 pub const MAX_SCRIPT_LENGTH: usize = 256 * 1024;
 pub use crate::contents::MAX_DATA_ENTRIES;
 
-/// What a package is, as far as it matters to an index.
+/// What an index needs to know about a package.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Package {
@@ -52,11 +52,11 @@ pub struct Package {
     pub size: u64,
     /// Whether it installs a file or runs a script.
     pub has_content: bool,
-    /// Its signatures of kinds that we know, in the order of a client's search.
+    /// Its signatures by known algorithms, in the order in which a client searches them.
     pub signatures: Vec<PackageSignature>,
 }
 
-/// Why a file is not a package that may be listed.
+/// Why a file is not a package that can be listed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackageError {
@@ -90,7 +90,7 @@ pub enum PackageError {
     /// The file ends after the control section.
     #[error("the file has no data section after its control section")]
     NoData,
-    /// There are more than [`MAX_SIGNATURES_SECTIONS`].
+    /// There are more than [`MAX_SIGNATURES_SECTIONS`] signatures sections.
     #[error("the file has more than {MAX_SIGNATURES_SECTIONS} signatures sections")]
     TooManySignatures,
     /// The signatures are longer than [`MAX_SIGNATURES_LENGTH`].
@@ -112,16 +112,17 @@ pub enum PackageError {
         /// What is wrong with it.
         source: TarError,
     },
-    /// A client can't install what the data section has.
+    /// A client can't install the content of the data section.
     #[error(transparent)]
     Contents(#[from] ContentsError),
-    /// A section before the data ends with the two zero blocks that only the data may have.
+    /// A section before the data section ends with the two zero blocks that only the data section
+    /// may have.
     #[error("the {section} has an end of archive, after which apk would read nothing more")]
     EndOfArchive {
         /// The section.
         section: Section,
     },
-    /// The control section has something that apk rejects there.
+    /// The control section has an entry that apk rejects there.
     #[error("the control section has an entry `{path}` that apk does not accept")]
     ControlEntry {
         /// The entry.
@@ -147,12 +148,12 @@ pub enum PackageError {
     /// Something follows the data section: garbage, padding or another gzip stream.
     #[error("the file goes on after the end of its data section")]
     AfterData,
-    /// The data section is not the one for which `.PKGINFO` was written.
+    /// The data section does not have the SHA-256 that `.PKGINFO` declares.
     #[error("`datahash` in .PKGINFO is {declared}, but the data section's SHA-256 is {actual}")]
     DataHash {
-        /// What `.PKGINFO` says.
+        /// The hash in `.PKGINFO`.
         declared: DataHash,
-        /// What the data section is.
+        /// The hash of the data section.
         actual: DataHash,
     },
 }
@@ -167,7 +168,7 @@ impl From<NotGzip> for PackageError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Section {
-    /// The signatures, or the control section: which it is shows at its end.
+    /// A signatures section or the control section: only its end shows which.
     Leading,
     /// The files.
     Data,
@@ -182,10 +183,11 @@ impl std::fmt::Display for Section {
     }
 }
 
-/// Reads a package whose bytes arrive chunk by chunk, in whatever sizes.
+/// Reads a package whose bytes arrive in chunks of any size.
 ///
-/// Everything that is wrong shows as early as it can: a caller may stop at the first error.
-/// Memory is bounded by [`MAX_CONTROL_LENGTH`], whatever the size of the package.
+/// Reports each problem as early as it can, so a caller can stop reading at the first error. Memory
+/// is bounded by [`MAX_CONTROL_LENGTH`] and the hashes of [`MAX_DATA_ENTRIES`] paths, whatever the
+/// size of the package.
 #[expect(missing_debug_implementations, reason = "the inflater has none")]
 pub struct PackageReader {
     size: u64,
@@ -216,7 +218,7 @@ enum Part {
     },
 }
 
-/// What the control section said.
+/// The content of the control section.
 struct Control {
     info: PackageInfo,
     checksum: PullChecksum,
@@ -250,7 +252,7 @@ impl PackageReader {
     ///
     /// # Errors
     ///
-    /// See [`PackageError`]. After an error the reader is of no more use.
+    /// [`PackageError`]. The reader can't be used after an error.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), PackageError> {
         self.size += bytes.len() as u64;
         if self.size > MAX_SIZE {
@@ -267,12 +269,12 @@ impl PackageReader {
         Ok(())
     }
 
-    /// Ends the file.
+    /// Ends the file, and returns the package.
     ///
     /// # Errors
     ///
-    /// See [`PackageError`]: the file may end too early, or its data may not be what `.PKGINFO`
-    /// says.
+    /// [`PackageError`]: the file may end too early, or its data section may not have the hash in
+    /// `.PKGINFO`.
     pub fn finish(self) -> Result<Package, PackageError> {
         match self.magic.first() {
             None => return Err(PackageError::Empty),
@@ -314,7 +316,7 @@ impl PackageReader {
         }
     }
 
-    /// Inflates what belongs to the current gzip stream, and returns how much that was.
+    /// Inflates the bytes that belong to the current gzip stream, and returns how many these were.
     fn inflate(&mut self, bytes: &[u8]) -> Result<usize, PackageError> {
         let (section, max) = match self.part {
             Part::Leading { .. } => (Section::Leading, MAX_CONTROL_LENGTH),
@@ -407,7 +409,7 @@ impl PackageReader {
     }
 }
 
-/// Returns a signature that a client would look at.
+/// Returns the signature in an entry, if a client would try it.
 fn read_signature(entry: Entry) -> Option<(SignatureName, Signature)> {
     let name = SignatureName::parse(&entry.header.path)?;
     (entry.body.len() <= Signature::MAX_LENGTH).then_some((name, Signature::from(entry.body)))
@@ -439,8 +441,8 @@ fn belongs_to_index(entry: &Entry) -> bool {
     [b"APKINDEX".as_slice(), b"DESCRIPTION"].contains(&&*entry.header.path)
 }
 
-/// apk rejects `.INSTALL` and whatever is not a dot file there; a `.PKGINFO` that is no regular
-/// file could be read in two ways.
+/// Returns whether an entry is allowed in the control section. apk rejects `.INSTALL` and anything
+/// but dot files there; a `.PKGINFO` that is not a regular file could be read in two ways.
 fn belongs_to_control(entry: &Entry) -> bool {
     let path = &entry.header.path;
     let is_info = path == b".PKGINFO";
@@ -450,7 +452,7 @@ fn belongs_to_control(entry: &Entry) -> bool {
         && (entry.is_file() || !is_info)
 }
 
-/// Returns whether a client runs this entry.
+/// Returns whether a client runs this entry as a script.
 fn is_script(entry: &Entry) -> bool {
     const SCRIPTS: [&[u8]; 7] = [
         b".pre-install",

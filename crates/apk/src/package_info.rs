@@ -1,4 +1,4 @@
-//! `.PKGINFO`: what a package says of itself.
+//! `.PKGINFO`: a package's own metadata.
 //!
 //! ```text
 //! # comment
@@ -6,13 +6,13 @@
 //! depend = so:libc.musl-x86_64.so.1
 //! ```
 //!
-//! A line is split at its first ` = `; a line without one, and an unknown key, are passed over, as
-//! apk does (measured). There is no trimming and no escaping.
+//! A line is split at its first ` = `. Lines without one and unknown keys are ignored, as apk does
+//! (measured). Nothing is trimmed or escaped.
 //!
-//! Of a key that takes one value, apk takes the last (measured). melange writes a `license` for
-//! each copyright entry of its configuration, so that is what happens here, too, for the texts. A
-//! key that decides what is installed or checked may have one value only: a reader that takes the
-//! first would see another package.
+//! If a key with a single value is repeated, apk takes the last value (measured). Keys that only
+//! describe the package are read in the same way here, because melange writes a `license` for each
+//! copyright entry of its configuration. Keys that decide what is installed or checked must not
+//! have two different values: a reader that takes the first would see another package.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -24,27 +24,28 @@ use crate::{
     value::{FieldText, InvalidValue},
 };
 
-/// The most bytes of a `.PKGINFO` that are read: real ones stay below 100 KiB.
+/// The maximum size of a `.PKGINFO` in bytes. Real ones stay below 100 KiB.
 pub const MAX_LENGTH: usize = 1024 * 1024;
 
-/// The most bytes of all `replaces`, each with a space. A client fails above some 5,000 while it
-/// writes its database (measured).
+/// The maximum length of all `replaces` tokens in bytes, each with a space. Above some 5,000, a
+/// client fails to write its database (measured).
 const MAX_REPLACES: usize = 4000;
 
-/// The most bytes of a `triggers` line's value: a client writes more, and can't read its database
-/// again (measured).
+/// The maximum length of a `triggers` value in bytes. A client writes a longer one to its database,
+/// which it then can't read (measured).
 const MAX_TRIGGERS: usize = 131_040;
 
-/// The most bytes of a line of `.PKGINFO` with its newline: apk rejects longer ones (measured).
+/// The maximum length of a line of `.PKGINFO` in bytes, with its newline: apk rejects longer ones
+/// (measured).
 const MAX_LINE: usize = 128 * 1024;
 
-/// What `.PKGINFO` says, as far as an index or a check of the package needs it.
+/// The content of `.PKGINFO` that an index or a check of the package needs.
 ///
-/// Left out are `packager`, `triggers` and `replaces_priority`, which `apk index` reads and never
-/// writes, and of `replaces` all but its length.
+/// Omits `packager`, `triggers`, `replaces` and `replaces_priority`, which `apk index` reads but
+/// never writes. Only the lengths of `triggers` and `replaces` are checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PackageInfo {
-    /// What an index says, too.
+    /// The fields that the index entry shares.
     pub metadata: Metadata,
     /// `datahash`
     pub data_hash: DataHash,
@@ -66,10 +67,10 @@ pub enum PackageInfoError {
     /// It is not UTF-8.
     #[error(".PKGINFO is not UTF-8 near `{near}`")]
     Encoding {
-        /// What stands around the first byte that is not UTF-8.
+        /// The bytes around the first that is not UTF-8.
         near: Excerpt,
     },
-    /// A key that every package must have is absent.
+    /// A required key is absent.
     #[error(".PKGINFO has no `{key}`; apk reads lines of the form `key = value` alone")]
     Missing {
         /// The absent key.
@@ -81,27 +82,28 @@ pub enum PackageInfoError {
         /// The repeated key.
         key: &'static str,
     },
-    /// It provides its own name: a client takes it for something else of that name, and finds a
+    /// It provides its own name: a client takes that for another package of this name, and finds a
     /// conflict (measured).
     #[error(
         ".PKGINFO has `provides = {token}`, the package's own name, with which it conflicts when it is installed"
     )]
     ProvidesItself {
-        /// What it provides.
+        /// The `provides` token.
         token: Excerpt,
     },
-    /// It provides one name twice, and at least once with a version: a client finds a conflict
+    /// It provides one name twice, at least once with a version: a client finds a conflict
     /// (measured).
     #[error(
         ".PKGINFO has `provides = {first} {second}`, one name twice, with which it conflicts when it is installed"
     )]
     ProvidesTwice {
-        /// What it provides first.
+        /// The first token.
         first: Excerpt,
-        /// What it provides then.
+        /// The second token.
         second: Excerpt,
     },
-    /// It asks for itself, or for what it provides, in another version than its own (measured).
+    /// It depends on itself, or on something that it provides, in a version that it does not have:
+    /// no client can install it (measured).
     #[error(
         ".PKGINFO has `depend = {token}`, but the package itself is or provides another version of that, so no client \
          can install it"
@@ -110,8 +112,7 @@ pub enum PackageInfoError {
         /// The dependency.
         token: Excerpt,
     },
-    /// Its `triggers` are longer than a client can read from its own database afterwards
-    /// (measured).
+    /// Its `triggers` are longer than a client can read back from its own database (measured).
     #[error(
         ".PKGINFO has {length} bytes of `triggers`, more than the {MAX_TRIGGERS} that clients can read again"
     )]
@@ -119,7 +120,7 @@ pub enum PackageInfoError {
         /// Bytes of the value.
         length: usize,
     },
-    /// Its `replaces` are longer than a client can write into its database (measured).
+    /// Its `replaces` are longer than a client can write to its database (measured).
     #[error(
         ".PKGINFO has {length} bytes of `replaces`, more than the {MAX_REPLACES} that clients can install"
     )]
@@ -132,7 +133,7 @@ pub enum PackageInfoError {
     Value {
         /// The key.
         key: &'static str,
-        /// The rule.
+        /// The rule that the value breaks.
         source: InvalidValue,
     },
     /// A value is not a decimal number in its range.
@@ -150,7 +151,7 @@ pub enum PackageInfoError {
     Dependency {
         /// The key.
         key: &'static str,
-        /// The rule.
+        /// The rule that the dependency breaks.
         source: DependencyError,
     },
 }
@@ -160,8 +161,8 @@ impl PackageInfo {
     ///
     /// # Errors
     ///
-    /// See [`PackageInfoError`]. Stricter than apk, which takes the last of repeated values, reads
-    /// numbers up to the first non-digit and passes control characters on.
+    /// [`PackageInfoError`]. Stricter than apk, which takes the last of repeated values, reads
+    /// numbers up to the first non-digit, and passes control characters through.
     pub fn parse(content: &[u8]) -> Result<Self, PackageInfoError> {
         if content.len() > MAX_LENGTH {
             return Err(PackageInfoError::Length);
@@ -185,7 +186,7 @@ impl PackageInfo {
     }
 }
 
-/// What stands between a key and its value.
+/// The separator of a key and its value.
 const SEPARATOR: &[u8] = b" = ";
 
 fn utf8(value: &[u8]) -> Result<&str, PackageInfoError> {
@@ -197,7 +198,7 @@ fn utf8(value: &[u8]) -> Result<&str, PackageInfoError> {
     })
 }
 
-/// The keys seen so far.
+/// The values of the keys seen so far.
 #[derive(Default)]
 struct Keys<'a> {
     pkgname: Option<&'a str>,
@@ -216,7 +217,7 @@ struct Keys<'a> {
     depend: Dependencies,
     provides: Dependencies,
     install_if: Dependencies,
-    /// Bytes of all `replaces`, each with a space.
+    /// Bytes of all `replaces` tokens, each with a space.
     replaces: usize,
 }
 
@@ -287,7 +288,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Checks that a package conflicts with itself neither by what it provides nor by what it asks for.
+/// Checks that neither `provides` nor `depend` makes a package conflict with itself.
 fn check_itself(metadata: &Metadata) -> Result<(), PackageInfoError> {
     let excerpt = |provided: &Dependency<'_>| Excerpt::of(provided.to_string().as_bytes());
     let mut names = HashMap::new();
@@ -318,7 +319,7 @@ fn check_itself(metadata: &Metadata) -> Result<(), PackageInfoError> {
     }
 }
 
-/// Takes a value in the place of an earlier one.
+/// Stores a value, and replaces an earlier one.
 fn last<'a>(slot: &mut Option<&'a str>, value: &'a [u8]) -> Result<(), PackageInfoError> {
     *slot = Some(utf8(value)?);
     Ok(())

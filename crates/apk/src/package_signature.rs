@@ -9,10 +9,11 @@ use crate::{
     signature::{Algorithm, Signature, SignatureName},
 };
 
-/// A signature of a package: of its control section, whose `datahash` stands for the rest.
+/// A signature of a package. It signs the control section, whose `datahash` covers the data
+/// section.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PackageSignature {
-    /// Its kind, and who claims to have signed.
+    /// Its algorithm, and the name of the key that it claims to be by.
     pub name: SignatureName,
     signature: Signature,
     digest: Vec<u8>,
@@ -25,8 +26,8 @@ impl PackageSignature {
     }
 }
 
-/// Hashes what may be a control section: always with SHA-1, which is its checksum, and with
-/// whatever the signatures before it need.
+/// Hashes what may be the control section: always with SHA-1, for the checksum, and with the
+/// algorithms of the signatures before it.
 #[derive(Default)]
 pub(crate) struct ControlDigest {
     sha1: Sha1,
@@ -50,7 +51,8 @@ impl ControlDigest {
         self.sha512.iter_mut().for_each(|sha512| sha512.update(bytes));
     }
 
-    /// Returns the checksum of the control section, and its signatures with what they sign.
+    /// Returns the checksum of the control section, and its signatures, each with the digest that
+    /// it signs.
     pub(crate) fn finish(
         self,
         signatures: Vec<(SignatureName, Signature)>,

@@ -8,16 +8,16 @@ use rsa::{
 
 use crate::key_error::{KeyError, check_bits};
 
-/// What stands between a line `-----BEGIN …-----` and its `-----END …-----`, with both.
+/// The text from a line `-----BEGIN …-----` to its `-----END …-----`, inclusive.
 #[derive(Clone, Copy)]
 struct Block<'a> {
     label: &'a str,
     text: &'a str,
-    /// Whether the last line is there.
+    /// Whether the last line is present.
     is_whole: bool,
 }
 
-/// Returns the blocks of a text, whatever stands around them.
+/// Returns the blocks of a text, ignoring anything around them.
 fn blocks(text: &str) -> Vec<Block<'_>> {
     const BEGIN: &str = "-----BEGIN ";
     let mut blocks = Vec::new();
@@ -36,11 +36,11 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Reads the one private key that is in a text.
+/// Reads the only private key in a text.
 ///
 /// # Errors
 ///
-/// [`KeyError`], with what is wrong with it.
+/// [`KeyError`], unless there is exactly one, and it is a usable RSA key.
 pub(crate) fn read_private_key(text: &str) -> Result<RsaPrivateKey, KeyError> {
     let blocks = blocks(text);
     let private: Vec<_> =
@@ -81,7 +81,7 @@ impl Block<'_> {
             .ok_or_else(|| self.fault())
     }
 
-    /// Says why it is no key that we can use.
+    /// Returns why it is not a usable key.
     fn fault(self) -> KeyError {
         let Ok((_, document)) = SecretDocument::from_pem(self.text) else {
             return KeyError::Damaged;
@@ -97,7 +97,7 @@ impl Block<'_> {
     }
 }
 
-/// Names the kind of a key by its identifier.
+/// Returns the error for a key whose algorithm has this object identifier.
 fn other_kind(identifier: &str) -> KeyError {
     // RFC 5480, 3279, 8410 and 4055.
     const IDENTIFIERS: [(&str, &str); 4] = [
@@ -112,10 +112,10 @@ fn other_kind(identifier: &str) -> KeyError {
     }
 }
 
-/// Says which of the numbers of an RSA key (RFC 8017, A.1.2) the library does not take.
+/// Returns which of the numbers of an RSA key (RFC 8017, A.1.2) the `rsa` library rejects.
 fn fault_of_numbers(der: &[u8]) -> KeyError {
     let Ok(key) = pkcs1::RsaPrivateKey::try_from(der) else { return KeyError::Damaged };
-    // DER has no zeros before a number.
+    // A `UintRef` has no leading zero bytes.
     let bits = |number: pkcs1::UintRef<'_>| match number.as_bytes() {
         [] => 0,
         bytes @ [first, ..] => bytes.len() * 8 - first.leading_zeros() as usize,

@@ -7,24 +7,24 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::key_name::SignerName;
 
-/// A hash function for a signature, as an entry's name gives it.
+/// The algorithm of a signature, as its entry's name gives it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Algorithm {
     /// `RSA256`: SHA-256; apk-tools 2.7 (2017) and later.
     RsaSha256,
-    /// `RSA512`: SHA-512; as `RSA256`.
+    /// `RSA512`: SHA-512; apk-tools 2.7 (2017) and later.
     RsaSha512,
-    /// `RSA`: SHA-1; every apk-tools.
+    /// `RSA`: SHA-1; every version of apk-tools.
     RsaSha1,
-    /// `DSA`: SHA-1. Nobody uses it, and apk 3 looks at nothing but the hash in this name, so that
-    /// a signature by an RSA key is valid under it, too (measured).
+    /// `DSA`: SHA-1. Nobody uses it. apk 3 takes nothing but the hash from this name, so it also
+    /// accepts a signature by an RSA key under it (measured).
     DsaSha1,
 }
 
 impl Algorithm {
-    /// What an index is signed with, in this order: the first entry whose key a client trusts is
-    /// the only one that it tries (measured), so the stronger one comes first.
+    /// The algorithms with which an index is signed, in this order: a client tries only the first
+    /// entry whose key it trusts (measured), so the stronger one comes first.
     pub const PUBLISHED: [Self; 2] = [Self::RsaSha256, Self::RsaSha1];
 
     /// Returns the algorithm's name in `.SIGN.<name>.<key name>`.
@@ -53,8 +53,8 @@ impl Algorithm {
         }
     }
 
-    /// The DER bytes that stand before the digest (RFC 8017, 9.2, note 1). The `rsa` crate derives
-    /// them from hashes of an older `digest` than ours.
+    /// The DER bytes before the digest (RFC 8017, 9.2, note 1). The `rsa` crate could derive them
+    /// only from hashes of an older `digest` crate than ours.
     pub(crate) fn digest_info(self) -> &'static [u8] {
         match self {
             Self::RsaSha256 => {
@@ -75,7 +75,7 @@ impl Algorithm {
 pub struct Signature(pub(crate) Vec<u8>);
 
 impl Signature {
-    /// The most bytes of a signature; apk 3 passes over longer ones.
+    /// The maximum length of a signature in bytes; apk 3 skips longer ones.
     pub(crate) const MAX_LENGTH: usize = 65536;
 }
 
@@ -97,13 +97,13 @@ impl From<Vec<u8>> for Signature {
 pub struct SignatureName {
     /// The algorithm.
     pub algorithm: Algorithm,
-    /// Who signed.
+    /// The name of the key that the signature claims to be by.
     pub key_name: SignerName,
 }
 
 impl SignatureName {
-    /// Parses the name of an entry. `None` if it is no signature of a kind that we know; apk passes
-    /// over these, too.
+    /// Parses the name of an entry. Returns `None` if it is not that of a signature by a known
+    /// algorithm, which apk also skips.
     pub fn parse(path: &[u8]) -> Option<Self> {
         let name = str::from_utf8(path).ok()?.strip_prefix(".SIGN.")?;
         let (algorithm, key_name) = name.split_once('.')?;

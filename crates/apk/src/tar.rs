@@ -13,11 +13,11 @@ use crate::text::Excerpt;
 
 const BLOCK: usize = 512;
 
-/// The most bytes of a pax header or a GNU long name. Without it a single field of a package
-/// could ask for gigabytes.
+/// The maximum size of a pax header or a GNU long name in bytes. Without a limit, a single field of
+/// a package could ask for gigabytes of memory.
 const MAX_EXTENSION: u64 = 64 * 1024;
 
-/// The most bytes of a path or of a link's target, of which apk reads no more (measured).
+/// The maximum length of a path or a link's target in bytes: apk reads no more (measured).
 pub(crate) const MAX_PATH: usize = 4085;
 
 /// Why something is not a tar that apk reads.
@@ -30,7 +30,7 @@ pub enum TarError {
         /// Where the header begins in the inflated section.
         offset: u64,
     },
-    /// A number is not octal digits, ended by NULs or spaces; apk reads no other form.
+    /// A number is not octal digits followed by NULs or spaces, the only form that apk reads.
     #[error(
         "tar header at byte {offset}, of `{path}`, has an invalid {field}: apk reads octal digits that end in NULs \
          or spaces, and no other form"
@@ -38,7 +38,7 @@ pub enum TarError {
     Number {
         /// Where the header begins in the inflated section.
         offset: u64,
-        /// What stands for the entry's path in the header.
+        /// The entry's path, as it is in the header.
         path: Excerpt,
         /// The name of the field (tar(5)).
         field: &'static str,
@@ -49,8 +49,8 @@ pub enum TarError {
         /// Where the header begins in the inflated section.
         offset: u64,
     },
-    /// Two pax headers stand before one entry, and the first has its name: apk gives the entry
-    /// another name (measured).
+    /// Two pax headers precede one entry, and the first sets its name or target: apk gives the
+    /// entry another name (measured).
     #[error(
         "tar header at byte {offset} is the second pax header of one entry, whose name apk would not find"
     )]
@@ -58,8 +58,8 @@ pub enum TarError {
         /// Where the header begins in the inflated section.
         offset: u64,
     },
-    /// An entry is of a type that apk passes over, in the place of installing it, or by which it
-    /// would find another name for the entry that follows (measured).
+    /// An entry is of a type that apk skips instead of installing it, or because of which it would
+    /// take another name for the next entry (measured).
     #[error(
         "`{path}` is of the type `{flag}`, which apk does not install: pack it with `tar --format=posix`"
     )]
@@ -69,7 +69,7 @@ pub enum TarError {
         /// The type flag (tar(5)).
         flag: Excerpt,
     },
-    /// The target of a link is in GNU's form, of which apk reads the first 100 bytes only
+    /// The target of a link is in GNU's long form, of which apk reads only the first 100 bytes
     /// (measured).
     #[error(
         "the target of `{path}` has over 100 bytes in a form that apk cuts: pack it with `tar --format=posix`"
@@ -87,7 +87,7 @@ pub enum TarError {
     /// There are more entries than the section may have.
     #[error("tar has more than {max} entries")]
     Entries {
-        /// How many there may be.
+        /// The maximum.
         max: u64,
     },
     /// A path begins with a slash, so it would leave the directory into which it is extracted.
@@ -102,20 +102,20 @@ pub enum TarError {
         /// The path.
         path: Excerpt,
     },
-    /// A path contains a character that apk does not accept.
+    /// A path contains a control character, which apk does not accept.
     #[error("path `{path}` contains a control character")]
     PathControl {
         /// The path.
         path: Excerpt,
     },
-    /// A path is empty, or two slashes follow each other in it.
+    /// A path is empty, or has two slashes in a row.
     #[error("path `{path}` has an empty part")]
     EmptyPart {
         /// The path.
         path: Excerpt,
     },
-    /// A part of a path names no file, and with `..` it may leave the directory into which it is
-    /// extracted.
+    /// A part of a path is `.` or `..`, which names no file; `..` may leave the directory into
+    /// which it is extracted.
     #[error("path `{path}` has a part that is `{part}`")]
     DotPart {
         /// The path.
@@ -125,7 +125,7 @@ pub enum TarError {
     },
 }
 
-/// What apk takes an entry for.
+/// What apk treats an entry as.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     File,
@@ -137,7 +137,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind from the type flag; `None` for one that apk passes over.
+    /// Returns the kind for a type flag; `None` for one that apk skips.
     fn of(flag: u8) -> Option<Self> {
         match flag {
             b'0' | b'7' => Some(Self::File),
@@ -174,17 +174,17 @@ impl Entry {
         self.header.kind == Kind::File
     }
 
-    /// Returns whether apk takes this for a signature, if only such stand before it.
+    /// Returns whether apk takes this for a signature, provided that only signatures precede it.
     pub(crate) fn is_signature(&self) -> bool {
         let path = &self.header.path;
         self.is_file() && path.starts_with(b".SIGN.") && !path.contains(&b'/')
     }
 }
 
-/// Whether a scanner keeps entries with their bodies, or only looks at them.
+/// Whether a scanner keeps entries with their bodies, or only their headers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Bodies {
-    /// The caller bounds what it feeds.
+    /// The caller must limit the input.
     Keep,
     Skip,
 }
@@ -195,18 +195,18 @@ pub(crate) enum Bodies {
 pub(crate) struct Scanner {
     bodies: Bodies,
     max_entries: u64,
-    /// How many bytes were taken so far.
+    /// How many bytes have been taken so far.
     offset: u64,
     state: State,
     /// The header or body that is being collected.
     collected: Vec<u8>,
-    /// A path from GNU's extension, for the entry that follows it.
+    /// A GNU long name, for the next entry.
     long_path: Option<Vec<u8>>,
-    /// A pax header, for the entry that follows it.
+    /// A pax header, for the next entry.
     pax: Option<Pax>,
-    /// Whether a target in GNU's form was passed over, for the entry that follows it.
+    /// Whether a target in GNU's long form was skipped, for the next entry.
     has_long_target: bool,
-    /// What a caller is to judge that keeps no bodies.
+    /// The headers for [`Scanner::take_headers`], if bodies are skipped.
     headers: Vec<Header>,
     scan: Scan,
 }
@@ -214,7 +214,7 @@ pub(crate) struct Scanner {
 #[derive(Debug)]
 enum State {
     Header,
-    /// Passing over `left` bytes of a body or of its padding.
+    /// Skipping `left` bytes of a body or of its padding.
     Skip {
         left: u64,
     },
@@ -247,7 +247,7 @@ impl Scanner {
         }
     }
 
-    /// Continues a tar that had so many zero blocks before.
+    /// Continues a tar that already had this many zero blocks.
     pub(crate) fn after(mut self, zero_blocks: u64) -> Self {
         self.scan.zero_blocks = zero_blocks;
         self
@@ -270,7 +270,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// Returns the entries that were found since the last call, if bodies are skipped.
+    /// Returns the headers that were found since the last call, if bodies are skipped.
     pub(crate) fn take_headers(&mut self) -> Vec<Header> {
         std::mem::take(&mut self.headers)
     }
@@ -286,7 +286,7 @@ impl Scanner {
         Ok(self.scan)
     }
 
-    /// Takes bytes of the current state, which wants `left` more after them.
+    /// Takes bytes for the current state, which needs `left` more after them.
     fn take(&mut self, bytes: &[u8], left: u64) -> Result<(), TarError> {
         if let State::Skip { .. } = self.state {
             self.state = skip(left);
@@ -335,7 +335,7 @@ impl Scanner {
         let size = octal(&header.as_old().size).unwrap_or_default();
         let [flag] = header.as_old().linkflag;
         let kind = Kind::of(flag);
-        // apk forgets the checksum of a pax header unless its entry follows at once (measured).
+        // apk forgets the checksum of a pax header unless its entry follows immediately (measured).
         if let Some(pax) = self.pax.as_mut().filter(|_| kind.is_none()) {
             pax.has_checksum = false;
         }
@@ -372,8 +372,8 @@ impl Scanner {
         if self.scan.count > self.max_entries {
             return Err(TarError::Entries { max: self.max_entries });
         }
-        // apk passes over kinds that it does not know, and gives their extensions and their prefix
-        // to the entry after them.
+        // apk skips types that it does not know, and applies their extensions and their prefix to
+        // the next entry.
         let Some(kind) = kind else {
             if self.bodies == Bodies::Skip || has_prefix(block) {
                 let flag = Excerpt::of(block.get(156..157).unwrap_or_default());
@@ -386,7 +386,7 @@ impl Scanner {
         let long_path = self.long_path.take().filter(|_| !has_prefix(block));
         let path = pax.path.or(long_path).unwrap_or_else(|| header_path(block));
         check_path(&path)?;
-        // A file with a target is a hard link to apk, too (measured).
+        // apk treats a file with a target as a hard link (measured).
         let kind = match kind {
             Kind::File if pax.target.is_some() && self.bodies == Bodies::Skip => Kind::HardLink,
             other => other,
@@ -439,8 +439,8 @@ pub(crate) struct Scan {
     pub(crate) entries: Vec<Entry>,
     /// The number of entries.
     pub(crate) count: u64,
-    /// The number of blocks that begin with a zero byte, with those before: apk ends the archive
-    /// at the second.
+    /// The number of blocks that begin with a zero byte, including those of earlier sections: apk
+    /// ends the archive at the second.
     pub(crate) zero_blocks: u64,
 }
 
@@ -459,7 +459,7 @@ const NUMBERS: [(&str, Range<usize>); 7] = [
     ("devminor", 337..345),
 ];
 
-/// Returns a text in a header, up to the first NUL.
+/// Returns the text in a field of a header, up to the first NUL.
 fn field(block: &[u8], range: Range<usize>) -> &[u8] {
     let field = block.get(range).unwrap_or_default();
     field.split(|byte| *byte == 0).next().unwrap_or_default()
@@ -469,7 +469,7 @@ fn has_prefix(block: &[u8]) -> bool {
     !field(block, 345..500).is_empty()
 }
 
-/// Returns the path of a header: apk joins prefix and name in whatever dialect of tar.
+/// Returns the path in a header: apk joins prefix and name in every dialect of tar.
 fn header_path(block: &[u8]) -> Vec<u8> {
     let (name, prefix) = (field(block, 0..100), field(block, 345..500));
     if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
@@ -485,8 +485,8 @@ fn checksum_fits(header: &TarHeader, block: &[u8]) -> bool {
     header.cksum().is_ok_and(|declared| declared == sum)
 }
 
-/// Reads a number as apk does: octal digits, if any, and then nothing but NULs and spaces. It reads
-/// neither blanks before the digits nor the base-256 form of GNU tar.
+/// Reads a number as apk does: octal digits, if any, and then only NULs and spaces. Neither blanks
+/// before the digits nor the base-256 form of GNU tar are read.
 fn octal(field: &[u8]) -> Option<u64> {
     let length = field.iter().position(|byte| !matches!(byte, b'0'..=b'7')).unwrap_or(field.len());
     let (digits, rest) = field.split_at_checked(length)?;
@@ -517,8 +517,8 @@ struct Pax {
 impl Pax {
     /// Reads the records of a pax header up to the first that is malformed, as apk does (measured).
     ///
-    /// A record is `<length> <key>=<value>\n` (pax(1)), where the value may hold any byte:
-    /// capabilities of files do. The `tar` crate splits records at newlines instead.
+    /// A record is `<length> <key>=<value>\n` (pax(1)), where the value may have any byte, as file
+    /// capabilities do. The `tar` crate splits records at newlines instead.
     fn parse(mut body: &[u8]) -> Self {
         let mut pax = Self::default();
         while let Some((record, rest)) = record(body) {
@@ -534,14 +534,14 @@ impl Pax {
         pax
     }
 
-    /// Returns whether it has a name, of the entry or of what that points to.
+    /// Returns whether it sets the path or the target of an entry.
     fn renames(&self) -> bool {
         self.path.is_some() || self.target.is_some()
     }
 }
 
-/// Returns the next record of a pax header, without its length and its newline, and what follows
-/// it.
+/// Returns the next record of a pax header, without its length and newline, and the rest of the
+/// header.
 fn record(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let digits = body.split(|byte| *byte == b' ').next()?;
     let length: usize = str::from_utf8(digits).ok()?.parse().ok()?;
@@ -549,7 +549,7 @@ fn record(body: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((record.get(digits.len() + 1..)?.strip_suffix(b"\n")?, rest))
 }
 
-/// Returns a value, which apk reads up to the first NUL.
+/// Returns a value up to the first NUL, as apk reads it.
 fn text(value: &[u8]) -> Vec<u8> {
     value.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
 }
@@ -559,7 +559,7 @@ fn is_sha1(value: &[u8]) -> bool {
     value.get(..40).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Rejects a path with which apk 3 does not extract or even fetch a package (measured).
+/// Rejects a path that keeps apk 3 from extracting, or even fetching, a package (measured).
 fn check_path(path: &[u8]) -> Result<(), TarError> {
     let excerpt = || Excerpt::of(path);
     let unslashed = path.strip_suffix(b"/").unwrap_or(path);
@@ -584,7 +584,7 @@ fn check_path(path: &[u8]) -> Result<(), TarError> {
     Ok(())
 }
 
-/// Writes files one after the other as apk does, without an end of archive: a *tar segment*.
+/// Writes files as apk does, without an end of archive: a *tar segment*.
 pub(crate) fn write_segment(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
     let mut writer = Writer::new();
     for (name, content) in files {
@@ -606,12 +606,13 @@ impl Writer {
     /// Adds a file whose content has `length` bytes.
     pub(crate) fn file(&mut self, name: &str, length: usize, content: impl Read) -> io::Result<()> {
         let mut header = header(length)?;
-        // Grown chunk by chunk, it would take three times as much memory on the way.
+        // Growing chunk by chunk would take three times as much memory in between.
         self.0.get_mut().reserve_exact(BLOCK + length.next_multiple_of(BLOCK) + 2 * BLOCK);
         self.0.append_data(&mut header, name, content)
     }
 
-    /// Adds the header of a file whose content, and what [ends](ending) the archive, are to follow.
+    /// Adds the header of a file, and returns the archive so far. The caller appends the `length`
+    /// bytes of its content, and what [ends](ending) the archive.
     pub(crate) fn begin(mut self, name: &str, length: usize) -> io::Result<Vec<u8>> {
         let mut header = header(length)?;
         header.set_path(name)?;
@@ -622,7 +623,7 @@ impl Writer {
         Ok(archive)
     }
 
-    /// Ends the archive, with two zero blocks.
+    /// Ends the archive with two zero blocks, and returns it.
     pub(crate) fn end(self) -> io::Result<Vec<u8>> {
         self.0.into_inner()
     }
@@ -641,7 +642,8 @@ fn header(length: usize) -> io::Result<TarHeader> {
     Ok(header)
 }
 
-/// What follows the content of the last file of an archive, which has `length` bytes.
+/// Returns what follows the `length` bytes of the last file of an archive: padding and two zero
+/// blocks.
 pub(crate) fn ending(length: usize) -> Vec<u8> {
     vec![0; length.next_multiple_of(BLOCK) - length + 2 * BLOCK]
 }

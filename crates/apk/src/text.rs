@@ -1,16 +1,18 @@
-//! Text that somebody else wrote, and messages, as they are shown to people.
+//! Prepares untrusted text and messages for display.
 
 use std::{borrow::Cow, error::Error, fmt, iter};
 
-/// A chunk of foreign text that is safe to show: escaped, and at most [`Excerpt::MAX`] characters.
+/// The beginning of an untrusted text, safe to show: escaped, and at most [`Excerpt::MAX`]
+/// characters.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Excerpt(String);
 
 impl Excerpt {
-    /// The most characters that an excerpt shows.
+    /// The maximum number of characters in an excerpt, before they are escaped.
     pub const MAX: usize = 80;
 
-    /// Returns the beginning of `bytes`, with whatever is not escaped escaped.
+    /// Returns the beginning of `bytes`, with quotes, backslashes and unprintable characters
+    /// escaped, and `…` at the end if it was cut.
     pub fn of(bytes: &[u8]) -> Self {
         let beginning = bytes.get(..Self::MAX * 4).unwrap_or(bytes);
         let text: Cow<'_, str> = String::from_utf8_lossy(beginning);
@@ -30,8 +32,8 @@ impl fmt::Display for Excerpt {
     }
 }
 
-/// Returns a whole message with whatever is not escaped escaped, so that no foreign text in it
-/// begins a line or commands a terminal.
+/// Returns a whole message with unprintable characters escaped, so that untrusted text in it can't
+/// begin a line or control a terminal.
 pub fn escaped(message: &str) -> String {
     let mut shown = String::with_capacity(message.len());
     for character in message.chars() {
@@ -43,7 +45,7 @@ pub fn escaped(message: &str) -> String {
     shown
 }
 
-/// Returns an error's message with those of its causes.
+/// Returns an error's message, followed by those of its causes.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     for cause in causes(error) {
@@ -53,7 +55,7 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Returns the causes of an error, the nearest first.
+/// Returns the causes of an error, nearest first.
 pub fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     iter::successors(error.source(), |&cause| cause.source())
 }

@@ -10,7 +10,7 @@ use crate::text::Excerpt;
 pub struct InvalidValue {
     /// What the value should have been, such as "package name".
     pub what: &'static str,
-    /// The value, escaped and cut to a length that fits in a message.
+    /// The value, escaped and shortened for a message.
     pub value: Excerpt,
     /// The rule, as the end of the sentence.
     pub rule: &'static str,
@@ -30,15 +30,15 @@ impl InvalidValue {
 #[serde(try_from = "String", into = "String")]
 pub struct PackageName(String);
 
-/// An architecture, such as `x86_64`; a package's own may also be `noarch`.
+/// An architecture, such as `x86_64`, or `noarch`.
 ///
 /// 1 to 32 lower-case ASCII letters, digits, `_` and `-`: apk checks nothing here, but the value
-/// becomes a part of URLs. OpenWrt has names such as `aarch64_cortex-a53`.
+/// becomes part of URLs. OpenWrt has names such as `aarch64_cortex-a53`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Architecture(String);
 
-/// What Alpine calls the architectures for which it has built packages (apk-package(5), abuild's
+/// Alpine's names of the architectures for which it has built packages (apk-package(5), abuild's
 /// `functions.sh`).
 const ALPINE: [&str; 15] = [
     "aarch64",
@@ -58,7 +58,7 @@ const ALPINE: [&str; 15] = [
     "x86_64",
 ];
 
-/// What OpenWrt's names of architectures begin with: a family, `_` and a processor.
+/// The families in OpenWrt's names of architectures, `<family>_<processor>`.
 const OPENWRT: [&str; 14] = [
     "aarch64",
     "arm",
@@ -76,8 +76,8 @@ const OPENWRT: [&str; 14] = [
     "x86",
 ];
 
-/// What other packaging systems, languages and tools call architectures, and what apk calls them.
-/// `armhf`, `armel` and `mips` are names of apk's, too, so they are taken as they stand.
+/// Names of architectures in other packaging systems, languages and tools, and apk's names for
+/// them. `armhf`, `armel` and `mips` are absent: apk uses these names itself.
 const FOREIGN: [(&[&str], &str); 19] = [
     (&["all", "any", "none", "native", "neutral", "universal"], "noarch"),
     (&["amd64", "x64", "x86-64", "em64t", "amd64v1", "amd64v2", "amd64v3", "amd64v4"], "x86_64"),
@@ -104,7 +104,7 @@ const FOREIGN: [(&[&str], &str); 19] = [
 ];
 
 impl Architecture {
-    /// Returns `noarch`: that of packages that fit every architecture.
+    /// Returns `noarch`, for packages that fit every architecture.
     pub fn noarch() -> Self {
         Self("noarch".to_owned())
     }
@@ -122,8 +122,8 @@ impl Architecture {
         ALPINE.contains(&self.as_str()) || OPENWRT.iter().any(of_openwrt)
     }
 
-    /// Returns what apk calls this architecture, if it is the name that another packaging system
-    /// has for it: a package or a directory of such a name is one that no client asks for.
+    /// Returns apk's name for this architecture, as text for a message, if this is another
+    /// packaging system's name for it. No client asks for packages or directories with such a name.
     pub fn names_in_apk(&self) -> Option<&'static str> {
         FOREIGN
             .iter()
@@ -134,15 +134,15 @@ impl Architecture {
 
 /// The value of one index field: a single line of UTF-8 without control characters.
 ///
-/// The index has no escaping (measured: apk passes all of them through), so this type is what
-/// stands between a package's metadata and forged index lines. The control characters beyond ASCII
-/// (U+0080 to U+009F) count, and so do U+2028 and U+2029: some readers end a line at U+0085 and at
-/// these two, and a terminal obeys U+009B.
+/// The index has no escaping, and apk passes control characters through (measured), so this type is
+/// what keeps a package's metadata from forging index lines. Control characters beyond ASCII
+/// (U+0080 to U+009F), U+2028 and U+2029 are rejected as well: some readers end a line at U+0085
+/// and at the last two, and a terminal obeys U+009B.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct FieldText(String);
 
 impl FieldText {
-    /// Returns whether there is no text.
+    /// Returns whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -182,7 +182,7 @@ impl TryFrom<String> for FieldText {
     type Error = InvalidValue;
 
     fn try_from(value: String) -> Result<Self, InvalidValue> {
-        // Nearly every text is of these characters, which need no decoding.
+        // Nearly every text has only these characters, which need no decoding.
         let rule = if value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Ok(Self(value));
         } else if value.contains(char::is_control) {
@@ -196,7 +196,7 @@ impl TryFrom<String> for FieldText {
     }
 }
 
-/// Gives a checked string its views and conversions, all of which follow from `TryFrom<String>`.
+/// Implements the accessors and conversions of a checked string on top of its `TryFrom<String>`.
 macro_rules! checked_string {
     ($type:ty) => {
         impl $type {

@@ -8,20 +8,20 @@ use crate::value::{InvalidValue, checked_string};
 
 /// A package's version, such as `1.2.3_rc1-r0`.
 ///
-/// Starts with a digit and goes on with ASCII letters, digits, `.`, `_`, `~`, `+` and `-`; at most
-/// 64 bytes. That is wider than the grammar of `apk version --check` (see
-/// [`Version::is_canonical`]) because Alpine itself ships versions such as `6.8.0p2-r4` which that
-/// rejects.
+/// Starts with a digit, followed by ASCII letters, digits, `.`, `_`, `~`, `+` and `-`; at most 64
+/// bytes. This is wider than the grammar of `apk version --check` (see [`Version::is_canonical`]),
+/// because Alpine itself ships versions that the grammar rejects, such as `6.8.0p2-r4`.
 ///
-/// It has no `Ord`: apk can't tell all versions apart, see [`Version::order`].
+/// Not `Ord`, because apk can't tell all versions apart (see [`Version::order`]).
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version(String);
 
 impl Version {
     /// Compares two versions as `apk version -t` does. Different versions may be equal: those
-    /// outside the grammar that begin alike up to where they leave it (`1.2_beta.1-r0` and
-    /// `1.2_beta.2-r0`), and numbers that differ in leading zeros alone.
+    /// outside the grammar that are alike up to where they leave it (`1.2_beta.1-r0` and
+    /// `1.2_beta.2-r0`), and those with a number that differs only in leading zeros (`1-r01` and
+    /// `1-r1`).
     pub fn order(&self, other: &Self) -> Ordering {
         compare(&self.0, &other.0)
     }
@@ -38,13 +38,12 @@ pub(crate) fn is_canonical(text: &str) -> bool {
     !tokens(text).contains(&Token::Invalid)
 }
 
-/// Compares two versions as apk does where it sees a difference.
+/// Compares two versions as `apk version -t` does (see [`Version::order`]).
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     tokens(a).cmp(&tokens(b))
 }
 
-/// Returns whether `version` begins with all parts of `begin`, as `1.2.3-r0` does with those of
-/// `1.2`.
+/// Returns whether `version` begins with all parts of `begin`, as `1.2.3-r0` does with `1.2`.
 pub(crate) fn begins_with(version: &str, begin: &str) -> bool {
     let mut begin = tokens(begin);
     begin.pop_if(|last| *last == Token::End);
@@ -70,8 +69,8 @@ impl TryFrom<String> for Version {
 
 checked_string!(Version);
 
-/// One part of a version. The order of the variants is apk's order where two versions differ in
-/// the kind of a part: `1_rc1` < `1` < `1-r0` < `1_p1` < `1a` < `1.1`.
+/// One part of a version. The order of the variants is apk's order of versions that differ in the
+/// kind of a part: `1_rc1` < `1` < `1-r0` < `1_p1` < `1a` < `1.1`.
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Token<'a> {
     PreSuffix(usize),
@@ -82,7 +81,7 @@ enum Token<'a> {
     SuffixNumber(Number<'a>),
     PostSuffix(usize),
     Letter(u8),
-    /// A later number with a leading zero, which apk compares as text: `1.01` < `1.1`.
+    /// A number after a `.` with a leading zero, which apk compares as text: `1.01` < `1.1`.
     Fraction(&'a str),
     Number(Number<'a>),
 }

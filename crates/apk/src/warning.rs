@@ -1,22 +1,22 @@
-//! What is in order, and yet will surprise whoever uses the package.
+//! What is valid in a package, but will surprise its users.
 
 use std::fmt;
 
 use crate::{entry::IndexEntry, text::Excerpt};
 
-/// The most warnings of one package: a `provides` may have thousands of tokens.
+/// The maximum number of warnings about one package: its `provides` may have thousands of tokens.
 const MAX_WARNINGS: usize = 8;
 
 /// Something about a package that its maintainer should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The package's version is none by the grammar of `apk version --check`.
+    /// The package's version is outside the grammar of `apk version --check`.
     Version {
         /// The version.
         version: Excerpt,
     },
-    /// A version in `provides` is none by that grammar.
+    /// A version in `provides` is outside that grammar.
     Provides {
         /// The token.
         token: Excerpt,
@@ -24,7 +24,7 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// Says what to do: a whole sentence.
+    /// Returns what to do about it, in whole sentences.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Version { .. } => {

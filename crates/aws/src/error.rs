@@ -1,4 +1,4 @@
-//! Errors of the SDK as errors of the ports.
+//! Converts errors of the SDK to errors of the ports.
 
 use std::error::Error;
 
@@ -10,7 +10,7 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
 };
 
-/// What services answer with another status than 403 to whoever may not ask: JSON says 400.
+/// Codes of denied requests whose status is not 403: JSON protocols use 400.
 const DENIED: [&str; 6] = [
     "AccessDeniedException",
     "ExpiredToken",
@@ -20,8 +20,8 @@ const DENIED: [&str; 6] = [
     "UnrecognizedClientException",
 ];
 
-/// What passes, beside what the SDK knows as such, whatever the status is: the models give each
-/// error of KMS, SSM and Step Functions the status 400.
+/// Codes of transient errors, whatever the status, beyond those that the SDK knows: the models give
+/// each error of KMS, SSM and Step Functions the status 400.
 const PASSING: [&str; 7] = [
     "DependencyTimeoutException",
     "ExecutionLimitExceeded",
@@ -32,7 +32,7 @@ const PASSING: [&str; 7] = [
     "OperationAborted",
 ];
 
-/// Turns an error of the SDK into one of the ports, keeping what the service said of it.
+/// Converts an error of the SDK to one of the ports, and keeps the service's code and message.
 pub fn store_error<E>(key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
 where
     E: Error + ProvideErrorMetadata + 'static,
@@ -51,7 +51,7 @@ where
     StoreError::Unavailable { key, source }
 }
 
-/// Returns whether the same request would be answered in the same way each time.
+/// Returns whether the same request would fail in the same way each time.
 fn is_permanent(status: Option<u16>, code: Option<&str>) -> bool {
     let passes = |code| {
         let lists = [THROTTLING_ERRORS, TRANSIENT_ERRORS, &PASSING];
@@ -59,7 +59,7 @@ fn is_permanent(status: Option<u16>, code: Option<&str>) -> bool {
     };
     match status {
         _ if code.is_some_and(passes) => false,
-        // Time-outs, rivals and throttling pass.
+        // Timeouts, conflicts and throttling are transient.
         Some(408 | 409 | 425 | 429) => false,
         // 301: the bucket is in another region. 501: `NotImplemented`.
         Some(301 | 400..=499 | 501) => true,
@@ -67,12 +67,13 @@ fn is_permanent(status: Option<u16>, code: Option<&str>) -> bool {
     }
 }
 
-/// Returns the HTTP status of an answer: all that S3 says to a HEAD.
+/// Returns the HTTP status of a response: all that S3 reports about a failed HEAD.
 pub(crate) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// Returns whether S3 says that a precondition does not hold, or that a rival was faster.
+/// Returns whether S3 reports that a precondition does not hold, or that a concurrent request was
+/// faster.
 pub(crate) fn is_conflict(code: Option<&str>) -> bool {
     matches!(code, Some("PreconditionFailed" | "ConditionalRequestConflict"))
 }

@@ -1,4 +1,4 @@
-//! HTTPS, for the clients of all services.
+//! HTTPS for the clients of all services.
 
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-/// Returns what speaks HTTPS, by way of the proxy that the environment names.
+/// Returns an HTTPS client that uses the proxy named by the environment.
 ///
-/// It is the SDK's own but for the cryptography: AWS-LC would make each function larger by a fifth.
+/// It is the SDK's own, except for the cryptography: AWS-LC would make each function a fifth
+/// larger.
 pub fn client() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder()
@@ -23,29 +24,29 @@ pub fn client() -> SharedHttpClient {
     })
 }
 
-/// How long a connection may take to be made.
+/// How long it may take to connect.
 const CONNECTION: Duration = Duration::from_secs(3);
 
-/// How long an answer may take to begin, since the request began. S3, SSM, KMS and Step Functions
-/// need less than one second; the rest is for requests of some megabytes and for bad days. A
-/// request is tried three times.
+/// How long it may take from the beginning of a request to the beginning of its response. S3, SSM,
+/// KMS and Step Functions need less than one second; the rest is for requests of some megabytes and
+/// for bad days. A request is tried three times.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long an answer to a request may take that carries megabytes over slow lines, or copies
-/// gigabytes.
+/// The same for a request that carries megabytes over a slow connection, or assembles gigabytes.
 pub(crate) const SLOW_ANSWER: Duration = Duration::from_mins(10);
 
-/// How long an answer to a copy may take within a function, which has 80 s. The largest package
-/// takes some 55.
+/// The same for a copy within a function, whose own time limit is 80 s. The largest package takes
+/// some 55 s.
 pub(crate) const COPIED: Duration = Duration::from_secs(75);
 
-/// Returns how long requests may take. Without this, a service that accepts and never answers would
-/// hold a function until its own time limit. A content that stops to arrive is noticed by the SDK.
+/// Returns the timeouts of requests. Without them, a service that accepts connections and never
+/// responds would hold a function until its own time limit. The SDK notices a body that stops
+/// arriving.
 pub fn timeouts() -> TimeoutConfig {
     answered_within(ANSWER)
 }
 
-/// Returns the settings of a request to S3 whose answer may take this long.
+/// Returns the settings of a request to S3 whose response may take this long.
 pub(crate) fn patient(answer: Duration) -> config::Builder {
     config::Builder::new().timeout_config(answered_within(answer))
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::error::store_error;
 
-/// What KMS answers if a key is of another kind, or not in a state to sign.
+/// Codes with which KMS reports a key that is missing, of another kind, or not in a state to sign.
 const UNUSABLE: [&str; 6] = [
     "DisabledException",
     "InvalidArnException",
@@ -24,15 +24,15 @@ const UNUSABLE: [&str; 6] = [
     "UnsupportedOperationException",
 ];
 
-/// The keys that sign indexes. There are places for two, so that one can take the place of the
-/// other while clients know only one of them.
+/// Where the keys that sign indexes are stored. There are places for two, so that one can replace
+/// the other while clients know only one of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SigningKeys {
-    /// The parameters of the first.
+    /// The parameters of the first key.
     pub first: KeyParameters,
-    /// The parameters of the second: those of the first with `-2`.
+    /// The parameters of the second key: those of the first with `-2`.
     pub second: KeyParameters,
-    /// The ARN of a key in KMS that is used instead of the first one's private key.
+    /// The ARN of a key in KMS that is used instead of the first private key.
     pub kms: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl SigningKeys {
     }
 }
 
-/// The SSM parameters that make a signing key.
+/// The SSM parameters that hold a signing key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyParameters {
     /// Name of the `SecureString` with the private key.
@@ -57,8 +57,8 @@ pub struct KeyParameters {
     pub key_name: String,
 }
 
-/// The keys that sign indexes. They are read anew for each signature, so a changed parameter takes
-/// effect with the next publication.
+/// The keys that sign indexes. They are read for each publication, so a changed parameter takes
+/// effect at the next one.
 #[derive(Clone, Debug)]
 pub struct AwsKeyStore {
     ssm: aws_sdk_ssm::Client,
@@ -67,7 +67,7 @@ pub struct AwsKeyStore {
 }
 
 impl AwsKeyStore {
-    /// Makes a store of the keys. A client of KMS is of use only if one of them is there.
+    /// Makes a store of these keys. The client of KMS is needed only if one of them is in KMS.
     pub fn new(
         ssm: aws_sdk_ssm::Client,
         kms: Option<aws_sdk_kms::Client>,

@@ -1,12 +1,12 @@
-//! The AWS edge: S3, SSM and KMS behind the ports of `alpinist-repository`.
+//! The ports of `alpinist-repository`, implemented on S3, SSM and KMS.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`s3`] | [`s3::S3Store`], the bucket |
 //! | [`upload`] | uploads of files of any size |
 //! | [`keys`] | [`keys::AwsKeyStore`], the signing keys in SSM and KMS |
-//! | [`error`] | errors of the SDK as errors of the ports |
-//! | [`https`] | HTTPS, and how long a request may take |
+//! | [`error`] | conversion of errors of the SDK to those of the ports |
+//! | [`https`] | the HTTPS client, and timeouts |
 
 pub mod error;
 pub mod https;

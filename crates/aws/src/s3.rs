@@ -31,22 +31,22 @@ use crate::{
     s3_body::{S3Body, Source},
 };
 
-/// What stands for itself in the name of an object that is copied.
+/// The characters that are percent-encoded in the name of an object that is copied.
 const KEY_IN_HEADER: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What caches are told of each object that is written: keep it, but ask each time whether it is
-/// still the same. An index and a package that was replaced must be of one another.
+/// The `Cache-Control` of each object that is written: caches may store it, but must revalidate it
+/// each time, so that an index is never served with an older package.
 pub(crate) const CACHE_CONTROL: &str = "no-cache";
 
 /// The media type of packages.
 pub(crate) const PACKAGE: &str = "application/vnd.alpine.apk";
 
-/// What tells derived objects from packages: a rule of a bucket's life cycle can't ask for the end
+/// The tag that tells derived objects from packages: a bucket's lifecycle rules can't match the end
 /// of a key.
 const DERIVED: &str = "alpinist=derived";
 
-/// How many parts of a listing are requested at once.
+/// How many ranges of a listing are requested in parallel.
 const PARALLEL_LISTINGS: usize = 32;
 
 /// A bucket in S3.
@@ -56,16 +56,16 @@ pub struct S3Store {
     pub(crate) bucket: String,
 }
 
-/// What became of an object since it was read.
+/// Whether an object has changed since it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Newer {
-    /// It is the same.
+    /// It has not changed.
     Same,
-    /// It is not there.
+    /// There is no such object.
     Nothing,
-    /// It is another one.
+    /// It is new or has changed.
     Object {
-        /// Its version.
+        /// Its ETag.
         etag: ETag,
         /// Its content.
         bytes: Vec<u8>,
@@ -79,7 +79,7 @@ pub(crate) struct Conditions {
     pub(crate) if_match: Option<String>,
 }
 
-/// What a copy has in the place of what its source has.
+/// The attributes and tags of a copy, which replace those of its source.
 struct Replacement {
     attributes: Attributes,
     tags: Option<&'static str>,
@@ -101,11 +101,11 @@ impl S3Store {
         Self { client, bucket: bucket.into() }
     }
 
-    /// Reads an object unless it is the version that was seen, with one request.
+    /// Reads an object with one request, unless it still has the ETag `seen`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::TooLarge`] if it has more than `max` bytes, and whatever else S3 reports.
+    /// [`StoreError::TooLarge`], if it has more than `max` bytes; any other error that S3 reports.
     pub async fn newer(
         &self,
         key: &str,
@@ -133,13 +133,13 @@ impl S3Store {
         Ok(Newer::Object { etag, bytes: bytes.to_vec() })
     }
 
-    /// Copies a package as [`ObjectStore::copy`] does, with no attributes, if `precondition` holds
-    /// for the target, and returns the version of the copy.
+    /// Copies a package as [`ObjectStore::copy`] does, but without attributes and tags, if
+    /// `precondition` holds for the target. Returns the ETag of the copy.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`], if the source was changed or the precondition does not hold, and
-    /// whatever else S3 reports.
+    /// [`StoreError::Conflict`], if the source has changed or the precondition does not hold; any
+    /// other error that S3 reports.
     pub async fn copy_package(
         &self,
         source: &str,
@@ -174,7 +174,7 @@ impl S3Store {
             .content_type(PACKAGE)
             .cache_control(CACHE_CONTROL)
             .set_metadata(Some(attributes.into_iter().collect()))
-            // Copying tags takes permissions that nothing else needs.
+            // Copying tags would take permissions that nothing else needs.
             .tagging_directive(TaggingDirective::Replace)
             .set_tagging(tags.map(str::to_owned))
             .customize()
@@ -188,7 +188,7 @@ impl S3Store {
         }
     }
 
-    /// Turns an error of the SDK into one of the port. Only S3 tells of buckets.
+    /// Converts an error of the SDK to one of the port. Only S3 reports missing buckets.
     pub(crate) fn error<E>(&self, key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -199,8 +199,8 @@ impl S3Store {
         store_error(key, error)
     }
 
-    /// Turns an error of a conditional write into one of the port. `NoSuchKey` answers an
-    /// `If-Match` on an object that is gone.
+    /// Converts an error of a conditional write to one of the port. S3 responds with `NoSuchKey` to
+    /// an `If-Match` on an object that is gone.
     pub(crate) fn write_error<E>(&self, key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -347,8 +347,8 @@ impl ObjectStore for S3Store {
 }
 
 impl S3Store {
-    /// Lists the objects after `begin` and up to `end`, whose own requests end at the first key
-    /// beyond.
+    /// Lists the objects from after the key `begin` up to and including `end`. No page is requested
+    /// beyond `end`.
     async fn list_range(
         &self,
         prefix: &str,
@@ -356,7 +356,7 @@ impl S3Store {
         end: Option<String>,
     ) -> Result<Vec<Listed>, StoreError> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        // Not every key can stand in XML, and one that can't would make the answer unreadable.
+        // Not every key is valid in XML, and one that isn't would make the response unreadable.
         let request = request.delimiter("/").encoding_type(EncodingType::Url);
         let mut pages = request.set_start_after(begin).into_paginator().send();
         let mut listed = Vec::new();
@@ -382,12 +382,12 @@ impl S3Store {
     }
 }
 
-/// Takes the time from an answer of the store.
+/// Takes the time from a response of the store.
 #[derive(Clone, Debug, Default)]
 struct StoreClock(Arc<OnceLock<DateTime>>);
 
 impl StoreClock {
-    /// How long before the answer `time` was. None at all if the answer has no time.
+    /// Returns how long before the response `time` was; zero if either is unknown.
     fn since(&self, time: Option<DateTime>) -> Duration {
         let seconds = self.0.get().zip(time).map_or(0, |(now, time)| now.secs() - time.secs());
         Duration::from_secs(u64::try_from(seconds).unwrap_or_default())

@@ -12,23 +12,24 @@ use tracing::warn;
 
 use crate::error::{is_conflict, store_error};
 
-/// How often in a row a connection may break without having brought a byte. Requests are tried
-/// again by the SDK; this is for those that were answered.
+/// How many connections in a row may break without having delivered a byte. The SDK retries
+/// requests; this is for those that S3 has responded to.
 const MAX_BREAKS: u32 = 5;
 
-/// The content of an object in S3. Where a connection breaks, the next one goes on from there,
-/// provided that the object is still the same: a package of gigabytes need not arrive in one chunk.
+/// The content of an object in S3. If a connection breaks, the next one resumes where it broke,
+/// provided that the object is still the same: a package of gigabytes need not arrive over one
+/// connection.
 #[derive(Debug)]
 pub struct S3Body {
     source: Source,
     stream: ByteStream,
     /// How many bytes have arrived.
     read: u64,
-    /// How many connections broke since the last byte.
+    /// How many connections have broken since the last byte.
     breaks: u32,
 }
 
-/// Where a content comes from.
+/// The object whose content is read.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) client: Client,
@@ -39,7 +40,7 @@ pub(crate) struct Source {
 }
 
 impl S3Body {
-    /// Reads on from a first answer, which is to have the whole object.
+    /// Makes a body of the first response, whose `stream` must be that of the whole object.
     pub(crate) fn new(source: Source, stream: ByteStream) -> Self {
         Self { source, stream, read: 0, breaks: 0 }
     }
@@ -47,7 +48,7 @@ impl S3Body {
     async fn resume(&mut self, error: ByteStreamError) -> Result<(), StoreError> {
         let Source { client, bucket, key, etag, size } = &self.source;
         self.breaks += 1;
-        // After the last byte, only a checksum can be wrong.
+        // After the last byte, only the checksum can have been wrong.
         if self.breaks > MAX_BREAKS || self.read >= *size {
             let source = chain(&error).into();
             return Err(StoreError::Unavailable { key: key.clone(), source });

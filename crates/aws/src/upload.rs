@@ -22,11 +22,11 @@ use crate::{
     s3::{CACHE_CONTROL, Conditions, PACKAGE, S3Store, etag},
 };
 
-/// The bytes of a part of an upload: one of 5 GiB, the most that a package may have, has 640 of
-/// them, and S3 takes 10,000.
+/// The size of a part of an upload in bytes. An upload of 5 GiB, the most that a package may have,
+/// has 640 of them; S3 accepts 10,000.
 const PART: u64 = 8 * 1024 * 1024;
 
-/// How many parts of a file travel at once.
+/// How many parts of a file are uploaded in parallel.
 const PARALLEL_PARTS: usize = 4;
 
 /// Why a file was not uploaded.
@@ -36,20 +36,20 @@ pub enum UploadError {
     /// The file can't be read.
     #[error("the file can't be read")]
     File(#[from] io::Error),
-    /// S3 did not take it.
+    /// S3 reported an error, or could not be reached.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl S3Store {
-    /// Uploads the `size` bytes of a file if `precondition` holds: at once, or in parts if it is
-    /// large. S3 checks the CRC-32 of what arrives, and the precondition when the last byte has
-    /// arrived. Calls `sent` with the number of bytes after each chunk.
+    /// Uploads the `size` bytes of a file if `precondition` holds: in one request, or in parts if
+    /// it is larger than one part. S3 checks the CRC-32 of what arrives, and the precondition after
+    /// the last byte. Calls `sent` after each request with the number of bytes that it carried.
     ///
     /// # Errors
     ///
     /// [`UploadError`], with [`StoreError::Conflict`] if the precondition does not hold. Parts that
-    /// were uploaded are given up.
+    /// were already uploaded are discarded.
     pub async fn upload(
         &self,
         key: &str,
@@ -86,7 +86,7 @@ impl S3Store {
         };
         if done.is_err() {
             let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
-            // What went wrong before is what there is to tell.
+            // The earlier error is the one to report.
             let _ = abort.key(key).upload_id(id).send().await;
         }
         done

@@ -1,5 +1,5 @@
-//! Executions of state machines, in Step Functions: the command finds, follows and starts them, and
-//! `heal` [starts](starter) what makes something right.
+//! Executions of state machines in Step Functions: the command finds, follows and starts them, and
+//! `heal` [starts](starter) those that repair something.
 
 use std::cmp::Reverse;
 
@@ -30,18 +30,18 @@ pub struct Executions {
 pub enum Status {
     /// It runs, or is about to be redriven.
     Running,
-    /// It ended well.
+    /// It succeeded.
     Succeeded,
     /// It failed.
     Failed,
-    /// It took too long.
+    /// It exceeded its time limit.
     TimedOut,
     /// Somebody stopped it.
     Aborted,
 }
 
 impl Status {
-    /// Returns the name that Step Functions has for it.
+    /// Returns its name in Step Functions.
     pub fn name(self) -> &'static str {
         match self {
             Self::Running => "RUNNING",
@@ -91,46 +91,46 @@ pub struct Execution {
     pub began: Milliseconds,
     /// When it ended.
     pub ended: Option<Milliseconds>,
-    /// Its input, JSON.
+    /// Its input as JSON.
     pub input: String,
-    /// Its output, JSON.
+    /// Its output as JSON.
     pub output: Option<String>,
     /// The name of the error with which it failed.
     pub error: Option<String>,
-    /// The cause of that: what the function said, if it was one that failed.
+    /// The cause of the error: the function's message, if a function failed.
     pub cause: Option<String>,
-    /// Whether it can be continued with the state that failed.
+    /// Whether it can be redriven, which resumes at the failed state.
     pub is_redrivable: bool,
 }
 
-/// One stay of an execution in a state.
+/// One visit of an execution to a state.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Visit {
     /// The state.
     pub state: String,
     /// When it was entered.
     pub entered: Milliseconds,
-    /// When it was left. An execution that failed has not left its last one.
+    /// When it was left. A failed execution does not leave its last state.
     pub left: Option<Milliseconds>,
-    /// The attempts that failed: error and cause of each.
+    /// The error and cause of each failed attempt.
     pub failures: Vec<(String, String)>,
 }
 
-/// The most executions that Step Functions lists in an answer.
+/// The maximum number of executions that Step Functions lists in one response.
 const MAX_PAGE: i32 = 1000;
 
 impl Executions {
-    /// Makes a view of what a client sees.
+    /// Makes a view of the executions that `client` can see.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
 
-    /// Returns the executions of a state machine that began at `since` or later, the latest first.
+    /// Returns the executions of a state machine that began at `since` or later, latest first.
     ///
-    /// Step Functions lists "the most recent execution first", and does not say by which time: an
-    /// execution that began long ago and ended just now may come before one that began in between.
-    /// So the listing is read up to one that had ended before `since`; whatever comes after it
-    /// began before, too.
+    /// Step Functions lists "the most recent execution first", without saying by which time: an
+    /// execution that began long ago and has just ended may come before one that began in between.
+    /// So the listing is read up to one that ended before `since`; everything after it also began
+    /// before `since`.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl Executions {
         Ok(page.executions.into_iter().next().map(Listed::from))
     }
 
-    /// Returns an execution, or `None` where there is none.
+    /// Returns an execution, or `None` if there is none.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Executions {
         }
     }
 
-    /// Returns the states that an execution was in, in their order.
+    /// Returns the visits of an execution to its states, in order.
     ///
     /// # Errors
     ///
@@ -209,11 +209,11 @@ impl Executions {
         Ok(started.execution_arn)
     }
 
-    /// Continues an execution with the state that failed.
+    /// Redrives an execution, which resumes at the failed state.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`], if it can't be continued; [`StoreError::Denied`],
+    /// [`StoreError::Conflict`], if it can't be redriven; [`StoreError::Denied`],
     /// [`StoreError::Unavailable`].
     pub async fn redrive(&self, arn: &str) -> Result<(), StoreError> {
         match self.client.redrive_execution().execution_arn(arn).send().await {
@@ -258,7 +258,7 @@ fn milliseconds(time: &DateTime) -> Milliseconds {
     time.to_millis().unwrap_or_default()
 }
 
-/// Notes what an event of the history says of the state that the execution is in.
+/// Adds an event of the history to the visits.
 fn add(visits: &mut Vec<Visit>, event: &HistoryEvent) {
     let time = milliseconds(&event.timestamp);
     if let Some(entered) = event.state_entered_event_details() {
@@ -278,7 +278,8 @@ fn add(visits: &mut Vec<Visit>, event: &HistoryEvent) {
     }
 }
 
-/// Returns what a function said in the cause of a failure, which is JSON; or the cause itself.
+/// Returns the function's message from the cause of a failure, which is JSON; otherwise the cause
+/// itself.
 fn said(cause: String) -> String {
     let message = serde_json::from_str::<Value>(&cause).ok();
     let message = message.as_ref().and_then(|message| message["errorMessage"].as_str());

@@ -6,10 +6,10 @@ use aws_sdk_sfn::{Client, error::ProvideErrorMetadata as _, types::ExecutionStat
 use jiff::Timestamp;
 use serde_json::json;
 
-/// The most bytes of a prefix in the name of a reindex, which has 80 at most.
+/// The maximum length of a prefix in the name of a reindex, in bytes. The name may have 80.
 const MAX_PREFIX: usize = 60;
 
-/// Starts executions that make something right.
+/// Starts executions that repair something.
 #[derive(Clone, Debug)]
 pub struct SfnStarter {
     client: Client,
@@ -29,7 +29,7 @@ impl SfnStarter {
         Self { client, bucket, state_machine, reindex_state_machine }
     }
 
-    /// Returns whether a reindex runs whose name begins so.
+    /// Returns whether a reindex is running whose name begins with `begin`.
     async fn is_running(&self, begin: &str) -> Result<bool, StoreError> {
         let request = self.client.list_executions().status_filter(ExecutionStatus::Running);
         let request = request.state_machine_arn(&self.reindex_state_machine);
@@ -60,7 +60,7 @@ impl Starter for SfnStarter {
             return Ok(());
         }
         let input = json!({"prefix": prefix, "only_stale": true});
-        // Whoever does so in the same second starts the same.
+        // Calls in the same second use the same name, so only one execution is started.
         let name = format!("{begin}{}", Timestamp::now().as_second());
         let request = self.client.start_execution().state_machine_arn(&self.reindex_state_machine);
         match request.name(name).input(input.to_string()).send().await {

@@ -1,4 +1,4 @@
-//! Clients of AWS for the credentials and the region of the environment.
+//! Clients of AWS with the credentials and the region from the environment.
 
 use alpinist_aws::keys::AwsKeyStore;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -15,12 +15,13 @@ pub fn s3() -> Result<aws_sdk_s3::Client, config::InvalidVariable> {
     Ok(aws_sdk_s3::Client::from_conf(config.build()))
 }
 
-/// Returns the signing keys that the environment names. From then on, the process leaves no core
-/// dump, and no other process of its user can read its memory (prctl(2), `PR_SET_DUMPABLE`).
+/// Returns the store of the signing keys that the environment names. From then on, the process
+/// leaves no core dump, and no other process of its user can read its memory (prctl(2),
+/// `PR_SET_DUMPABLE`).
 ///
 /// # Errors
 ///
-/// [`config::InvalidVariable`]; an error of the system, if it does not forbid core dumps.
+/// [`config::InvalidVariable`]; an error of the system, if core dumps can't be disabled.
 pub fn key_store() -> Result<AwsKeyStore, lambda_runtime::Error> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let (config, keys) = (config::aws()?, config::signing_keys()?);

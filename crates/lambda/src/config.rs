@@ -1,4 +1,4 @@
-//! What the environment of a function says. `template.yaml` sets it, and Lambda itself.
+//! The configuration of a function: environment variables that `template.yaml` or Lambda sets.
 
 use std::{env, str::FromStr};
 
@@ -8,7 +8,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use tracing::level_filters::LevelFilter;
 
-/// Why the environment is not as `template.yaml` and Lambda set it.
+/// A variable that is not as `template.yaml` or Lambda sets it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidVariable {
@@ -18,23 +18,24 @@ pub enum InvalidVariable {
         /// The variable.
         name: &'static str,
     },
-    /// The variable has a value that is not known.
+    /// The variable has an unknown value.
     #[error("{name} has {value:?}, expected {expected}")]
     Value {
         /// The variable.
         name: &'static str,
         /// Its value.
         value: String,
-        /// The values that it may have.
+        /// The allowed values.
         expected: &'static str,
     },
 }
 
-/// Returns from `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`
-/// where AWS is and who asks it; from `AWS_ENDPOINT_URL`, where an emulated one is.
+/// Returns the region and the credentials from `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, and the endpoint of an emulator from
+/// `AWS_ENDPOINT_URL`.
 ///
-/// Lambda sets them for good: the credentials outlive the environment. The SDK's own chain, which
-/// also looks in files and asks other services, is for those who run a command.
+/// Lambda sets them once: the credentials outlive the execution environment. The SDK's own chain,
+/// which also reads files and asks other services, is only for the command.
 ///
 /// # Errors
 ///
@@ -63,14 +64,13 @@ fn aws_of(
     Ok(config.build())
 }
 
-/// Returns from `AWS_LAMBDA_LOG_LEVEL` what is written to the log. Without it, that is `INFO` and
-/// what is more severe.
+/// Returns the log level from `AWS_LAMBDA_LOG_LEVEL`; `INFO` if it is absent or unknown.
 pub fn log_level() -> LevelFilter {
     let level = variable("AWS_LAMBDA_LOG_LEVEL").ok();
     level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO)
 }
 
-/// Returns from `STACK_NAME` which stack the function belongs to.
+/// Returns the name of the stack that the function belongs to, from `STACK_NAME`.
 ///
 /// # Errors
 ///
@@ -79,7 +79,7 @@ pub fn stack() -> Result<String, InvalidVariable> {
     variable("STACK_NAME")
 }
 
-/// Returns from `PLUS_COPIES` whether copies of packages whose names have a `+` are kept.
+/// Returns whether copies of packages whose names have a `+` are kept, from `PLUS_COPIES`.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ pub fn plus_copies() -> Result<PlusCopies, InvalidVariable> {
     Ok(if is_kept { PlusCopies::Kept } else { PlusCopies::None })
 }
 
-/// Returns from `PACKAGE_SIGNATURES` and `MAX_PACKAGE_MIB` what is asked of packages.
+/// Returns what is required of packages, from `PACKAGE_SIGNATURES` and `MAX_PACKAGE_MIB`.
 ///
 /// # Errors
 ///
@@ -102,7 +102,8 @@ pub fn policy() -> Result<Policy, InvalidVariable> {
     })
 }
 
-/// Returns from `PRIVATE_KEY_PARAMETER`, `KEY_NAME_PARAMETER` and `SIGNING_KEY` which keys sign.
+/// Returns which keys sign indexes, from `PRIVATE_KEY_PARAMETER`, `KEY_NAME_PARAMETER` and
+/// `SIGNING_KEY`.
 ///
 /// # Errors
 ///

@@ -1,12 +1,11 @@
-//! What the functions have in common: the entry point, the log and the metrics, and what the
-//! environment says.
+//! What the functions share: the entry point, the log, the metrics and the configuration.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`run`](mod@run) | [`run()`](fn@run): requests in, responses and diagnostics out |
 //! | [`telemetry`] | the log of a function, and its metrics |
-//! | [`config`] | what the environment says |
-//! | [`clients`] | clients of AWS for the credentials and the region of the environment |
+//! | [`config`] | the configuration, from the environment |
+//! | [`clients`] | clients of AWS with the credentials and the region from the environment |
 
 pub mod clients;
 pub mod config;

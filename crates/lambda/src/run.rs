@@ -14,15 +14,15 @@ use crate::{
     telemetry::{Invocation, Metrics},
 };
 
-/// Serves invocations with `step` until the environment is shut down.
+/// Serves invocations with `step` until the execution environment is shut down.
 ///
-/// A failure becomes a diagnostic whose `errorType` is the name of its kind, which is what the
-/// state machine matches, and whose `errorMessage` is the whole chain of causes. A panic is a
-/// failure, too. Each invocation writes one line of log, and its metrics.
+/// A failure becomes a diagnostic. Its `errorType` is the name of the kind of failure, which the
+/// state machine matches; its `errorMessage` is the whole chain of causes, and what to do. A panic
+/// counts as a failure. Each invocation writes one log line and its metrics.
 ///
 /// # Errors
 ///
-/// [`config::InvalidVariable`]; those of the Lambda runtime's own interface.
+/// [`config::InvalidVariable`]; those of the Lambda runtime's interface.
 pub async fn run<Request: DeserializeOwned, Answer: Response>(
     step: impl AsyncFn(Request) -> Result<Answer, Failure>,
 ) -> Result<(), lambda_runtime::Error> {
@@ -30,7 +30,7 @@ pub async fn run<Request: DeserializeOwned, Answer: Response>(
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
         let invocation = Invocation::of(&event.payload);
         let outcome = match serde_json::from_value(event.payload) {
-            // Boxed, or the compiler gives up on the depth of the whole.
+            // Boxed, because the compiler would give up on so deep a type.
             Ok(request) => Box::pin(guarded(&invocation.subject, step(request))).await,
             Err(error) => {
                 debug!(%error, "input is not understood");

@@ -1,18 +1,18 @@
-//! What a function tells `CloudWatch`: a line for each invocation, and metrics.
+//! What a function reports to `CloudWatch`: a log line for each invocation, and metrics.
 //!
 //! | metric | unit | what it says |
 //! |---|---|---|
-//! | `PackagesPublished` | count | changes of packages that the published index has |
-//! | `PackagesRemoved` | count | packages that the published index has no more |
+//! | `PackagesPublished` | count | uploads that the published index lists |
+//! | `PackagesRemoved` | count | packages that the published index no longer lists |
 //! | `PackagesRejected` | count, by `Rule` | packages that break a rule |
-//! | `PackagesWarned` | count | accepted packages with a version that clients can't order, or the like |
-//! | `PublishLatency` | milliseconds | from the upload or deletion until the published index has it |
-//! | `UnpublishedAge` | seconds | how long ago an upload was that no published index has yet |
-//! | `Conflicts` | count | races lost to another execution, which costs a repetition |
-//! | `Requests` | count | requests to S3, with those that were tried again |
+//! | `PackagesWarned` | count | accepted packages with a warning, such as an odd version |
+//! | `PublishLatency` | milliseconds | from the upload or deletion to its publication |
+//! | `UnpublishedAge` | seconds | since an upload or deletion that is not published yet |
+//! | `Conflicts` | count | races lost to another execution, each of which costs a retry |
+//! | `Requests` | count | requests to S3, including retries |
 //!
 //! All are in the namespace `Alpinist`, with the dimension `Stack`. They are written to standard
-//! output in the [embedded metric format], from which `CloudWatch` reads them without a request.
+//! output in the [embedded metric format], from which `CloudWatch` takes them without a request.
 //!
 //! [embedded metric format]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
@@ -40,8 +40,8 @@ use tracing::{Subscriber, error, info, level_filters::LevelFilter, warn};
 
 use crate::config;
 
-/// Where the runtime tells of each failure of a step, as an error. We tell of it ourselves, and
-/// what is an error: a race that was lost is none. Panics are ours to tell of, too.
+/// The log target under which the runtime reports each failure of a step as an error. We report
+/// failures and panics ourselves, because not every failure is an error: a lost race is not.
 const FAILURES_OF_THE_RUNTIME: &str = "lambda_runtime::layers::panic";
 
 /// Starts the log of this process: a line of JSON for each event, on standard output.
@@ -66,11 +66,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Collects metrics from now on, for the stack of this name.
+    /// Starts to collect metrics for the stack of this name.
     ///
     /// # Errors
     ///
-    /// Metrics are collected already.
+    /// If metrics are already being collected.
     pub fn collect(stack: String) -> Result<Self, lambda_runtime::Error> {
         let builder =
             Builder::new().cloudwatch_namespace("Alpinist").with_dimension("Stack", stack);
@@ -80,7 +80,7 @@ impl Metrics {
         Ok(Self { collector })
     }
 
-    /// Writes what was collected since the last time.
+    /// Writes the metrics that were collected since the last call.
     ///
     /// # Errors
     ///
@@ -93,14 +93,14 @@ impl Metrics {
 /// What an invocation is about.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The object, or what a reindex is asked for, for people.
+    /// The key of an object, or the prefix or run of a reindex, escaped for messages.
     pub subject: String,
-    /// When the change was made of which the execution took notice.
+    /// When the change that the execution handles was made.
     changed: Option<Timestamp>,
 }
 
 impl Invocation {
-    /// Reads what the payload of a request is about, without a check.
+    /// Reads what a request is about from its payload, which is not validated.
     pub fn of(request: &Value) -> Self {
         let text = |place| request.pointer(place).and_then(Value::as_str);
         let places = ["/key", "/detail/object/key", "/prefix", "/run"];
@@ -154,7 +154,7 @@ impl Invocation {
             counter!("Conflicts").increment(1);
             info!(subject, error_type, "{}", failure.report());
         } else if let Failure::PackageRejected { index, .. } = failure {
-            // Why it was rejected is in the line of `ExtractMetadata`.
+            // The log line of `ExtractMetadata` says why it was rejected.
             info!(subject, "{index}");
             return Change::None;
         } else {
@@ -170,7 +170,7 @@ fn record(name: &'static str, value: Option<f64>) {
     }
 }
 
-/// Counts the requests of a client, each attempt.
+/// Counts the requests of a client, including each retry.
 #[derive(Debug)]
 pub(crate) struct CountRequests;
 

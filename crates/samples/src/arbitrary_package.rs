@@ -1,5 +1,5 @@
-//! Packages and tars of arbitrary content in correct wrapping: a fuzzer hardly comes past the
-//! checksums of gzip, tar and `.PKGINFO` by itself.
+//! Packages and tars of arbitrary content with correct checksums: a fuzzer alone rarely gets past
+//! those of gzip, tar and `.PKGINFO`.
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -9,11 +9,12 @@ use crate::{
     tar::{BLOCK, entry_of, fixed},
 };
 
-/// The record that a client wants before a file, of whatever content: only its form is judged.
+/// The record that a client requires before a file. Its value is arbitrary: only the form is
+/// checked.
 const CHECKSUM: &[u8] = b"68 APK-TOOLS.checksum.SHA1=0000000000000000000000000000000000000000\n";
 
-/// A package taken apart. All zeros make one without signatures and scripts whose `.PKGINFO` is
-/// `info` and a right `datahash`.
+/// The parts of a package. All zeros make one without signatures and scripts, whose `.PKGINFO` is
+/// `info` and a correct `datahash`.
 #[derive(Arbitrary, Debug)]
 pub struct ArbitraryPackage<'a> {
     level: u8,
@@ -25,7 +26,7 @@ pub struct ArbitraryPackage<'a> {
     info: &'a [u8],
 }
 
-/// The length of a content: up to 16 KiB, mostly less.
+/// The length of a body: up to 16 KiB, usually less.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Length(u8);
 
@@ -38,7 +39,7 @@ impl Length {
 #[derive(Arbitrary, Debug)]
 struct SignatureEntry {
     algorithm: u8,
-    /// The last bit repeats a name.
+    /// Two values make the same name: the last bit is ignored there.
     signer: u8,
     length: Length,
 }
@@ -57,7 +58,7 @@ struct File {
     length: Length,
 }
 
-/// How many zero blocks end each section; zero stands for what is right.
+/// How many zero blocks too many each section ends with, modulo 4.
 #[derive(Arbitrary, Debug)]
 struct Ends {
     signatures: u8,
@@ -72,7 +73,8 @@ struct Patch {
     byte: u8,
 }
 
-/// Where a byte is patched: in a tar, whose headers are fixed afterwards, or in the whole file.
+/// Where a byte is patched: in a tar, whose header checksums are corrected afterwards, or in the
+/// whole file.
 #[derive(Arbitrary, Clone, Copy, Debug, Eq, PartialEq)]
 enum Place {
     Control,
@@ -82,7 +84,7 @@ enum Place {
 }
 
 impl<'a> ArbitraryPackage<'a> {
-    /// Makes parts of a fuzzer's bytes, of which the last become the `.PKGINFO`.
+    /// Makes the parts from a fuzzer's bytes, the last of which become the `.PKGINFO`.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         Self::arbitrary_take_rest(Unstructured::new(bytes)).ok()
     }

@@ -4,12 +4,12 @@ use std::io::{Read as _, Write as _};
 
 use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
 
-/// Compresses `content` into one gzip stream, as small as it gets.
+/// Compresses `content` to one gzip stream, at the best level.
 pub fn gzip(content: impl AsRef<[u8]>) -> Vec<u8> {
     gzip_at(content, 9)
 }
 
-/// Compresses `content` into one gzip stream, at a level of 0 to 9.
+/// Compresses `content` to one gzip stream, at a level from 0 to 9.
 pub fn gzip_at(content: impl AsRef<[u8]>, level: u32) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
     encoder.write_all(content.as_ref()).unwrap();

@@ -1,13 +1,13 @@
-//! Packages, tars and gzip streams for tests, made from parts of which each can be wrong.
+//! Packages, tars and gzip streams for tests, made from parts, each of which can be wrong.
 //!
 //! | module | what it makes |
 //! |---|---|
 //! | [`package`] | packages from parts that a test writes |
 //! | [`arbitrary_package`] | packages from parts that a fuzzer finds |
-//! | [`tar`] | entries, one after the other |
-//! | [`gzip`](mod@gzip) | streams |
+//! | [`tar`] | tar entries |
+//! | [`gzip`](mod@gzip) | gzip streams |
 //!
-//! Nothing here uses `alpinist-apk`: what it reads is not to be made by what reads it.
+//! Nothing here uses `alpinist-apk`: the code under test must not make its own input.
 
 #![expect(
     clippy::missing_panics_doc,

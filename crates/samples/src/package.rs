@@ -1,4 +1,4 @@
-//! Packages built from parts, of which a test makes one wrong.
+//! Packages built from parts, so that a test can make one of them wrong.
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +12,7 @@ pub fn data_hash(data: &[u8]) -> String {
     hex::encode(Sha256::digest(data))
 }
 
-/// The parts of a package. As made by [`Parts::new`] it is in order.
+/// The parts of a package, which is valid as made by [`Parts::new`].
 #[derive(Clone, Debug)]
 pub struct Parts {
     signatures: Vec<Vec<u8>>,
@@ -31,14 +31,14 @@ enum DataHashLine {
     Text(String),
 }
 
-/// The three sections of a package as they stand in the file.
+/// The three sections of a package, as they are in the file.
 #[derive(Clone, Debug)]
 pub struct Sections {
-    /// The signatures, one gzip stream after the other.
+    /// The signatures: one or more gzip streams, or none.
     pub signatures: Vec<u8>,
     /// `.PKGINFO` and scripts, in a gzip stream.
     pub control: Vec<u8>,
-    /// What is installed, in a gzip stream.
+    /// The installed files, in a gzip stream.
     pub data: Vec<u8>,
 }
 
@@ -49,7 +49,7 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// Returns the parts of a package in order, `hello-1.2.3-r0` for `x86_64`, with one file.
+    /// Returns the parts of a valid package, `hello-1.2.3-r0` for `x86_64`, with one file.
     pub fn new() -> Self {
         Self {
             signatures: vec![gzip(file(".SIGN.RSA256.ops@example.com-5f3c2a1b.rsa.pub", [7; 256]))],
@@ -64,7 +64,7 @@ impl Parts {
         }
     }
 
-    /// Replaces the signatures sections by gzip streams.
+    /// Replaces the signatures sections with gzip streams.
     #[must_use]
     pub fn signatures(mut self, streams: Vec<Vec<u8>>) -> Self {
         self.signatures = streams;
@@ -79,7 +79,7 @@ impl Parts {
         self
     }
 
-    /// Replaces a chunk of `.PKGINFO`, which must be there.
+    /// Replaces `from` in `.PKGINFO`, which must contain it.
     #[must_use]
     pub fn replace(mut self, from: &str, to: &str) -> Self {
         assert!(self.info.contains(from), "{from:?} is not in {:?}", self.info);
@@ -87,48 +87,48 @@ impl Parts {
         self
     }
 
-    /// Replaces the `datahash` by any text.
+    /// Replaces the `datahash` with any text.
     #[must_use]
     pub fn data_hash(mut self, text: &str) -> Self {
         self.data_hash = DataHashLine::Text(text.to_owned());
         self
     }
 
-    /// Leaves out the `datahash`.
+    /// Omits the `datahash`.
     #[must_use]
     pub fn without_data_hash(mut self) -> Self {
         self.data_hash = DataHashLine::Absent;
         self
     }
 
-    /// Replaces the tar entry of `.PKGINFO`, which gets its text.
+    /// Replaces the tar entry of `.PKGINFO` with what `make` makes of its text.
     #[must_use]
     pub fn info_entry(mut self, make: fn(String) -> Vec<u8>) -> Self {
         self.info_entry = make;
         self
     }
 
-    /// Adds tar blocks in front of `.PKGINFO`.
+    /// Adds tar blocks before `.PKGINFO`.
     #[must_use]
     pub fn before_info(mut self, blocks: Vec<u8>) -> Self {
         self.before_info.extend(blocks);
         self
     }
 
-    /// Adds tar blocks behind `.PKGINFO`.
+    /// Adds tar blocks after `.PKGINFO`.
     #[must_use]
     pub fn after_info(mut self, blocks: Vec<u8>) -> Self {
         self.after_info.extend(blocks);
         self
     }
 
-    /// Replaces the data section by a tar of `blocks`, with an end of archive.
+    /// Replaces the data section with a tar of `blocks` and an end of archive.
     #[must_use]
     pub fn data(self, blocks: Vec<u8>) -> Self {
         self.data_stream(gzip([blocks, end_of_archive()].concat()))
     }
 
-    /// Replaces the data section by any bytes; `datahash` follows.
+    /// Replaces the data section with any bytes. The `datahash` is updated, unless it was replaced.
     #[must_use]
     pub fn data_stream(mut self, stream: Vec<u8>) -> Self {
         self.data = stream;

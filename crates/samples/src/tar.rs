@@ -1,9 +1,9 @@
-//! Tar by hand, so that each byte of it can be wrong.
+//! Tar written by hand, so that each byte of it can be wrong.
 
 use sha1::{Digest as _, Sha1};
 use tar::{EntryType, Header};
 
-/// The bytes of a header, and of what a body is padded to.
+/// The size of a header in bytes. Bodies are padded to multiples of it.
 pub const BLOCK: usize = 512;
 
 /// Returns the two zero blocks that end an archive.
@@ -11,7 +11,7 @@ pub fn end_of_archive() -> Vec<u8> {
     vec![0; 2 * BLOCK]
 }
 
-/// Returns a file.
+/// Returns the entry of a regular file.
 pub fn file(path: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Vec<u8> {
     entry(EntryType::Regular, path, body)
 }
@@ -23,14 +23,14 @@ pub fn entry(kind: EntryType, path: impl AsRef<[u8]>, body: impl AsRef<[u8]>) ->
     with_header(header, path, body)
 }
 
-/// Returns an [`entry`] of the type that has this flag (tar(5)), whose path is cut to what fits
-/// into a header.
+/// Returns an [`entry`] with this type flag (tar(5)), whose path is cut to the 100 bytes that fit
+/// into its field.
 pub fn entry_of(flag: u8, path: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Vec<u8> {
     let path = path.as_ref();
     entry(EntryType::new(flag), path.get(..100).unwrap_or(path), body)
 }
 
-/// Returns an entry with the name in the header's first field, where nothing checks it.
+/// Returns an entry with the path in the header's name field, unchecked.
 pub fn with_header(mut header: Header, path: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Vec<u8> {
     let (path, body) = (path.as_ref(), body.as_ref());
     header.as_old_mut().name[..path.len()].copy_from_slice(path);
@@ -40,7 +40,7 @@ pub fn with_header(mut header: Header, path: impl AsRef<[u8]>, body: impl AsRef<
     padded([header.as_bytes(), body].concat())
 }
 
-/// Returns a header of 512 bytes with `bytes` written over it at `offset`, and its checksum fixed.
+/// Returns an entry whose header has `bytes` written over it at `offset`, and a correct checksum.
 pub fn patched(mut entry: Vec<u8>, offset: usize, bytes: &[u8]) -> Vec<u8> {
     entry[offset..offset + bytes.len()].copy_from_slice(bytes);
     let mut header = Header::from_byte_slice(&entry[..BLOCK]).clone();
@@ -49,7 +49,7 @@ pub fn patched(mut entry: Vec<u8>, offset: usize, bytes: &[u8]) -> Vec<u8> {
     entry
 }
 
-/// Returns a tar in which each header has the checksum of its bytes.
+/// Returns a tar in which the checksum of each header is corrected.
 pub fn fixed(mut tar: Vec<u8>) -> Vec<u8> {
     for block in tar.chunks_exact_mut(BLOCK) {
         if block[257..].starts_with(b"ustar") {
@@ -61,7 +61,7 @@ pub fn fixed(mut tar: Vec<u8>) -> Vec<u8> {
     tar
 }
 
-/// Returns a pax header that gives the next entry a `key`.
+/// Returns a pax header that sets `key` of the next entry.
 pub fn pax(key: &str, value: &str) -> Vec<u8> {
     entry(EntryType::XHeader, "PaxHeader", record(key, value))
 }
@@ -76,7 +76,7 @@ pub fn record(key: &str, value: &str) -> String {
     record(length)
 }
 
-/// Returns the record that a client wants of each file: the checksum of its content.
+/// Returns the record that a client requires for each file: the checksum of its content.
 pub fn checksum(body: impl AsRef<[u8]>) -> String {
     record("APK-TOOLS.checksum.SHA1", &hex::encode(Sha1::digest(body)))
 }

@@ -1,4 +1,4 @@
-//! `AggregateApkindex`: makes the unsigned index of a repository prefix.
+//! `AggregateApkindex`: makes and stages the snapshot of a repository prefix.
 
 use alpinist_aws::s3::S3Store;
 use alpinist_lambda::{clients, telemetry};
@@ -6,7 +6,7 @@ use alpinist_repository::{message::AggregateRequest, step};
 use lambda_runtime::Error;
 use mimalloc::MiMalloc;
 
-/// That of glibc fragments: see `Cargo.toml` of the workspace.
+/// glibc's allocator fragments memory: see the `Cargo.toml` of the workspace.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

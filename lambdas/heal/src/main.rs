@@ -1,4 +1,4 @@
-//! `Heal`: finds what somebody else deleted or overwrote, and starts what makes it right.
+//! `Heal`: finds what somebody else deleted or overwrote, and starts executions that repair it.
 
 use alpinist_aws::s3::S3Store;
 use alpinist_executions::starter::SfnStarter;
@@ -7,7 +7,7 @@ use alpinist_repository::step::{self, HealRequest};
 use lambda_runtime::Error;
 use mimalloc::MiMalloc;
 
-/// That of glibc fragments: see `Cargo.toml` of the workspace.
+/// glibc's allocator fragments memory: see the `Cargo.toml` of the workspace.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -6,7 +6,7 @@ use alpinist_repository::step::{self, ReindexRequest};
 use lambda_runtime::Error;
 use mimalloc::MiMalloc;
 
-/// That of glibc fragments: see `Cargo.toml` of the workspace.
+/// glibc's allocator fragments memory: see the `Cargo.toml` of the workspace.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

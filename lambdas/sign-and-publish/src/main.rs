@@ -1,4 +1,4 @@
-//! `SignAndPublish`: signs the staged index and publishes it.
+//! `SignAndPublish`: builds, signs and publishes the index of the staged snapshot.
 
 use alpinist_aws::s3::S3Store;
 use alpinist_lambda::{clients, telemetry};
@@ -7,7 +7,7 @@ use lambda_runtime::Error;
 use mimalloc::MiMalloc;
 use rand_core::OsRng;
 
-/// That of glibc fragments: see `Cargo.toml` of the workspace.
+/// glibc's allocator fragments memory: see the `Cargo.toml` of the workspace.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

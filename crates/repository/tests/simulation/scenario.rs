@@ -158,6 +158,15 @@ pub(crate) enum Meddling {
     Fragment(usize),
 }
 
+/// When an operation follows another one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pace {
+    /// At any time.
+    Any,
+    /// After the first two, when nobody is at work. Whoever waits does so until the last one.
+    InTurn,
+}
+
 /// How a history goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -166,6 +175,7 @@ pub(crate) struct Plan {
     /// Whether somebody else published it.
     pub(crate) is_foreign: bool,
     pub(crate) operations: Vec<Operation>,
+    pub(crate) pace: Pace,
     /// Whether events may be lost.
     pub(crate) drops_events: bool,
     /// How often the turn goes to somebody else than who is first in line: once in this many steps.
@@ -205,6 +215,7 @@ impl Plan {
             beginning,
             is_foreign,
             operations,
+            pace: *pick(rng, &[Pace::Any, Pace::Any, Pace::Any, Pace::InTurn]),
             drops_events: rng.u32(..4) == 0,
             patience: *pick(rng, &[1, 3, 10, 30, 30]),
             pauses: *pick(rng, &[0, 1, 2, 2]),

@@ -31,7 +31,7 @@ use crate::{
     },
     fault::{Fault, Tampering, is_covered_by_name, snapshot_key},
     oracle::{Oracle, Violation, Watched},
-    scenario::{self, Meddling, Operation, PACKAGES, Plan, pick},
+    scenario::{self, Meddling, Operation, PACKAGES, Pace, Plan, pick},
     store::{Injected, Line, Method, Moment, Outcome, Passage, Request, SimulatedStore},
     trace::Trace,
 };
@@ -258,10 +258,16 @@ impl Simulation {
 
     /// Returns who is first in line of those that can go on, and often changes the order then.
     fn next_actor(&mut self) -> Option<Actor> {
-        let uploader = (!self.operations.is_empty()).then_some(Actor::Uploader);
+        let is_waiting = |it: &Execution| matches!(it.phase, Phase::Ready(at, _) if at > self.now);
+        let is_over = |it: &Execution| matches!(it.phase, Phase::Over);
+        let done = self.plan.operations.len() - self.operations.len();
+        let in_turn = self.plan.pace == Pace::InTurn && done >= 2 && !self.operations.is_empty();
+        let is_at_work = self.executions.iter().any(|it| !is_over(it) && !is_waiting(it));
+        let uploader =
+            (!(self.operations.is_empty() || in_turn && is_at_work)).then_some(Actor::Uploader);
         let executions = self.executions.iter().enumerate();
         let executions = executions
-            .filter(|(_, execution)| !matches!(execution.phase, Phase::Over))
+            .filter(|(_, it)| !(is_over(it) || in_turn && is_waiting(it)))
             .map(|(number, _)| Actor::Execution(number));
         let zombies = (0..self.zombies.len()).map(Actor::Ghost);
         let queue = (!self.events.is_empty()).then_some(Actor::Queue);
@@ -618,7 +624,7 @@ impl Simulation {
                     // It waits for a reindex, which takes many steps of others.
                     self.priorities.insert(Actor::Execution(number), 0);
                 }
-                let seconds = if overtook { 150 } else { self.rng.u64(1..=20) };
+                let seconds = if overtook { 150 } else { self.rng.u64(1..=40) };
                 execution.phase = Phase::Ready(now + seconds, Box::new(state));
                 self.say_of(number, || format!("waits for {seconds} s"));
             }
