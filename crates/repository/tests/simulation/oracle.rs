@@ -39,6 +39,8 @@ pub(crate) struct Watched {
     base_read: Option<(Time, Option<ETag>)>,
     /// When the listing began, and when it ended.
     listing: Option<(Time, Time)>,
+    /// What the store's clock said then, in seconds.
+    listed_at: i64,
     /// The package to which the listing was limited.
     own: Option<usize>,
     /// When the package was read.
@@ -53,6 +55,7 @@ impl Watched {
             state,
             base_read: None,
             listing: None,
+            listed_at: 0,
             own: None,
             package_read: None,
             fragment_seen: None,
@@ -66,6 +69,8 @@ struct Making {
     base_read: Time,
     /// When each package was looked at.
     looks: Vec<(Time, Time)>,
+    /// What the store's clock said when the bucket was listed, in seconds.
+    listed_at: i64,
 }
 
 /// The index that is there.
@@ -127,7 +132,7 @@ impl Oracle {
             base_read: 0,
             is_overtaken: false,
         });
-        let making = Making { base_read: 0, looks: vec![(0, 0); PACKAGES.len()] };
+        let making = Making { base_read: 0, looks: vec![(0, 0); PACKAGES.len()], listed_at: 0 };
         Self {
             changes: beginning.into_iter().map(|content| vec![(0, content)]).collect(),
             snapshots: version(bucket, &snapshot_key())
@@ -198,6 +203,9 @@ impl Oracle {
                 if effect.request.key == PREFIX && watched.listing.is_none() {
                     self.last_listing = now;
                 }
+                if watched.listing.is_none() {
+                    watched.listed_at = bucket.now();
+                }
                 let begin = watched.listing.map_or(now, |(begin, _)| begin);
                 watched.listing = Some((begin, now));
             }
@@ -221,7 +229,8 @@ impl Oracle {
                     }
                 };
                 let etag = etag.clone().expect("a write has a version");
-                self.snapshots.insert(etag, Making { base_read, looks });
+                let listed_at = watched.listed_at;
+                self.snapshots.insert(etag, Making { base_read, looks, listed_at });
             }
             (Method::Put, State::Publish(request)) if effect.request.key == INDEX => {
                 let staged = &request.staged;
@@ -273,7 +282,7 @@ impl Oracle {
         // Whatever somebody else deletes or overwrites, nothing is lost for want of knowledge.
         let is_judged = !is_overtaken && !self.is_reindex_incomplete;
         if let Some(old) = old.as_ref().filter(|_| is_judged) {
-            self.keeps(bucket, old, &entries)?;
+            self.keeps(bucket, old, &entries, making.listed_at)?;
         }
         if self.is_meddled {
             return Ok(());
@@ -299,10 +308,11 @@ impl Oracle {
         bucket: &MemoryStore,
         old: &Publication,
         entries: &Entries,
+        listed_at: i64,
     ) -> Result<(), Violation> {
         let written = bucket.written();
         let is_young = |key: &String| {
-            written.get(key).is_some_and(|time| time.as_secs().cast_signed() + 120 >= bucket.now())
+            written.get(key).is_some_and(|time| time.as_secs().cast_signed() + 120 >= listed_at)
         };
         for (package, changes) in PACKAGES.iter().zip(&self.changes) {
             let &(since, content) = changes.last().expect("there is a beginning");
