@@ -1,9 +1,9 @@
 //! `cargo bench --bench aggregation`: what one upload into a repository of N packages costs
-//! `AggregateApkindex`, `SignAndPublish` with two keys, and all four steps together, beside what
-//! the original Alpinist read, and the least that a listing and a snapshot allow.
+//! `AggregateApkindex`, `SignAndPublish` with two keys, and all four steps together, compared with
+//! what the original Alpinist read, and with the minimum for a listing and a snapshot.
 //!
-//! The bucket is in memory, with the latency of a real one for each request, and a page for each
-//! thousand objects of a listing. How much memory it takes is in the repository's test `counted`.
+//! The bucket is in memory, with the latency of a real one for each request, and one page for every
+//! thousand objects of a listing. The test `counted` of `crates/repository` measures the memory.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 #![expect(
@@ -50,7 +50,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 const PREFIX: &str = "3.22/main/x86_64/";
 
-/// How many fragments the original's function read at once, at most: the SDK's pool of connections.
+/// How many fragments the original's function read at once at most: the SDK's connection pool.
 const PARALLEL_READS: usize = 64;
 
 /// How often each figure is measured.
@@ -66,7 +66,7 @@ fn main() {
     }
 }
 
-/// What something took, and how many requests it made.
+/// How long something took, and how many requests it made.
 #[derive(Clone, Copy)]
 struct Cost {
     time: Duration,
@@ -125,7 +125,7 @@ async fn the_least(store: &SlowStore, split_points: &[String]) {
     put(store, "written", bytes, Attributes::new()).await;
 }
 
-/// Lists the fragments page after page, and reads each.
+/// Lists the fragments page by page, and reads each.
 async fn the_original(store: &SlowStore) {
     let listed = store.list(PREFIX, &[]).await.expect("it lists");
     let fragments = listed.into_iter().filter(|object| object.key.ends_with(".index"));
@@ -141,11 +141,11 @@ async fn the_original(store: &SlowStore) {
 struct Repository {
     store: MemoryStore,
     keys: Keys,
-    /// The change of that package, of which the fragment is written.
+    /// The change of that package, whose fragment is written.
     request: AggregateRequest,
-    /// Where a whole upload puts another one.
+    /// The key to which a whole upload writes another one.
     uploaded: String,
-    /// Where a listing is cut in parts of a thousand objects.
+    /// Where a listing is split into parts of about a thousand objects.
     split_points: Vec<String>,
 }
 
@@ -170,7 +170,7 @@ impl Repository {
         let request = PublishRequest { written: aggregated.written, staged };
         let keys = Keys::generate();
         step::publish(&store, &keys, &mut rand_core::OsRng, request).await.expect("it publishes");
-        // Nobody is about to publish, and the index is not of this second.
+        // No lease is held, and the index is older than this second.
         store.pass(Duration::from_mins(5));
         let present = store.keys();
         let listed = present.iter().filter(|key| key.starts_with(PREFIX)).cloned();
@@ -213,7 +213,7 @@ fn target(file: &str) -> Target {
     Target { bucket: "bucket".to_owned(), key, time: None, reindex: None }
 }
 
-/// Puts a package, of which nobody will look at the content, and its fragment.
+/// Puts a package, whose content nobody reads, and its fragment.
 async fn upload(store: &MemoryStore, entry: IndexEntry) -> WrittenFragment {
     let stem = entry.file_stem();
     let key = format!("{PREFIX}{stem}.apk");

@@ -1,5 +1,5 @@
-//! `cargo bench --bench archive`: compressing and signing an index of 30,000 entries, beside `gzip
-//! -9` and `openssl`.
+//! `cargo bench --bench archive`: compressing and signing an index of 30,000 entries, compared with
+//! `gzip -9` and `openssl`.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 #![expect(

@@ -1,9 +1,9 @@
-//! `cargo bench --bench index`: `alpinist index` beside the real `apk index` on 5,000 packages, and
-//! beside `sha256sum` on one of 1 GiB.
+//! `cargo bench --bench index`: `alpinist index` compared with the real `apk index` on 5,000
+//! packages, and with `sha256sum` on one of 1 GiB.
 //!
 //! The packages have the metadata of a real index, a signature, and data that takes about 8 KiB.
-//! They are in the system's cache of files. Ours checks each `datahash`, signs, and reads what it
-//! has signed; `apk index` does none of that.
+//! They are in the page cache. Ours checks each `datahash`, signs, and reads what it has signed;
+//! `apk index` does none of that.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 #![expect(
@@ -37,10 +37,10 @@ use support::{
 /// How many packages are indexed.
 const PACKAGES: usize = 5_000;
 
-/// How many bytes of real text the data of each has: compressed, they take about 8 KiB.
+/// How many bytes of real text each package contains: compressed, they take about 8 KiB.
 const CONTENT: usize = 23_000;
 
-/// How many bytes the data of the large package has, and takes: they can't be compressed.
+/// How many bytes the large package contains, and takes: they can't be compressed.
 const LARGE: usize = 1 << 30;
 
 /// How often each figure is measured.
@@ -55,8 +55,7 @@ fn main() {
     }
     let directory = tempfile::tempdir().expect("a directory can be made");
     let directory = directory.path();
-    // In a process of its own, since the most memory of a process counts for those that it starts,
-    // too.
+    // In its own process, since processes inherit the peak memory of the one that starts them.
     let mut generator = Command::new(env::current_exe().expect("we are a program"));
     measure(generator.arg("generate").arg(directory));
     let rivals = Rivals::new(directory);
@@ -69,7 +68,7 @@ fn generate_packages(directory: &Path) {
     let mut random = fastrand::Rng::with_seed(11);
     let many = directory.join("many");
     fs::create_dir(&many).expect("a directory can be made");
-    // Some of the entries have dependencies that no package may have any more.
+    // Some of the entries have dependencies that packages may no longer have.
     let metadata = real_index::entries(2 * PACKAGES).into_iter().map(|entry| entry.metadata);
     let buildable = metadata.filter(package::may_be_built);
     let text = real_index::entries(4_000).iter().map(ToString::to_string).collect::<String>();

@@ -1,4 +1,4 @@
-//! Packages as large as one likes, with the metadata of real ones.
+//! Packages of any size, with the metadata of real ones.
 
 use std::{
     fs::File,
@@ -13,11 +13,11 @@ use alpinist_samples::{
     tar::{end_of_archive, file, installed},
 };
 
-/// What packages are usually compressed at.
+/// The usual compression level of packages.
 const LEVEL: u32 = 6;
 
-/// Returns whether a package of today may have this metadata: Alpine 3.16's own has a dependency
-/// that may not be.
+/// Returns whether a package may have this metadata: Alpine 3.16's own includes a dependency that
+/// is now rejected.
 pub(crate) fn may_be_built(metadata: &Metadata) -> bool {
     let depends = metadata.depends.iter().chain(metadata.install_if.iter());
     depends.map(|depend| depend.to_string()).all(|token| Dependency::parse(&token).is_ok())

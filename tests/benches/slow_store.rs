@@ -20,7 +20,7 @@ const PARALLEL_LISTINGS: usize = 32;
 /// A bucket in memory, as slow as S3.
 pub(crate) type SlowStore = MemoryStore<Latency>;
 
-/// What makes it slow.
+/// The layer that makes it slow.
 #[derive(Default)]
 pub(crate) struct Latency {
     requests: AtomicUsize,
@@ -37,8 +37,8 @@ impl Latency {
         tokio::time::sleep(LATENCY).await;
     }
 
-    /// Lets the parts of a listing take their time, where `begins` are the places of their first
-    /// objects.
+    /// Waits as long as the parts of a listing take, where `begins` are the positions of their
+    /// first objects.
     async fn wait_for_parts(&self, begins: &[usize], end: usize) {
         let ends = begins.iter().skip(1).copied().chain([end]);
         let parts: Vec<_> = begins.iter().zip(ends).map(|(begin, end)| end - begin).collect();

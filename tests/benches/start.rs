@@ -1,6 +1,6 @@
 //! `cargo bench --bench start`: how long the functions take from the start of the process until
-//! they ask for work, beside an empty function with the same clients; and how large they are,
-//! zipped.
+//! they request work, compared with an empty function with the same clients; and how large they are
+//! when zipped.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 
@@ -29,7 +29,7 @@ const FUNCTIONS: [(&str, &str); 4] = [
 /// The function that they are compared with.
 const EMPTY: &str = "empty";
 
-/// What `template.yaml` sets, and Lambda itself.
+/// The variables that `template.yaml` and Lambda itself set.
 const ENVIRONMENT: [(&str, &str); 16] = [
     ("STACK_NAME", "alpinist"),
     ("PACKAGE_SIGNATURES", "Verify"),
@@ -52,10 +52,10 @@ const ENVIRONMENT: [(&str, &str); 16] = [
 /// How often each is started. The first start is not counted: it reads the program from the disk.
 const STARTS: usize = 41;
 
-/// How long one start may take before it counts as none.
+/// How long one start may take before it counts as failed.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How many more milliseconds than the empty function a function may take.
+/// How many milliseconds longer than the empty function a function may take.
 const MORE_MILLISECONDS: u32 = 10;
 
 /// How many MB (a million bytes) a zipped function may have.
@@ -90,7 +90,7 @@ async fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts a function, and tells after how many milliseconds it asks for work.
+/// Starts a function, and returns after how many milliseconds it requests work.
 async fn start(program: &Path, clients: &str) -> Result<f64, Error> {
     let no_api = |source| Error::Http { url: "http://127.0.0.1".to_owned(), source };
     let api = TcpListener::bind("127.0.0.1:0").await.map_err(no_api)?;
@@ -116,8 +116,7 @@ async fn start(program: &Path, clients: &str) -> Result<f64, Error> {
     }
 }
 
-/// Takes the first line of the first request, which waits for its answer as long as the connection
-/// is there.
+/// Reads the first line of the first request, which is left waiting while the connection is open.
 async fn request(api: &TcpListener) -> io::Result<(String, BufReader<TcpStream>)> {
     let (stream, _) = api.accept().await?;
     let mut connection = BufReader::new(stream);
@@ -132,7 +131,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Returns how many MB a program has in an archive, with the best compression that zip has.
+/// Returns the size of a program in MB with zip's best compression.
 fn zipped(program: &Path) -> Result<f64, Error> {
     let failed = |source| Error::File { action: "compress", path: program.to_owned(), source };
     let mut archive = DeflateEncoder::new(Vec::new(), Compression::best());

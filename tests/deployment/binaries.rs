@@ -1,4 +1,4 @@
-//! What the functions' programs need of the machine that runs them.
+//! What the functions' programs require of the machine that runs them.
 
 use std::process::Command;
 

@@ -26,7 +26,7 @@ const GITHUB_JOBS: &str = "ci/github.yml";
 
 const GITLAB_JOBS: &str = "ci/gitlab.yml";
 
-/// The jobs of either file that upload.
+/// The jobs that upload, in both files.
 const PUBLISHERS: [&str; 2] = ["publish", "publish-with-the-aws-cli"];
 
 /// What a job may do with objects: the key, with `REPOSITORY` for the repository, and the actions.
@@ -70,7 +70,7 @@ fn repository_parameters(repository: &str) -> [String; 3] {
     ]
 }
 
-/// The policies of a role whose jobs name the stack, and wait.
+/// The policies of a role whose jobs name the stack and wait.
 fn policies(partition: (&'static str, &'static str), repository: &str) -> Policies {
     let (name, region) = partition;
     let machine = format!("arn:{name}:states:{region}:{ACCOUNT}:stateMachine:StateMachine");
@@ -136,7 +136,7 @@ fn a_job_that_does_not_wait_can_neither_see_the_stack_nor_executions() {
     assert_eq!(policies.allowed(&requests), BTreeSet::new());
 }
 
-/// What parliament says of the role, for the reasons that `iam.rs` gives.
+/// What parliament reports about the role; `iam.rs` says why that is accepted.
 const ACCEPTED: [(&str, &str); 2] = [
     ("Uploader RESOURCE_MISMATCH", "states:ListExecutions"),
     ("Uploader RESOURCE_MISMATCH", "states:DescribeExecution"),
@@ -169,7 +169,7 @@ fn deploy(emulator: &Emulator, name: &str, parameters: &[(&str, &str)]) -> Strin
     run(describe).unwrap().trim().to_owned()
 }
 
-/// A token for a job. The emulator looks at what it says, and at no signature.
+/// A token for a job. The emulator checks its claims, but no signature.
 fn token(issuer: &str, audience: &str, subject: &str) -> String {
     let mut script = Tools::install().unwrap().script("unsigned_token.py");
     script.arg(format!("https://{issuer}")).args([audience, subject]);
@@ -219,7 +219,7 @@ fn only_jobs_with_the_subject_and_the_audience_get_credentials() {
 
 fn assert_not_authorized(answer: Result<String, String>) {
     let error = answer.unwrap_err();
-    // docs/ci.md says what to do about these words.
+    // docs/ci.md says what to do about this message.
     assert!(error.contains("Not authorized to perform sts:AssumeRoleWithWebIdentity"), "{error}");
 }
 
@@ -229,7 +229,7 @@ fn read(file: &str) -> Value {
     serde_json::from_str(&run(script).unwrap()).unwrap()
 }
 
-/// The commands of a job that it runs as the role.
+/// The commands that a job runs as the role.
 fn commands(file: &str, job: &str) -> String {
     let jobs = read(file);
     let script = if file == GITHUB_JOBS {
@@ -268,7 +268,7 @@ impl Job<'_> {
         shell
             .args(["-ec", commands])
             .current_dir(self.directory)
-            // No credentials: those of the role are all that there are.
+            // There are no credentials except those of the role.
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.directory)
@@ -277,7 +277,7 @@ impl Job<'_> {
             .env("AWS_ENDPOINT_URL", self.emulator.endpoint())
             .env("AWS_DEFAULT_REGION", "eu-central-1")
             .env("AWS_ROLE_ARN", self.role)
-            // What a step before did on GitHub; on GitLab, the job's own commands do it.
+            // An earlier step does this on GitHub; on GitLab, the job's own commands do.
             .env("AWS_WEB_IDENTITY_TOKEN_FILE", file)
             .env("AWS_TOKEN", token)
             .env("ALPINIST_STACK", self.stack.name())
@@ -287,7 +287,7 @@ impl Job<'_> {
     }
 }
 
-/// The program that the command `alpinist` is.
+/// The path of the program `alpinist`.
 fn program() -> PathBuf {
     Alpinist::build().unwrap().command().get_program().into()
 }
@@ -296,7 +296,7 @@ fn program() -> PathBuf {
 async fn the_jobs_of_both_systems_publish_with_the_role_alone() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let (emulator, tools) = (local_stack.emulator(), local_stack.emulator().tools());
-    // Not public: whoever may read what everybody may read shows nothing.
+    // Not public: reading what everybody may read would prove nothing.
     let stack = local_stack.deploy_as("ci-packages", &[("Reading", "private")]).unwrap();
     let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
@@ -335,7 +335,7 @@ async fn the_jobs_of_both_systems_publish_with_the_role_alone() {
             assert!(said.contains(&format!("published {repository}/{key}-1.0-r0.apk")), "{said}");
         }
 
-        // No event tells of this one, so the job after that starts an execution.
+        // No event reports this one, so the next job starts an execution.
         stack.send_no_events().await.unwrap();
         fs::remove_dir_all(directory.join("packages")).unwrap();
         build(PackageSpec::new("late", "1.0"), "x86_64");

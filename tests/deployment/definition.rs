@@ -16,7 +16,7 @@ fn text(path: &str) -> String {
 /// The state machines.
 pub(crate) const MACHINES: [&str; 3] = ["alpinist", "failure", "reindex"];
 
-/// The states of all machines, with those inside of maps, by name and machine.
+/// The states of all machines, including those inside maps, by name and machine.
 fn states() -> BTreeMap<String, Value> {
     let mut states = BTreeMap::new();
     for machine in MACHINES {
@@ -35,7 +35,7 @@ fn collect_states(machine: &str, part: &Value, states: &mut BTreeMap<String, Val
     }
 }
 
-/// The states that call a service, whose ARN ends so.
+/// The states that call a service, whose ARN ends with `resource`.
 fn calls(resource: &str) -> BTreeMap<String, Value> {
     let calls = |state: &Value| state["Resource"].as_str().is_some_and(|it| it.ends_with(resource));
     states().into_iter().filter(|(_, state)| calls(state)).collect()
@@ -83,8 +83,8 @@ fn all_retriers_of_functions_are_the_same() {
     assert!(retriers.all(|retrier| retrier == first));
 }
 
-/// EventBridge puts what it extracts into a template as it is: a quotation mark in a cause would
-/// end a text there, and what is no JSON is not delivered.
+/// EventBridge inserts what it extracts into a template unescaped: a quotation mark in a cause
+/// would end a string there, and invalid JSON is not delivered.
 #[test]
 fn no_event_is_put_into_a_template() {
     assert!(!text("template.yaml").contains("InputTransformer"));
@@ -185,7 +185,7 @@ fn the_template_deploys_each_function_and_no_other() {
     assert_eq!(deployed, folders);
 }
 
-/// The emulated AWS knows neither a boundary nor a reserved concurrency.
+/// The emulated AWS supports neither permissions boundaries nor reserved concurrency.
 #[test]
 fn each_role_has_the_path_and_the_boundary_of_the_organisation() {
     let template = text("template.yaml");

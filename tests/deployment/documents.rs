@@ -1,4 +1,4 @@
-//! The documents: two are generated, and all have the same form and name what exists.
+//! The documents: two are generated, all have the same form, and all names in them exist.
 
 mod cli;
 mod configuration;
@@ -13,7 +13,7 @@ use std::{
 
 use alpinist_tests::workspace;
 
-/// What writes the generated documents.
+/// The command that writes the generated documents.
 const UPDATE: &str = "UPDATE_DOCUMENTS=1 cargo test --workspace --test deployment documents";
 
 /// A document, in Markdown.
@@ -36,7 +36,7 @@ impl Document {
         found
     }
 
-    /// Returns the lines with their numbers: those of blocks of this language, or of none.
+    /// Returns the numbered lines in code blocks of this language, or those in none.
     fn lines(&self, language: Option<&str>) -> Vec<(usize, &str)> {
         let mut block = None;
         let mut found = Vec::new();
@@ -55,7 +55,7 @@ impl Document {
         self.lines(None)
     }
 
-    /// Returns what stands in backticks. A span may go over the end of a line.
+    /// Returns the code spans. A span may continue on the next line.
     fn spans(&self) -> Vec<String> {
         let mut paragraphs = vec![String::new()];
         for (_, line) in self.prose() {
@@ -72,14 +72,14 @@ impl Document {
         spans.map(str::to_owned).collect()
     }
 
-    /// Returns all code, a span or a line of a shell's block each.
+    /// Returns all code: each span, and each line of a shell block.
     fn code(&self) -> Vec<String> {
         let lines = self.lines(Some("sh")).into_iter().map(|(_, line)| line.to_owned());
         self.spans().into_iter().chain(lines).collect()
     }
 }
 
-/// Returns the files of the workspace with one of these extensions, as paths in it.
+/// Returns the files of the workspace with one of these extensions, as relative paths.
 fn files(extensions: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     collect(workspace::root(), extensions, &mut found);
@@ -102,7 +102,7 @@ fn collect(directory: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Checks that a document is what is generated, or writes it if `UPDATE_DOCUMENTS` is set.
+/// Checks that a document equals the generated text, or writes it if `UPDATE_DOCUMENTS` is set.
 fn assert_generated(path: &str, text: &str) {
     let file = workspace::root().join(path);
     if env::var_os("UPDATE_DOCUMENTS").is_some_and(|value| value == "1") {
@@ -119,7 +119,7 @@ fn assert_generated(path: &str, text: &str) {
     }
 }
 
-/// Checks that nothing was found, and shows each finding otherwise.
+/// Checks that nothing was found, or shows each finding.
 fn assert_none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{} × {what}:\n{}", found.len(), found.join("\n"));
 }

@@ -1,5 +1,5 @@
-//! What the errors of AWS become: each that botocore's models give an operation of ours, and others
-//! that are documented.
+//! What the errors of AWS become: each error that botocore's models list for an operation that we
+//! use, and others that are documented.
 
 use std::{collections::BTreeSet, fs, process::Command};
 
@@ -24,7 +24,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Errors that are documented, and that no model has: operations, code and status.
+/// Errors that are documented but in no model: operations, code and status.
 const DOCUMENTED: [(&str, &str, u16); 27] = [
     ("s3:HeadObject", "", 400),
     ("s3:HeadObject", "", 403),
@@ -84,7 +84,7 @@ fn modelled() -> Vec<(String, String, u16)> {
     joined.collect()
 }
 
-/// Serves one answer to whoever asks, and returns where.
+/// Serves the same response to all requests, and returns the endpoint.
 async fn answering(operation: &str, code: &str, status: u16) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -109,7 +109,7 @@ async fn answering(operation: &str, code: &str, status: u16) -> String {
     endpoint
 }
 
-/// What an operation of ours says to this answer.
+/// What one of our operations makes of this response.
 async fn outcome(operation: &str, code: &str, status: u16) -> String {
     let endpoint = answering(operation, code, status).await;
     let credentials = Credentials::new("AKIAEXAMPLE", "secret", None, None, "test");
@@ -203,7 +203,8 @@ async fn each_error_of_aws_becomes_what_it_is() {
 fn each_code_that_is_matched_is_one_that_aws_answers() {
     let modelled = modelled().into_iter().map(|(_, code, _)| code);
     let documented = DOCUMENTED.iter().map(|(_, code, _)| (*code).to_owned());
-    // Of operations that only the command uses, or of all services: https://docs.aws.amazon.com.
+    // Errors of operations that only the command uses, or of all services:
+    // https://docs.aws.amazon.com.
     let others = ["ExpiredTokenException", "NotAuthorized", "ParameterNotFound"];
     let others = [&others[..], &["ParameterAlreadyExists", "ValidationError"]].concat();
     let known: BTreeSet<_> =
@@ -244,7 +245,7 @@ fn each_code_that_is_matched_is_one_that_aws_answers() {
 #[test]
 fn the_models_have_the_operations() {
     let operations: BTreeSet<_> = modelled().into_iter().map(|(operation, ..)| operation).collect();
-    // No model gives the deletion of an object an error.
+    // No model lists an error for the deletion of an object.
     let others: Vec<_> = OPERATIONS.iter().filter(|name| !operations.contains(**name)).collect();
     assert_eq!(others, [&"s3:DeleteObject"]);
 }

@@ -1,5 +1,5 @@
-//! Every expression of the state machines, by two implementations of `JSONata`: that of npm, which
-//! is the language's own, and that of the emulator.
+//! Every expression of the state machines, evaluated by two implementations of `JSONata`: npm's,
+//! which is the reference implementation, and the emulator's.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::definition::MACHINES;
 
-/// The expressions of a definition, each with the name of what has it.
+/// The expressions of a definition, each with the path of its field.
 fn expressions(value: &Value, path: &str, found: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {
@@ -25,7 +25,7 @@ fn expressions(value: &Value, path: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// What the states may see: inputs as they are, and as they ought never to be.
+/// Inputs of the states: regular ones, and ones that should never occur.
 fn inputs() -> Vec<Value> {
     let event = json!({"detail-type": "Object Created", "detail": {"bucket": {"name": "b"}, "object": {"key": "3.22/main/x86_64/a-1-r0.apk", "etag": "1"}}});
     let failed = |input: Value, cause: Value| {
@@ -101,7 +101,7 @@ fn two_implementations_of_jsonata_agree_on_every_expression() {
     }
 }
 
-/// Numbers are the same, whole or not.
+/// Compares values. Equal numbers are the same, whether they are written as integers or not.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),

@@ -1,5 +1,5 @@
-//! What the policies of the template allow, by an evaluator that is not the emulator's, in each
-//! partition of AWS.
+//! What the policies of the template allow in each partition of AWS, by an evaluator other than the
+//! emulator's.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(crate) struct Policies {
     found: Value,
 }
 
-/// A request: who, the action, the resource, and what its conditions can ask for.
+/// A request: the role, the action, the resource, and the context for conditions.
 pub(crate) struct Request {
     role: Option<String>,
     action: String,
@@ -57,7 +57,7 @@ impl Policies {
         }
     }
 
-    /// The requests of `requests` that are allowed, as `<role> <action> <resource>`.
+    /// Those of `requests` that are allowed, as `<role> <action> <resource>`.
     pub(crate) fn allowed(&self, requests: &[Request]) -> BTreeSet<String> {
         let asked: Vec<_> = requests.iter().map(|request| self.asked(request)).collect();
         let text = json!({"account": ACCOUNT, "requests": asked}).to_string();
@@ -71,7 +71,8 @@ impl Policies {
         allowed.map(|(request, _)| request.line()).collect()
     }
 
-    /// Checks that parliament finds these faults and no others: how each begins, and what it has.
+    /// Checks that parliament finds these faults and no others, each given by its beginning and a
+    /// text in it.
     pub(crate) fn assert_faultless_but(&self, accepted: &[(&str, &str)]) {
         let found = run_with("lint_policies.py", &self.found.to_string());
         let found = String::from_utf8(found).unwrap();
@@ -85,7 +86,7 @@ impl Policies {
     fn asked(&self, request: &Request) -> Value {
         let Request { role, action, resource, context } = request;
         let principal = role.as_ref().map(|role| match role.as_str() {
-            // Somebody of the account who may do anything.
+            // A user of the account who may do anything.
             "Administrator" => format!("arn:{}:iam::{ACCOUNT}:user/Administrator", self.partition),
             role => format!("arn:{}:iam::{ACCOUNT}:role/{role}", self.partition),
         });
@@ -128,7 +129,7 @@ fn run(mut script: std::process::Command) -> Vec<u8> {
     command::output(&mut script).unwrap_or_else(|error| panic!("{}", error.chain()))
 }
 
-/// What a script says to this text.
+/// Runs a script on this text, and returns its output.
 fn run_with(script: &str, text: &str) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
@@ -137,7 +138,7 @@ fn run_with(script: &str, text: &str) -> Vec<u8> {
     run(script)
 }
 
-/// What the SDK sends with each write of ours.
+/// The context of a request of ours: writes have a precondition.
 fn with_precondition(action: &str) -> Value {
     let mut context = json!({"aws:SecureTransport": "true"});
     if ["s3:PutObject", "s3:DeleteObject"].contains(&action) {
@@ -154,7 +155,7 @@ pub(crate) fn by(role: &str, action: &str, resource: String) -> Request {
 #[test]
 fn each_function_may_do_what_it_needs_and_nothing_else_in_each_partition() {
     for partition in PARTITIONS {
-        // Where reading is public, everybody may.
+        // With public reading, everybody would be allowed to read.
         let policies = Policies::of(partition, &["Reading=private"]);
         let object = |kind: &str| {
             let key = OBJECTS.iter().find(|(found, _)| *found == kind).map(|(_, key)| key);
@@ -191,7 +192,7 @@ fn each_function_may_do_what_it_needs_and_nothing_else_in_each_partition() {
                     kind => object(kind),
                 };
                 let role = role_of(function);
-                // What is written is tagged.
+                // Whoever writes must also tag.
                 if action == "s3:PutObject" {
                     expected.insert(format!("{role} s3:PutObjectTagging {resource}"));
                 }
@@ -327,13 +328,12 @@ fn the_policy_of_the_bucket_keeps_derived_objects_and_lets_anyone_read_the_rest(
     }
 }
 
-/// What parliament says, and why we leave it so.
+/// What parliament reports, and why we accept it.
 const ACCEPTED: [(&str, &str); 3] = [
-    // It knows the ARN of express executions alone for this action, and only the standard ones are
-    // ours.
+    // For this action, it only knows the ARN of express executions, and ours are standard ones.
     ("ReindexRole RESOURCE_MISMATCH", "states:DescribeExecution"),
     ("ReindexRole RESOURCE_MISMATCH", "states:DescribeExecution"),
-    // It takes the action for one on map runs; AWS's reference has the state machine, too.
+    // It takes the action for one on map runs; AWS's reference also lists the state machine.
     ("HealRole RESOURCE_MISMATCH", "states:ListExecutions"),
 ];
 

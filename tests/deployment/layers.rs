@@ -1,4 +1,4 @@
-//! Who may use whom.
+//! Which crate may use which.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What linters say: those of AWS, and that of dependencies.
+//! What linters report: those of AWS, and the one for dependencies.
 
 use std::{fs, process::Command};
 
@@ -14,7 +14,7 @@ fn lint(program: &str, arguments: &[&str]) {
     assert_eq!(String::from_utf8_lossy(&output), "");
 }
 
-/// Statelint does not know that a Wait state takes an expression for its seconds, as AWS documents.
+/// Statelint does not know that the seconds of a Wait state may be an expression, as AWS documents.
 fn with_fixed_seconds(definition: &str) -> String {
     let expression = definition.split('"').find(|text| text.starts_with("{% $ceil($min("));
     let Some(expression) = expression else { return definition.to_owned() };
@@ -38,7 +38,7 @@ fn cfn_lint_finds_no_fault_in_the_templates() {
     lint("cfn-lint", &["template.yaml", "ci/uploader.yaml"]);
 }
 
-/// Advisories are left out, since their database comes from a network that CI has not.
+/// Advisories are left out: their database must be downloaded, and CI has no network.
 #[test]
 fn cargo_deny_finds_no_fault_in_the_dependencies() {
     let program = Tools::install().unwrap().programs().join("cargo-deny");

@@ -1,4 +1,4 @@
-//! Templates, state machine and functions against each other, against the linters of AWS, and
+//! Checks templates, state machines and functions against each other, with the linters of AWS, and
 //! against what the machines there can run.
 
 #![cfg(test)]

@@ -30,7 +30,7 @@ enum Dialect {
     Old,
 }
 
-/// What stands before the header of an entry.
+/// What precedes the header of an entry.
 #[derive(Clone, Copy, Debug)]
 enum Extension {
     Nothing,
@@ -48,7 +48,7 @@ struct Entry {
     body: Vec<u8>,
     dialect: Dialect,
     extension: Extension,
-    /// Whether a pax header has a checksum, of whatever content.
+    /// Whether a pax header has a checksum, whatever the content.
     has_checksum: bool,
     /// What ends the digits of the size.
     after_size: u8,
@@ -76,7 +76,7 @@ prop_compose! {
     }
 }
 
-/// Mostly a regular file, at times something else.
+/// Mostly a regular file, sometimes something else.
 fn kind() -> impl Strategy<Value = u8> {
     prop_oneof![30 => Just(b'0'), 1 => select(b"\x001234567Z".to_vec())]
 }
@@ -123,7 +123,7 @@ fn signatures() -> impl Strategy<Value = Section> {
     section(vec(entry, 1..3), 0)
 }
 
-/// A control section whose `.PKGINFO` is empty yet, since it has the hash of the data.
+/// A control section whose `.PKGINFO` is still empty, since it will have the hash of the data.
 fn control() -> impl Strategy<Value = Section> {
     let scripts = "\\.(pre|post)-(install|upgrade|deinstall)|\\.[a-z]{1,9}|\\.PKGINFO|other";
     let scripts = move || vec(entry(scripts, 600), 0..2);
@@ -173,7 +173,7 @@ fn padded(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn pax_record(key: &str, value: &str) -> Vec<u8> {
-    // Its length, in two digits, counts itself.
+    // The length has two digits, and includes them.
     format!("{:02} {key}={value}\n", key.len() + value.len() + 5).into_bytes()
 }
 
@@ -195,7 +195,7 @@ impl Extension {
         let write = |kind, body: &[u8]| {
             [header("extension", kind, body.len(), Dialect::Ustar, 0, ""), padded(body)].concat()
         };
-        // A checksum counts if its entry follows at once.
+        // A checksum counts only if its entry follows immediately.
         let last = match self {
             Self::PaxGlobal | Self::LongName | Self::LongLink if has_checksum => {
                 write(b'x', &checksum)

@@ -1,4 +1,4 @@
-//! What we accept, the real apk installs; and what it can't install, we reject.
+//! The real apk installs what we accept, and we reject what it can't install.
 
 use std::{cell::Cell, fs};
 
@@ -32,7 +32,7 @@ struct Entry {
     target: &'static str,
 }
 
-/// Paths that meet each other: as directories, as files and as targets.
+/// Paths that collide with each other: as directories, as files and as targets.
 const PATHS: [&str; 9] =
     ["usr", "usr/a", "usr/b", "usr/c", "usr/c/a", "opt", "opt/a", "top", ".hidden"];
 const TARGETS: [&str; 7] = ["usr/a", "usr/b", "opt/a", "top", "./usr/a", "nothing", ""];
@@ -60,7 +60,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     })
 }
 
-/// Lines of `.PKGINFO` by which a package may conflict with itself.
+/// Lines of `.PKGINFO` with which a package may conflict with itself.
 fn lines() -> impl Strategy<Value = String> {
     let several = [
         "",
@@ -119,8 +119,8 @@ fn package(lines: &str, entries: &[Entry]) -> Vec<u8> {
     [gzip_at(file(".PKGINFO", info), 1), data].concat()
 }
 
-/// Installs a package into an empty root, and returns what the real apk says if it fails or leaves
-/// something away.
+/// Installs a package into an empty root, and returns what the real apk prints if it fails or omits
+/// something.
 fn install(apk: &Apk, package: &[u8], entries: &[Entry]) -> Result<(), String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("a-1-r0.apk");
@@ -133,7 +133,7 @@ fn install(apk: &Apk, package: &[u8], entries: &[Entry]) -> Result<(), String> {
         return Err(added.text);
     }
     let is_there = |entry: &&Entry| fs::symlink_metadata(client.root().join(entry.path)).is_ok();
-    // apk passes over what begins with a dot, on purpose.
+    // apk skips what begins with a dot, on purpose.
     let visible = || entries.iter().filter(|entry| !entry.path.starts_with('.'));
     match visible().find(|entry| !is_there(entry)) {
         Some(missing) => Err(format!("{missing:?} is not there: {}", added.text)),
@@ -149,7 +149,7 @@ fn what_is_accepted_can_be_installed_and_what_cannot_is_rejected() {
         let package = package(&lines, &entries);
         let ours = ours(&package);
         let installed = install(&apk, &package, &entries);
-        // Only with files, a client writes the list down.
+        // A client records the list only if there are files.
         if entries.is_empty() && lines.starts_with("replaces") {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Whatever we list, the real apk loads: one accepted package must never cost a client the whole
+//! The real apk loads whatever we list: one accepted package must never cost a client the whole
 //! index.
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -19,12 +19,12 @@ use crate::{
     runner,
 };
 
-/// What a client says of a provided name whose version is none, such as `0unstable`. It loads the
-/// package; `apk index` lists it, too, and packages in use have such.
+/// What a client prints about a provided name with an invalid version, such as `0unstable`. It
+/// loads the package, `apk index` lists it, and existing packages have such versions.
 const HARMLESS: &str =
     "WARNING: The indexes contain broken packages which might not function properly.";
 
-/// How many packages stand in one index.
+/// How many packages are in one index.
 const GROUP: usize = 40;
 
 fn name() -> impl Strategy<Value = String> {
@@ -74,7 +74,7 @@ fn token() -> impl Strategy<Value = String> {
         .prop_map(|(conflict, name, constraint)| format!("{conflict}{name}{constraint}"))
 }
 
-/// Tokens that we take one by one, since one that we reject would cost the package.
+/// Tokens that are accepted one by one, since a rejected one would cost the whole package.
 fn tokens(key: &'static str) -> impl Strategy<Value = String> {
     let is_taken = move |token: &String| {
         let info = format!("pkgname = a\npkgver = 1\narch = noarch\n{key} = {token}\n");
@@ -139,8 +139,7 @@ impl Repository {
         fs::write(self.directory.path().join("x86_64/APKINDEX.tar.gz"), archive).unwrap();
     }
 
-    /// Publishes these entries, of which no two have the same file name, and checks that a client
-    /// sees each of them.
+    /// Publishes these entries, one for each file name, and checks that a client sees each of them.
     fn check(&self, entries: impl IntoIterator<Item = IndexEntry>) -> Result<(), TestCaseError> {
         let entries: BTreeMap<_, _> =
             entries.into_iter().map(|entry| (entry.file_stem(), entry)).collect();
@@ -174,8 +173,7 @@ fn a_client_loads_every_index_of_accepted_packages() {
     assert!(accepted.get() > 60 * GROUP / 4, "only {} were accepted", accepted.get());
 }
 
-/// The inputs of a fuzz target that are kept, without the four bytes that say in which chunks they
-/// arrive.
+/// The kept inputs of a fuzz target, without the four bytes that determine the chunks.
 fn kept(target: &str) -> Vec<Vec<u8>> {
     let directory = workspace::root().join("tests/fuzz/corpus").join(target);
     let files = fs::read_dir(directory).unwrap();
@@ -194,7 +192,7 @@ fn a_client_loads_whatever_the_fuzzer_found_that_we_accept() {
     );
     let accepted: Vec<_> = packages.iter().filter_map(|bytes| ours(bytes).ok()).collect();
     assert!(accepted.len() > 10, "only {} are accepted", accepted.len());
-    // Many are of the same name and version, of which one index can have one.
+    // Many have the same name and version, which an index can list only once.
     let mut groups = Vec::<BTreeMap<String, IndexEntry>>::new();
     for entry in accepted {
         let stem = entry.file_stem();

@@ -1,6 +1,6 @@
-//! Our reading of packages and versions against that of the real apk, on arbitrary ones.
+//! Compares how we and the real apk read arbitrary packages and versions.
 //!
-//! The same cases each time; `PROPTEST_CASES` asks for more than usual.
+//! The cases are the same each time; `PROPTEST_CASES` sets another number of them.
 
 #![cfg(test)]
 
@@ -13,11 +13,11 @@ mod versions;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// A runner of at least so many cases.
+/// A runner of so many cases, unless `PROPTEST_CASES` sets another number.
 fn runner(cases: u32) -> TestRunner {
     let asked = Config::default();
     let cases = if asked.cases == 256 { cases } else { asked.cases };
-    // A strategy that filters rejects in proportion to the cases; the limit is meant for one that
+    // Strategies that filter reject in proportion to the cases; the limit is meant for one that
     // never ends.
     let max_local_rejects = asked.max_local_rejects.max(cases.saturating_mul(1024));
     let config = Config { cases, max_local_rejects, failure_persistence: None, ..asked };

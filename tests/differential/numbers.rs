@@ -11,7 +11,7 @@ use alpinist_tests::{Apk, ApkClient, Tools};
 
 use crate::packages::ours;
 
-/// The fields that hold numbers, each with its place and length (tar(5)).
+/// The fields that hold numbers, each with its offset and length (tar(5)).
 const FIELDS: [(&str, usize, usize); 7] = [
     ("mode", 100, 8),
     ("uid", 108, 8),
@@ -22,8 +22,7 @@ const FIELDS: [(&str, usize, usize); 7] = [
     ("devminor", 337, 8),
 ];
 
-/// How a zero can be written, or something close to it. `_` stands for as many zeros as fill the
-/// field.
+/// Ways to write a zero, or something close to it. `_` stands for as many zeros as fill the field.
 const ENCODINGS: [(&str, &[u8], &[u8]); 20] = [
     ("ended by a NUL", b"", b"\0"),
     ("ended by a blank", b"", b" "),
@@ -47,12 +46,12 @@ const ENCODINGS: [(&str, &[u8], &[u8]); 20] = [
     ("ended by a newline", b"", b"\n"),
 ];
 
-/// What carries the number.
+/// Where the number is.
 #[derive(Clone, Copy, Debug)]
 enum Section {
     Signatures,
     Control,
-    /// The first entry of the data, which `apk index` reads as well.
+    /// The first entry of the data, which `apk index` also reads.
     Data,
     /// A later one, which only `apk verify` reads.
     DataLater,
@@ -88,7 +87,7 @@ fn package(section: Section, kind: u8, patch: impl Fn(Vec<u8>) -> Vec<u8>) -> Ve
     [signatures, gzip_at(control, 1), data].concat()
 }
 
-/// What the real apk says of a package.
+/// Asks the real apk about packages.
 struct Judge {
     apk: Apk,
     client: ApkClient,
@@ -104,7 +103,7 @@ impl Judge {
         Self { apk, client, directory }
     }
 
-    /// Returns whether `apk verify` takes it, and whether `apk index` does.
+    /// Returns whether `apk verify` accepts it, and whether `apk index` does.
     fn takes(&self, package: &[u8]) -> (bool, bool) {
         let file = self.directory.path().join("a.apk");
         fs::write(&file, package).unwrap();
@@ -120,7 +119,7 @@ fn numbers_are_read_as_apk_reads_them_in_each_field_of_each_section() {
     let sections = [Section::Signatures, Section::Control, Section::Data, Section::DataLater];
     let (mut taken, mut rejected) = (0, 0);
     for section in sections {
-        // A file or a directory, and the header of an extension, whose numbers apk reads, too.
+        // A file or a directory, and the header of an extension, whose numbers apk also reads.
         let own = if matches!(section, Section::Data | Section::DataLater) { b'5' } else { b'0' };
         for (kind, (field, place, length)) in
             [own, b'g'].into_iter().flat_map(|kind| FIELDS.map(|field| (kind, field)))

@@ -143,7 +143,7 @@ prop_compose! {
     }
 }
 
-/// Makes a package of a `.PKGINFO` without its `datahash`, with so many signatures.
+/// Makes a package from a `.PKGINFO` without its `datahash`, with so many signatures.
 pub(crate) fn package(info: &str, level: u32, signatures: usize) -> Vec<u8> {
     // A directory needs no checksum to be installed.
     let data = [entry(EntryType::Directory, "usr", ""), end_of_archive()].concat();
@@ -183,7 +183,7 @@ fn documented() -> Vec<String> {
 }
 
 /// Changes an entry of apk as docs/differences.md says: an installed size of 0, which a client
-/// takes as "nothing to download", and blanks in lists.
+/// takes for "nothing to download", and spaces in lists.
 fn with_documented_lines(entry: &str) -> String {
     let entry = entry.replace("\nI:0\n", "\nI:1\n");
     let mut lines: Vec<_> = entry.split('\n').map(str::to_owned).collect();
@@ -195,7 +195,7 @@ fn with_documented_lines(entry: &str) -> String {
     lines.join("\n")
 }
 
-/// Compares our entries with those of apk, and counts what came of it.
+/// Compares our entries with those of apk, and counts the results.
 pub(crate) struct Comparison {
     apk: Apk,
     documented: Vec<String>,
@@ -209,7 +209,8 @@ impl Comparison {
         Self { apk, documented: documented(), seen: RefCell::default() }
     }
 
-    /// Fails unless both have the same entry, or both reject, or we do for a documented reason.
+    /// Fails unless both have the same entry, both reject, or only we reject for a documented
+    /// reason.
     pub(crate) fn compare(&self, bytes: &[u8]) -> Result<(), TestCaseError> {
         match (ours(bytes), of_apk(&self.apk, bytes)) {
             (Ok(ours), theirs) => {
@@ -231,7 +232,7 @@ impl Comparison {
         *self.seen.borrow_mut().entry(what.to_owned()).or_default() += 1;
     }
 
-    /// Fails unless enough packages were accepted by both, and enough rejected.
+    /// Fails unless enough packages were accepted by both, and enough were rejected by both.
     pub(crate) fn assert_telling(&self) {
         let seen = self.seen.borrow();
         let is_seen = |what: &str| seen.get(what).is_some_and(|count| *count > 20);

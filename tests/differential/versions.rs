@@ -1,4 +1,4 @@
-//! Which versions are valid, and in which order they come.
+//! Which versions are valid, and how they are ordered.
 
 use std::cmp::Ordering;
 
@@ -40,7 +40,7 @@ fn versions_are_judged_and_ordered_as_apk_does() {
                 "<" => Ordering::Less,
                 ">" => Ordering::Greater,
                 "=" => Ordering::Equal,
-                // Nothing is said of most versions outside the grammar.
+                // For most versions outside the grammar, apk gives no order.
                 _ => return Ok(()),
             };
             prop_assert_eq!(first.order(second), order, "{} and {}", a, b);

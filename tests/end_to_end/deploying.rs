@@ -41,7 +41,7 @@ async fn a_bucket_survives_the_upgrade_and_the_removal_of_its_stack() {
     assert_eq!(listed(&again).await, ["a-1.0-r0", "b-1.0-r0", "c-1.0-r0"]);
 }
 
-/// What the AWS CLI answers, or what it complains of.
+/// Returns the output of the AWS CLI, or its error.
 fn aws(local_stack: &LocalStack, arguments: &[&str]) -> Result<Value, String> {
     let mut aws = local_stack.emulator().aws();
     let output = command::output(aws.args(arguments).args(["--output", "json"]));

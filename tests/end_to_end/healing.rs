@@ -1,5 +1,5 @@
-//! What comes back by itself: a bucket that nothing protects, somebody who deletes and overwrites,
-//! and an adoption in the wrong order.
+//! What heals automatically: an unprotected bucket in which somebody deletes and overwrites
+//! objects, and an adoption in the wrong order.
 
 use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, Tools};
 
@@ -11,7 +11,7 @@ fn short_waits() -> EmulatorOptions {
     EmulatorOptions { wait_percentage: Some(5), ..EmulatorOptions::default() }
 }
 
-/// Deploys the stack beside a bucket that has no policy of ours, and whose events are on or off.
+/// Deploys the stack with an existing bucket, which has no policy of ours and sends no events yet.
 async fn deploy(local_stack: &LocalStack, name: &str) -> Stack {
     let stack = local_stack.deploy_beside_bucket(name, &[]).unwrap();
     let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
@@ -37,7 +37,7 @@ async fn what_somebody_deletes_or_overwrites_comes_back_and_then_there_is_peace(
     let mut ended = 1;
     for damaged in [&index, &fragment, snapshot] {
         let right = stack.get(damaged).await.unwrap().unwrap();
-        // A snapshot that is made again is of another generation.
+        // A rebuilt snapshot has another generation.
         let is_right = |bytes: &[u8]| {
             if damaged == snapshot { bytes.starts_with(b"alpinist") } else { bytes == right }
         };
@@ -48,20 +48,20 @@ async fn what_somebody_deletes_or_overwrites_comes_back_and_then_there_is_peace(
             }
             stack.wait_for_object(damaged, is_right).await.unwrap();
             assert_eq!(listed(&client), ["hello-1.0-r0"], "{damaged} was {damage}");
-            // Whoever is still at it would fix the next damage, too.
+            // Executions that are still running would also fix the next damage.
             ended = stack.wait_for_executions(&all, ended + 1).await.unwrap().len();
         }
     }
     assert!(client.add(&["hello"]).unwrap().status.success());
 
-    // What was started wrote only what was wrong, so one more damage is the end of it.
+    // Healing writes only what was wrong, so it does not set off further healing.
     stack.delete(&index).await.unwrap();
     stack.wait_for_object(&index, |_| true).await.unwrap();
     let after = stack.wait_for_executions(&all, ended + 1).await.unwrap();
     for execution in &after {
         assert_succeeded(execution);
     }
-    // Two notices may tell of one damage.
+    // Two events may report one damage.
     assert!(after.len() <= 1 + 2 * 7, "{after:#?}");
     assert!(after.len() <= ended + 2, "{after:#?}");
 }

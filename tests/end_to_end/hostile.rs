@@ -1,4 +1,4 @@
-//! What hostile uploaders send, and what somebody plants, before the deployed template.
+//! What hostile uploaders send, and what somebody plants, against the deployed template.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::{
 /// How many objects are put at the same time.
 const AT_ONCE: usize = 8;
 
-/// A repository, and the packages that its index must list, which is judged by the real apk.
+/// A repository, and the packages that its index must list, as checked with the real apk.
 struct Story {
     repository: Repository,
     directory: TempDir,
@@ -27,7 +27,7 @@ struct Story {
 }
 
 impl Story {
-    /// Begins with one package.
+    /// Opens a repository, and publishes the first package.
     async fn begin(name: &'static str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut story =
@@ -36,7 +36,7 @@ impl Story {
         story
     }
 
-    /// Publishes one more package, `p0`, `p1` and so on, and checks what clients see then.
+    /// Publishes the next package, `p0`, `p1` and so on, and checks what clients see.
     async fn publish(&mut self) {
         let name = format!("p{}", self.files.len());
         let package = self.repository.build(&PackageSpec::new(&name, "1.0"));
@@ -58,8 +58,8 @@ impl Story {
         format!("{}/{name}", self.repository.prefix())
     }
 
-    /// Puts objects below the prefix, and returns the causes of their executions, all of which must
-    /// reject them, by key.
+    /// Puts objects below the prefix, whose executions must all reject them, and returns the causes
+    /// by key.
     async fn rejected_causes(&self, objects: Vec<(String, Vec<u8>)>) -> BTreeMap<String, String> {
         let stack = &self.repository.stack;
         let prefix = self.key("");
@@ -80,8 +80,7 @@ fn cause_of_rejection(execution: Execution) -> (String, String) {
     (execution.key.unwrap(), execution.cause.unwrap())
 }
 
-/// The files that the steps' own test of them has, by name, with the words in which each is
-/// rejected there.
+/// The corpus of the steps' own test, by file name, with the text of each rejection there.
 fn corpus() -> Vec<(String, Vec<u8>, String)> {
     let folder = workspace::root().join("crates/repository/tests/hostile");
     let mut corpus = Vec::new();
@@ -180,8 +179,8 @@ async fn a_planted_fragment_does_not_change_what_is_listed() {
 async fn a_staged_object_that_somebody_overwrote_is_made_again() {
     let mut story = Story::begin("planted-snapshot").await;
     let stack = &story.repository.stack;
-    // They expire after a day, and the first one would be waited for, since there is nothing to
-    // count from.
+    // They expire after a day; with a damaged snapshot, the first one would be waited for, since
+    // there is nothing to count from.
     for lease in stack.list(&format!(".alpinist/claims/{}", story.key(""))).await.unwrap() {
         stack.discard(&lease).await.unwrap();
     }
@@ -207,7 +206,7 @@ async fn an_index_that_somebody_overwrote_is_made_again() {
     assert_eq!(stack.get(&index).await.unwrap().unwrap(), signed);
     story.check().await;
 
-    // Without our attributes it looks like one that somebody is about to replace, for some seconds.
+    // Without our attributes, it looks for some seconds like one that is about to be replaced.
     story.repository.stack.plant(&index, unsigned).await.unwrap();
     story.publish().await;
 }

@@ -1,4 +1,4 @@
-//! The life of a signing key: missing, unusable, put, replaced by another, in KMS.
+//! The life of a signing key: missing, unusable, stored, replaced by another, in KMS.
 
 use std::process::Command;
 

@@ -1,6 +1,6 @@
-//! Stories about Alpinist: the real template on the local stack, told by the real apk.
+//! Stories about Alpinist: the real template on the local stack, checked with the real apk.
 //!
-//! Each story has a repository of its own, so that they run side by side on one stack.
+//! Each story has its own repository, so that all run side by side on one stack.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! Packages of all kinds: odd names and versions, all architectures, and real ones by others.
+//! Packages of all kinds: odd names and versions, all architectures, and real ones made by others.
 
 use std::{
     env, fs, io,
@@ -61,7 +61,7 @@ pub(crate) async fn assert_index_equals_oracle(
     assert_eq!(IndexArchive::read(&published).unwrap().index.to_string(), oracle);
 }
 
-/// The text of an index, by way of tar(1).
+/// The text of an index, extracted with tar(1).
 pub(crate) fn apkindex(archive: &[u8]) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), archive).unwrap();
@@ -70,8 +70,8 @@ pub(crate) fn apkindex(archive: &[u8]) -> String {
     String::from_utf8(tar.stdout).unwrap()
 }
 
-/// The folder with packages that others made. Where it is absent, this says so; in CI, or where
-/// it was promised, that is a failure.
+/// The folder with packages that others made. If it is missing, this says so; in CI, or if
+/// `ALPINIST_FIXTURES` is set, it fails.
 fn fixtures() -> Option<PathBuf> {
     let promised = env::var_os("CI").is_some() || env::var_os("ALPINIST_FIXTURES").is_some();
     let folder = env::var_os("ALPINIST_FIXTURES")

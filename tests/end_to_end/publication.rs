@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::repository::{Repository, assert_succeeded};
 
-/// The states of an execution that nothing comes in the way of.
+/// The states of an execution without interference.
 const STRAIGHT: [&str; 5] =
     ["ExtractMetadata", "WriteIndex", "AggregateApkindex", "PublishOrFinish", "SignAndPublish"];
 

@@ -50,14 +50,14 @@ async fn many_uploads_at_once_are_all_listed() {
     assert_eq!(keys, <[String; 0]>::default(), "not in the index");
 }
 
-/// A new account of AWS may run 10 functions at once.
+/// A new AWS account may run 10 functions at once.
 #[tokio::test]
 async fn a_burst_beyond_what_the_account_may_run_loses_nothing_and_needs_no_replay() {
     const UPLOADS: usize = 200;
     let options = EmulatorOptions {
         concurrency: Some(10),
         wait_percentage: Some(20),
-        // Functions that compute alone would be done too soon to be in each other's way.
+        // Functions that only compute would end too soon to compete.
         s3_latency: Duration::from_millis(20),
         ..EmulatorOptions::default()
     };
@@ -74,7 +74,7 @@ async fn a_burst_beyond_what_the_account_may_run_loses_nothing_and_needs_no_repl
     assert_eq!(ends.keys().collect::<Vec<_>>(), ["SUCCEEDED"], "{ends:?}");
     let client = stack.client("3.22/main", "x86_64").await.unwrap();
     assert_eq!(listed(&client).len(), UPLOADS);
-    // The limit was in the way.
+    // The limit was reached.
     let executions = stack.executions("3.22/main/x86_64/").await.unwrap();
     let states = executions.iter().flat_map(|execution| &execution.states);
     let attempts = states.map(|visit| visit.attempts).max();

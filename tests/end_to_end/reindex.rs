@@ -9,7 +9,7 @@ use crate::{packages::apkindex, repository::assert_succeeded};
 
 const PREFIX: &str = "3.22/main/x86_64";
 
-/// Deploys the stack beside a bucket that is there already and tells nobody of its objects.
+/// Deploys the stack with an existing bucket, which sends no events.
 async fn deploy_beside_bucket(local_stack: &LocalStack, bucket: &str) -> Stack {
     let stack = local_stack.deploy_beside_bucket(bucket, &[]).unwrap();
     let key_pair = KeyPair::generate("old@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
@@ -67,7 +67,7 @@ async fn a_bucket_of_the_original_project_is_adopted_without_uploading_again() {
     let stack = deploy_beside_bucket(&local_stack, "original").await;
     let tools = Tools::install().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    // What the original keeps as a fragment: what `apk index` says of the package alone.
+    // A fragment of the original: the index that `apk index` makes of the package alone.
     let indexed = |spec: PackageSpec| {
         let package = spec.build(&tools).unwrap();
         let file = package.save(directory.path()).unwrap();

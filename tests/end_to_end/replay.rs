@@ -1,4 +1,4 @@
-//! Whatever fails can be continued, or started again, once its reason is gone.
+//! Failed executions can be redriven or restarted once the cause is gone.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ async fn assert_listed(stack: &Stack, branch: &str) {
     assert!(client.add(&["hello"]).unwrap().status.success(), "{branch}");
 }
 
-/// Lets all four states fail at the same time, each in a repository of its own, and replays them.
+/// Makes all four states fail at the same time, each in its own repository, and replays them.
 async fn fail_and_replay(
     local_stack: &LocalStack,
     stack: &Stack,
@@ -99,7 +99,7 @@ async fn the_input_of_an_execution_whose_function_died_can_be_started_again() {
     fail_and_replay(&local_stack, &stack, answer, "Sandbox.Timedout", false).await;
 }
 
-/// A function may run for minutes, one of them for a quarter of an hour.
+/// Functions may run for minutes, and one of them for a quarter of an hour.
 #[tokio::test]
 async fn a_service_that_accepts_and_never_answers_costs_seconds() {
     let local_stack = LocalStack::start(short_waits()).unwrap();
@@ -247,7 +247,7 @@ fn short_waits() -> EmulatorOptions {
     EmulatorOptions { wait_percentage: Some(5), ..EmulatorOptions::default() }
 }
 
-/// Returns the physical name of a resource of the template.
+/// Returns the physical ID of a resource of the template.
 fn resource(local_stack: &LocalStack, stack: &str, name: &str) -> String {
     let describe = ["cloudformation", "describe-stack-resource", "--stack-name", stack];
     let which = ["--logical-resource-id", name, "--output", "text", "--query"];
@@ -260,7 +260,7 @@ fn functions(local_stack: &LocalStack, stack: &str) -> Vec<String> {
     STATES.map(|(state, ..)| resource(local_stack, stack, &format!("{state}Function"))).to_vec()
 }
 
-/// What a role allows, while it is taken from it.
+/// The policy of a role, while the role is without it.
 struct PolicyOfRole {
     role: String,
     name: String,

@@ -1,4 +1,4 @@
-//! A repository of one story, and what one does with it.
+//! The repository of a story, and what the story does with it.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ impl Repository {
         execution
     }
 
-    /// The requests to S3 after `mark`, of the invocations that had to do with this repository.
+    /// The requests to S3 after `mark` by invocations that worked on this repository.
     pub(crate) fn requests(&self, mark: usize) -> Vec<Request> {
         let mut requests = self.stack.requests().since(mark).unwrap();
         requests.retain(|request| request.by_function() && request.service == "s3");
@@ -74,7 +74,7 @@ impl Repository {
     }
 }
 
-/// Publishes a package to `3.22/main` of a stack that one story has for itself.
+/// Publishes a package to `3.22/main` of a stack that only one story uses.
 pub(crate) async fn publish(stack: &Stack, name: &str) {
     let package = PackageSpec::new(name, "1.0").build(&Tools::install().unwrap()).unwrap();
     let key = package.key("3.22/main/x86_64");

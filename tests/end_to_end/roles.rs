@@ -1,4 +1,4 @@
-//! Who may do what: each role against each action on each kind of object, by real calls.
+//! Who may do what: each role, each action and each kind of object, with real calls.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 const PARAMETERS: [&str; 5] =
     ["/roles/rsa", "/roles/key", "/roles/rsa-2", "/roles/key-2", "/roles/other"];
 
-/// All actions that are tried, and those of a function's log, traces, queue and list of reindexes.
+/// All actions that are tried, and those for a function's log, traces, queue and list of reindexes.
 const ACTIONS: [&str; 17] = [
     "s3:GetObject",
     "s3:PutObject",
@@ -78,7 +78,7 @@ fn actions_of_role(emulator: &Emulator, stack: &str, function: &str) -> BTreeSet
     actions
 }
 
-/// Somebody with credentials.
+/// A caller with credentials.
 struct Somebody {
     s3: aws_sdk_s3::Client,
     ssm: aws_sdk_ssm::Client,
@@ -112,7 +112,7 @@ impl Somebody {
         }
     }
 
-    /// Nobody: requests without credentials, to S3 alone.
+    /// An anonymous caller: requests without credentials, only to S3.
     fn anonymous(emulator: &Emulator) -> Self {
         let none = json!({"AccessKeyId": "", "SecretAccessKey": ""});
         let s3 = aws_sdk_s3::Config::builder()
@@ -133,15 +133,14 @@ impl Somebody {
         Self::new(emulator, &aws(emulator, &assume)["Credentials"])
     }
 
-    /// The same one, as if the requests to S3 came over plain HTTP, as far as the emulator can
-    /// tell.
+    /// The same caller, whose requests to S3 look to the emulator as if they came over plain HTTP.
     fn without_tls(self) -> Self {
         let s3 = self.s3.config().to_builder().interceptor(WithoutTls).build();
         Self { s3: aws_sdk_s3::Client::from_conf(s3), ..self }
     }
 
-    /// Does something to an object, with a precondition where that is possible, and tells whether
-    /// that was allowed.
+    /// Tries an action on an object, with a precondition where possible, and returns whether it was
+    /// allowed.
     async fn object(&self, action: &str, bucket: &str, key: &str) -> bool {
         match action {
             "s3:PutObject" => {
@@ -156,7 +155,7 @@ impl Somebody {
         }
     }
 
-    /// Does something to an object, whatever is there, and tells whether that was allowed.
+    /// Tries an action on an object without a precondition, and returns whether it was allowed.
     async fn object_unawares(&self, action: &str, bucket: &str, key: &str) -> bool {
         match action {
             "s3:GetObject" => is_allowed(self.s3.get_object().bucket(bucket).key(key).send().await),
@@ -168,7 +167,7 @@ impl Somebody {
         }
     }
 
-    /// Does something to a bucket that leaves it as it is, and tells whether that was allowed.
+    /// Tries an action that leaves a bucket as it is, and returns whether it was allowed.
     async fn bucket(&self, action: &str, bucket: &str) -> bool {
         match action {
             "s3:ListBucket" => is_allowed(self.s3.list_objects_v2().bucket(bucket).send().await),
@@ -221,7 +220,7 @@ impl Intercept for WithoutTls {
     }
 }
 
-/// Returns whether a service let a request pass, whatever came of it.
+/// Returns whether a service allowed a request, whatever the outcome.
 fn is_allowed<T, E: ProvideErrorMetadata + std::fmt::Debug>(answer: Result<T, E>) -> bool {
     match answer {
         Ok(_) => true,
@@ -254,7 +253,7 @@ fn expected() -> BTreeSet<String> {
 async fn each_function_may_do_what_it_needs_and_nothing_else() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let emulator = local_stack.emulator();
-    // Not public: whoever may read what everybody may read shows nothing.
+    // Not public: reading what everybody may read would prove nothing.
     let stack = deploy(&local_stack, "roles", &[("Reading", "private")]).await;
     aws(
         emulator,

@@ -65,7 +65,7 @@ async fn what_is_asked_of_the_signatures_of_packages_is_a_setting() {
     for stack in [verify, require] {
         let wrong = upload(stack, package("forged", Some(&forger))).await;
         assert_rejected(&wrong, &format!("its signature by {} is wrong", builder.name()));
-        // Published with the first index.
+        // The stack's own key, which is published with the first index.
         let own_name = own.name();
         let own = upload(stack, package("own", Some(&own))).await;
         assert_eq!(own.output.unwrap()["signed_by"], json!({"trusted": own_name}));

@@ -1,4 +1,4 @@
-//! What the functions tell `CloudWatch`.
+//! What the functions report to `CloudWatch`.
 
 use std::{
     collections::BTreeMap,
@@ -26,8 +26,8 @@ fn told(log: &[Value], subject: &str) -> Vec<(String, String)> {
     told
 }
 
-/// The sum of each counter and the number of values of each other metric, with what stands in the
-/// dimension `Rule`.
+/// The sum of each counter and the number of values of each other metric, by name and the dimension
+/// `Rule`.
 fn metrics(log: &[Value]) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for line in log.iter().filter(|line| !line["_aws"].is_null()) {
@@ -50,17 +50,17 @@ fn metrics(log: &[Value]) -> BTreeMap<String, u64> {
     sums
 }
 
-/// What the AWS CLI answers.
+/// Returns the output of the AWS CLI.
 fn aws(local_stack: &LocalStack, arguments: &[&str]) -> Value {
     let mut aws = local_stack.emulator().aws();
-    // For SQS it does not heed the environment.
+    // For SQS, it ignores the endpoint in the environment.
     let general = ["--output", "json", "--endpoint-url", local_stack.emulator().endpoint()];
     let output = command::output(aws.args(arguments).args(general));
     let output = output.unwrap_or_else(|error| panic!("{}", error.chain()));
     serde_json::from_slice(&output).unwrap_or_default()
 }
 
-/// A queue that hears what the failure topic of a stack is told.
+/// A queue that receives the messages of a stack's failure topic.
 struct Hearer<'a> {
     local_stack: &'a LocalStack,
     queue: String,
@@ -159,7 +159,7 @@ async fn a_failure_is_told_whatever_is_in_its_cause() {
             "Input: {}",
             "Error: none was given",
         ),
-        // EventBridge leaves a large input away.
+        // EventBridge omits a large input.
         (
             json!({"inputDetails": {"included": false}, "error": "x", "cause": hostile}),
             "FAILED",
@@ -254,7 +254,7 @@ async fn each_step_says_in_one_line_what_it_did_and_counts_it() {
         ("Requests".to_owned(), u64::try_from(requests).unwrap()),
         ("UnpublishedAge".to_owned(), 7),
     ]);
-    // The last lines may be on their way through a pipe.
+    // The last lines may still be in a pipe.
     let patience = Instant::now() + Duration::from_secs(30);
     loop {
         let log = log(&local_stack);

@@ -1,5 +1,5 @@
-//! What people do with the real AWS CLI to a directory of packages, and what the bucket's policy
-//! keeps from it.
+//! What people do to a directory of packages with the real AWS CLI, and what the bucket policy
+//! prevents.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::repository::{assert_succeeded, listed, publish};
 
 const PREFIX: &str = "3.22/main/x86_64";
 
-/// The exit status of the AWS CLI, and each line that it said.
+/// The exit status of the AWS CLI, and each line that it printed.
 #[derive(Debug)]
 struct CommandOutput {
     status: Option<i32>,
@@ -22,7 +22,7 @@ struct CommandOutput {
 }
 
 impl CommandOutput {
-    /// Checks that it failed by `failures`, each a beginning of a line, and by nothing else.
+    /// Checks that it failed with `failures`, each the beginning of a line, and with nothing else.
     fn assert_denied(&self, failures: &[&str]) {
         assert_eq!(self.status, Some(1), "{self:#?}");
         let failed: Vec<_> = self.lines.iter().filter(|line| line.contains("failed: ")).collect();
@@ -97,7 +97,7 @@ async fn a_build_directory_is_synced_again_and_again() {
     let client = stack.client("3.22/main", "x86_64").await.unwrap();
     assert_eq!(listed(&client), ["a-1.0-r0", "b-1.0-r0"]);
 
-    // Nothing has changed, and the command deletes what the directory lacks.
+    // No package has changed, but the command would delete what the directory lacks.
     let before = derived(&stack).await;
     assert_eq!(before.len(), 5, "two fragments, index, snapshot and public key: {before:?}");
     sync(&[]).assert_denied(&[&no_index, &no_fragment("a"), &no_fragment("b")]);
@@ -105,7 +105,7 @@ async fn a_build_directory_is_synced_again_and_again() {
     assert_eq!(listed(&client), ["a-1.0-r0", "b-1.0-r0"]);
     assert!(client.add(&["a"]).unwrap().status.success());
 
-    // What has changed is followed, in spite of what is denied.
+    // Changed packages are synced, in spite of the denials.
     fs::remove_file(directory.join("b-1.0-r0.apk")).unwrap();
     build(directory, &tools, "c");
     sync(&[]).assert_denied(&[&no_index, &no_fragment("a"), &no_fragment("b")]);
@@ -113,7 +113,7 @@ async fn a_build_directory_is_synced_again_and_again() {
     assert_succeeded(&stack.wait_for_executions(&of("c"), 1).await.unwrap()[0]);
     assert_eq!(listed(&client), ["a-1.0-r0", "c-1.0-r0"]);
 
-    // As the documentation has it.
+    // As documented.
     build(directory, &tools, "d");
     let sync = sync(&["--exclude", "*", "--include", "*.apk"]);
     assert_eq!(sync.status, Some(0), "{sync:#?}");

@@ -1,4 +1,4 @@
-//! The local stack's own parts, each by itself; the stories about Alpinist are in `end_to_end`.
+//! The parts of the local stack, one by one; the stories about Alpinist are in `end_to_end`.
 
 use std::io;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use alpinist_tests::{
     Tools, command, http,
 };
 
-/// Returns what the emulator's address is without the scheme.
+/// Returns the emulator's address without the scheme.
 fn address(emulator: &Emulator) -> String {
     emulator.endpoint().trim_start_matches("http://").to_owned()
 }
@@ -63,7 +63,7 @@ async fn nothing_listens_beyond_loopback() {
     let emulator = local_stack.emulator();
     let listeners = emulator.listeners().unwrap();
     assert!(listeners.contains(&address(emulator).parse().unwrap()), "{listeners:?}");
-    // Each process of a function asks the emulator for its work at an address of its own.
+    // Each process of a function requests its work from the emulator at its own address.
     let functions = emulator.function_processes().unwrap().len();
     assert!(functions > 0 && listeners.len() > functions, "{functions}: {listeners:?}");
     let beyond: Vec<_> =

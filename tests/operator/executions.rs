@@ -53,7 +53,7 @@ async fn a_failure_is_found_explained_and_replayed() {
 
     let key_pair = KeyPair::generate("late@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&key_pair).await.unwrap();
-    // Whoever may upload chooses what the operator's terminal is told.
+    // The uploader chooses the key, which the operator's terminal must not interpret.
     let bad = "3.22/main/x86_64/bad\u{1b}[2J-1-r0.apk";
     stack.put(bad, b"no package".to_vec()).await.unwrap();
     stack.wait_for_executions(bad, 1).await.unwrap();
@@ -77,6 +77,6 @@ async fn a_failure_is_found_explained_and_replayed() {
     let rejected = failed.iter().find(|run| run["error"] == "Alpinist.PackageRejected").unwrap();
     let rejected = operator.json(1, &format!("replay {}", rejected["id"].as_str().unwrap()));
     assert_eq!(rejected[0]["outcome"], "rejected");
-    // A redrive would say it again without a look at the package.
+    // A redrive would report the same without reading the package.
     assert_eq!(rejected[0]["how"], "started_again");
 }

@@ -1,4 +1,4 @@
-//! Where an operator sits: a directory, and the command.
+//! What an operator works with: a directory, and the command.
 
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ impl Operator {
         self.alpinist.run(directory, arguments).unwrap()
     }
 
-    /// Runs the command, which must do it, and returns what it said.
+    /// Runs the command, which must succeed, and returns its output.
     pub(crate) fn done(&self, arguments: &str) -> String {
         let said = self.run(arguments);
         assert_eq!((said.status, &*said.err), (Some(0), ""), "{arguments}: {said}");

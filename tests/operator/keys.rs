@@ -1,4 +1,4 @@
-//! Keys: made, stored, changed, dropped.
+//! Keys: generated, stored, rotated, dropped.
 
 use std::fs;
 
@@ -113,7 +113,7 @@ async fn a_key_is_put_changed_and_dropped_while_clients_go_on() {
     let said = operator.run(&format!("key put --key {old_key} --key-name {old_name}"));
     assert!(said.err.starts_with("error: /own/key-2 already holds a key name\n"), "{said}");
 
-    // The private key is lost, and put back.
+    // The private key is lost, and stored again.
     let delete = ["ssm", "delete-parameter", "--name", "/own/rsa-2"];
     command::output(local_stack.emulator().aws().args(delete)).unwrap();
     let ends = operator.json(1, "push hello-1.0-r0.apk --to later/main --wait");

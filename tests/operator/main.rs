@@ -1,5 +1,5 @@
-//! Stories about the operator's command: on the local stack, told by the command itself and by the
-//! real apk.
+//! Stories about the operator's command on the local stack, checked with the command itself and
+//! with the real apk.
 
 #![cfg(test)]
 

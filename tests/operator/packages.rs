@@ -21,7 +21,7 @@ async fn pushed_packages_are_followed_until_the_real_apk_can_install_them() {
     let stack = LocalStack::shared().await.unwrap();
     let operator = Operator::of(&stack);
     operator.build(&PackageSpec::new("hello", "1.0").depends("large"), "");
-    // More than two parts of an upload.
+    // More than two parts of a multipart upload.
     let large = PackageSpec::new("large", "1.0").file("/usr/share/noise", &noise(24_000_000));
     let file = operator.build(&large, "");
     assert!(file.metadata().unwrap().len() > 2 * 8 * 1024 * 1024);
@@ -68,7 +68,7 @@ async fn a_package_for_any_architecture_goes_to_each_that_the_repository_has() {
     assert_eq!(said.err, error);
     assert_eq!(stack.list("any/").await.unwrap(), Vec::<String>::new());
 
-    // What lies beside the architectures is none.
+    // Another directory next to the architectures is none.
     stack.put("any/main/notes/README", b"notes".to_vec()).await.unwrap();
     operator.done("push arm-1.0-r0.apk --to any/main --wait");
     let to = |architecture: &str| format!("published any/main/{architecture}/data-1-r0.apk\n");
@@ -104,7 +104,7 @@ async fn what_is_published_is_not_replaced_by_accident() {
     let key = |name: &str| format!("kept/main/x86_64/{name}-1.0-r0.apk");
     let all = |word: &str| format!("{word} {}\n{word} {}\n", key("hello"), key("small"));
 
-    // Files of one command are not replaced by one another, either.
+    // Nor do the files of one command replace each other.
     let said = operator.run(&format!("push {first} {second} --to kept/main --wait"));
     assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
     let taken = "first/hello-1.0-r0.apk and second/hello-1.0-r0.apk both get this key";
@@ -120,7 +120,7 @@ async fn what_is_published_is_not_replaced_by_accident() {
     assert_eq!(operator.done(&format!("push {first} --to kept/main")), all("unchanged"));
     assert_eq!(stack.last_modified(&key("hello")).await.unwrap(), before);
 
-    // One that is new is not uploaded with those that are taken.
+    // A new package is not uploaded together with one whose key is taken.
     operator.build(&PackageSpec::new("new", "1.0"), "second");
     let push = format!("push {second} second/new-1.0-r0.apk --to kept/main --wait");
     let said = operator.run(&push);

@@ -1,4 +1,4 @@
-//! Many jobs at once, where AWS answers only so many requests.
+//! Many jobs at once, under the request quotas of AWS.
 
 use std::thread;
 
@@ -43,7 +43,7 @@ async fn twenty_jobs_of_fifteen_packages_see_all_of_them_published() {
         assert_eq!(said.status, Some(0), "{said}");
         assert_eq!(said.out.matches("published quotas/main/x86_64/").count(), PACKAGES, "{said}");
     }
-    // A question at the beginning of each job, and some about what took long.
+    // A query at the beginning of each job, and some about what took long.
     let requests = stack.requests().since(mark).unwrap();
     let questions = requests.iter().filter(|request| request.service == "states").count();
     assert!(questions < 10 * JOBS, "{questions}");

@@ -1,4 +1,4 @@
-//! What is wrong is found, and fixed with the commands that are told.
+//! Problems are found, and fixed with the suggested commands.
 
 use alpinist_tests::{EmulatorOptions, KeyPair, LocalStack, PackageSpec};
 use serde_json::Value;
@@ -7,8 +7,8 @@ use crate::fixture::Operator;
 
 const PREFIX: &str = "3.22/main/x86_64";
 
-/// What `verify` says of each key, by the file's name: the problem and the command that fixes it,
-/// or else the one that deletes it.
+/// What `verify` reports, by file name: the problem, and the command that fixes it or else the one
+/// that deletes the package.
 fn problems(verified: &Value) -> Vec<(&str, &str, &str)> {
     let problems = verified["problems"].as_array().unwrap().iter();
     problems
@@ -31,7 +31,7 @@ async fn each_problem_is_fixed_by_the_command_that_verify_tells() {
     let operator = Operator::of(&stack);
     let fix = |command: &str| operator.run(command.strip_prefix("alpinist ").unwrap());
 
-    // The bucket tells nobody of what is put into it.
+    // The bucket sends no events.
     let hello = PackageSpec::new("hello", "1.0").build(&operator.tools).unwrap();
     let plus = PackageSpec::new("plus++", "1.0").build(&operator.tools).unwrap();
     for package in [&hello, &plus] {
@@ -61,7 +61,7 @@ async fn each_problem_is_fixed_by_the_command_that_verify_tells() {
     assert!(problems(&verified).contains(&("plus++-1.0-r0.apk", no_copy, stale)), "{verified}");
     fix(stale);
 
-    // Events bring a copy back by themselves.
+    // Events restore a copy automatically.
     stack.send_events().await.unwrap();
     stack.delete(&copy).await.unwrap();
     stack.wait_for_object(&copy, |_| true).await.unwrap();
@@ -71,7 +71,7 @@ async fn each_problem_is_fixed_by_the_command_that_verify_tells() {
     assert_eq!(operator.done("verify"), "right: 2 packages in 1 index\n");
     assert_eq!(operator.json(0, "verify 3.22/main --deep")["packages"], 2);
 
-    // What a listing tells.
+    // What a listing shows.
     stack.plant(&format!("{PREFIX}/APKINDEX.tar.gz"), b"garbage".to_vec()).await.unwrap();
     stack.plant(&format!("{PREFIX}/gone-1-r0.index"), b"garbage".to_vec()).await.unwrap();
     let verified = operator.json(1, "verify");
@@ -82,7 +82,7 @@ async fn each_problem_is_fixed_by_the_command_that_verify_tells() {
     assert_eq!(fix(stale).status, Some(0));
     assert_eq!(operator.done("verify --deep"), "right: 2 packages in 1 index\n");
 
-    // What only the content tells.
+    // What only the content shows.
     let everything = "alpinist reindex 3.22/main/x86_64";
     let fragment = format!("{PREFIX}/hello-1.0-r0.index");
     stack.plant(&fragment, b"garbage".to_vec()).await.unwrap();
@@ -116,13 +116,14 @@ async fn what_no_event_told_of_is_published_by_a_push_of_the_same() {
     assert_eq!(operator.done(push), format!("unchanged {key}\n"));
     assert_eq!(operator.done("verify"), "right: 1 package in 1 index\n");
 
-    // An index of other bytes is none of this package.
+    // A damaged index does not list this package.
     let index = format!("{PREFIX}/APKINDEX.tar.gz");
     stack.put(&index, b"garbage".to_vec()).await.unwrap();
     assert_eq!(operator.done(push), format!("published {key}\n"));
     assert_eq!(operator.done("verify"), "right: 1 package in 1 index\n");
 
-    // Packages are deleted by their full names beside a damaged index, which knows no others.
+    // With a damaged index, packages are deleted by name and version, since their names are not
+    // known.
     stack.put(&index, b"garbage".to_vec()).await.unwrap();
     let said = operator.run("rm hello");
     assert_eq!((said.status, &*said.out), (Some(2), ""), "{said}");

@@ -22,7 +22,7 @@ def package(name, text):
         "datahash": hashlib.sha256(data).hexdigest(),
     }
     lines = "".join(f"{key} = {value}\n" for key, value in described.items())
-    # Without an end of archive, so that the tar goes on in the data section.
+    # Without an end of archive, so that the tar continues in the data section.
     return gzip.compress(entry(".PKGINFO", lines.encode()), mtime=0) + data
 
 

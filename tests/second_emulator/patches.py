@@ -15,7 +15,7 @@ def apply(functions):
     evaluate_jsonata_without_java()
     call_functions_without_docker(functions)
     support_conditional_deletion()
-    # It would ask a DNS server for a name of its own, and behave differently without a network.
+    # It would look up one of its own names with DNS, and behave differently without a network.
     aws_stack.CACHE_S3_HOSTNAME_DNS_STATUS = False
 
 

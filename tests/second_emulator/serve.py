@@ -31,7 +31,7 @@ def main():
 
 
 def end_with_parent():
-    # Below Python's buffer, whose lock a thread must not hold while Python ends.
+    # Bypasses Python's buffer, whose lock a thread must not hold while Python ends.
     os.read(sys.stdin.fileno(), 1)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 

@@ -18,7 +18,8 @@ from template import ACCOUNT, REGION, Template
 DIRECTORY = "3.22/main/x86_64"
 KEY_NAME = "second@example.com-5f3c2a1b.rsa.pub"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/alpinist"
-# How many seconds to wait for executions. Those that wait for each other take the longest, some ten seconds.
+# How many seconds to wait for executions. Those that wait for each other take the longest, some ten
+# seconds.
 PATIENCE = 180
 
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Shows on a real AWS account what the local emulator cannot show. Takes half an hour and costs less than a dollar.
+# Shows on a real AWS account what the local emulator cannot show. Takes half an hour and costs less
+# than a dollar.
 #
-# It creates a stack of its own with a bucket of its own, and deletes both afterwards, even after a failure or Ctrl-C.
-# Results go to standard output, one line for each check; everything else goes to standard error.
+# It creates a stack of its own with a bucket of its own, and deletes both afterwards, even after a
+# failure or Ctrl-C. Results go to standard output, one line for each check; everything else goes to
+# standard error.
 
 set -euo pipefail
 
@@ -66,9 +68,9 @@ while (($# > 0)); do
     shift
 done
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Programs and settings
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 for program in aws openssl python3; do
     command -v "$program" >/dev/null || give_up "$program is missing"
@@ -82,14 +84,14 @@ if [[ $emulator != "" ]]; then
     done
     export AWS_ENDPOINT_URL=$emulator AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=eu-central-1
     export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
-    # The emulator has one host name, and the CLI puts names before it.
+    # The emulator has one host name, and the CLI adds prefixes to it.
     export AWS_DISABLE_HOST_PREFIX_INJECTION=true
 fi
 export AWS_PAGER='' AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=6
 # An emulator that does not answer has ended.
 [[ $emulator == "" ]] || export AWS_MAX_ATTEMPTS=2
 
-# For SQS, some versions of the CLI take the address of the queue rather than AWS_ENDPOINT_URL.
+# For SQS, some versions of the CLI use the address of the queue rather than AWS_ENDPOINT_URL.
 aws() { command aws ${emulator:+--endpoint-url "$emulator"} "$@"; }
 
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
@@ -118,9 +120,9 @@ export SMOKE_ROOT=$root SMOKE_STACK=$stack
 SMOKE_AWS=$(type -P aws)
 export SMOKE_AWS
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # What needs more than a shell
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 cat >"$scratch/helper.py" <<'PYTHON'
 """The part of the smoke test that is no work for a shell: packages, indexes, states, and loops over many objects."""
@@ -144,7 +146,7 @@ import urllib.error
 import urllib.request
 import zlib
 
-# The one of the shell; some wrappers of Python change the path.
+# The one that the shell found; some wrappers of Python change the path.
 AWS = os.environ["SMOKE_AWS"]
 EMULATOR = os.environ["SMOKE_EMULATOR"]
 REGION, ACCOUNT, PARTITION = (os.environ["SMOKE_" + it] for it in ("REGION", "ACCOUNT", "PARTITION"))
@@ -164,7 +166,7 @@ def aws(*arguments):
     return json.loads(done.stdout) if done.stdout.strip() else {}
 
 
-# --- packages and indexes ---------------------------------------------------------------------------------------------
+# --- packages and indexes -------------------------------------------------------------------------
 
 
 def tar_entry(path, content=b"", **headers):
@@ -212,11 +214,13 @@ class Large:
     """A package of a given size whose file is zeros, in deflate's stored blocks, so that nearly all of it repeats."""
 
     def __init__(self, name, version, total):
-        # The numbers of digits do not depend on the size of the file as long as that is near `total`.
+        # The numbers of digits do not depend on the size of the file as long as that is near
+        # `total`.
         placeholder = len(control_section(name, version, total - 10**6, "0" * 64))
         head_length = len(file_head(name, total - 10**6, "0" * 40))
         rest = total - placeholder - 10 - 5 - head_length - 8
-        # An empty block has five bytes; so many of them make what is left a whole number of tar's blocks.
+        # An empty block has five bytes; so many of them make the rest a whole number of tar's
+        # blocks.
         self.empty = next(it for it in range(512) if self.zeros_in(rest - 5 * it) % 512 == 0)
         self.zeros = self.zeros_in(rest - 5 * self.empty)
         size = self.zeros - 1024
@@ -371,7 +375,7 @@ def processor(path):
     print(machine or sys.exit(f"{path} is no program for Linux on x86_64 or arm64"))
 
 
-# --- executions, messages, metrics, policies --------------------------------------------------------------------------
+# --- executions, messages, metrics, policies ------------------------------------------------------
 
 
 def executions(machine, prefix):
@@ -477,7 +481,7 @@ def empty(bucket):
             raise Failed(json.dumps(answer["Errors"][0]))
 
 
-# --- the states, one by one -------------------------------------------------------------------------------------------
+# --- the states, one by one -----------------------------------------------------------------------
 
 PACKAGE = "3.22/main/x86_64/hello-1.0-r0.apk"
 INDEX = "3.22/main/x86_64/APKINDEX.tar.gz"
@@ -697,7 +701,7 @@ def print_state(name, ways):
     for reason, (first, *others) in wrong.items():
         print(f"WRONG|{name}, {first}{f' (and {len(others)} others)' if others else ''}|{reason}", flush=True)
     verdicts = [verdict for _, (verdict, _) in ways]
-    # Without repetitions, in their order.
+    # Without duplicates, in order.
     reasons = dict.fromkeys(it for _, (verdict, them) in ways if verdict == "not shown" for it in them)
     if reasons:
         right = f"only {verdicts.count('ok')} of {len(ways)} ways are shown in full, since "
@@ -723,7 +727,7 @@ def test_state(directory, number, it):
     path, name = os.path.join(directory, it["machine"]), it["state"]
     if EMULATOR:
         path = narrowed(directory, number, it)
-    # A Wait may really wait, for 150 s.
+    # A Wait may actually wait, for 150 s.
     command = ["stepfunctions", "test-state", "--inspection-level", "DEBUG", "--cli-read-timeout", "330"]
     command += ["--definition", f"file://{path}", "--state-name", name, "--input", json.dumps(it["input"])]
     if it["mock"]:
@@ -752,7 +756,8 @@ def judge(it, answer):
     expected, status = it["expected"], answer.get("status")
     output = json.loads(answer["output"]) if "output" in answer else None
     inspected = answer.get("inspectionData", {})
-    # Of a task, the emulator evaluates no JSONata here; it counts no retriers, and looks for a catcher first.
+    # For a task, the emulator evaluates no JSONata here; it counts no retriers, and looks for a
+    # catcher first.
     is_in_vain = bool(EMULATOR and it["mock"])
     if is_in_vain and "result" in it["mock"] and it["status"] == "CAUGHT_ERROR":
         return "not shown", ["evaluates nothing in a task"]
@@ -810,9 +815,9 @@ PYTHON
 
 helper() { python3 "$scratch/helper.py" "$@"; }
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Results
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 count_ok=0 count_wrong=0 count_not_shown=0
 
@@ -831,7 +836,7 @@ ok() { printf '%s' "$*" >"$scratch/verdict" && exit 0; }
 wrong() { printf '%s' "$*" >"$scratch/verdict" && exit 1; }
 not_shown() { printf '%s' "$*" >"$scratch/verdict" && exit 3; }
 
-# Runs the function of an item, whose name is the item's with underscores, and tells what came of it.
+# Runs the function of an item, whose name is the item's with underscores, and reports the result.
 item() {
     local status=0 text
     say "… $1"
@@ -858,7 +863,7 @@ item() {
     : >"$scratch/done-${1// /-}"
 }
 
-# The same, for what needs the stack.
+# The same, for items that need the stack.
 item_of_stack() {
     if [[ -e $scratch/done-deployment ]]; then
         item "$1"
@@ -870,9 +875,9 @@ item_of_stack() {
 keep() { printf '%s' "$2" >"$scratch/value-$1"; }
 value() { cat "$scratch/value-$1"; }
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Clean-up
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 left=
 
@@ -966,7 +971,7 @@ states_process=
 finish() {
     local status=$?
     trap - EXIT
-    # Clean-up must not be interrupted, and must go on after an error.
+    # Clean-up must not be interrupted, and must continue after an error.
     trap '' INT TERM HUP
     set +e
     [[ $states_process == "" ]] || kill "$states_process"
@@ -991,9 +996,9 @@ if $cleans_up_only; then
     exit 0
 fi
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # What will be done, and whether to
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 missing=
 for folder in "$root"/lambdas/*/; do
@@ -1057,9 +1062,9 @@ else
     fi
 fi
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The items
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 directory=smoke/main/x86_64
 base_url=
@@ -1082,8 +1087,8 @@ listed() {
     fi
 }
 
-# wait_for_index DIRECTORY SECONDS ENTRY...: waits until the index lists all, and prints for how long. Status 1 if it
-# does not.
+# wait_for_index DIRECTORY SECONDS ENTRY...: waits until the index lists all, and prints how long
+# that took. Status 1 if it does not.
 wait_for_index() {
     local began=$SECONDS in=$1 limit=$2 found entry
     shift 2
@@ -1114,7 +1119,8 @@ deployment() {
         "PrivateKeyParameter=$private_key_parameter" "KeyNameParameter=$key_name_parameter" \
         "Architecture=$architecture" "Reading=$reading" LogRetentionDays=1; then
         reason=$(tail -n 1 "$scratch/errors")
-        # The first failure is the reason; the others are cancellations. No stack means that nothing was begun.
+        # The first failure is the reason; the rest are cancellations. No stack means that nothing
+        # was begun.
         aws cloudformation describe-stack-events --stack-name "$stack" --output text >"$scratch/events" 2>/dev/null \
             --query "reverse(StackEvents[?contains(ResourceStatus, 'FAILED')].[LogicalResourceId, ResourceStatusReason])" ||
             wrong "$reason"
@@ -1148,7 +1154,7 @@ key_pair() {
     rm "$scratch/key.rsa"
 }
 
-# S3 says that it takes up to five minutes until a new bucket tells EventBridge of its objects.
+# According to S3, it takes up to five minutes until a new bucket sends events to EventBridge.
 first_events() {
     local began=$SECONDS
     make_package warm 1.0-r0
@@ -1239,7 +1245,7 @@ uploads_at_once() {
     done
     aws s3 cp --recursive --only-show-errors "$scratch/many" "s3://$bucket/smoke/many/x86_64/"
     took=$(wait_for_index smoke/many/x86_64 180 "${entries[@]}") || wrong "the index lacks some of 12 packages after 180 s"
-    # Those that wait end when they have found the published index.
+    # Waiting executions end when they have found the published index.
     local until=$((SECONDS + 120))
     while :; do
         statuses=$(helper executions "$(value StateMachineArn)" smoke/many/)
@@ -1274,7 +1280,7 @@ failure_message() {
     ok "it has the package, the rule and a link: $(sed -n 1p <<<"$text")"
 }
 
-# reindex INPUT: runs it to its end; its status is in a file, and its report in another.
+# reindex INPUT: runs a reindex to its end; its status is in a file, and its report in another.
 reindex() {
     local execution status until=$((SECONDS + 600))
     execution=$(aws stepfunctions start-execution --state-machine-arn "$(value ReindexStateMachineArn)" --input "$1" \
@@ -1289,13 +1295,14 @@ reindex() {
         wrong "it wrote no report, and ended as $status"
 }
 
-# reported FIELD: prints the keys that the report has in a field.
+# reported FIELD: prints the keys in a field of the report.
 reported() {
     python3 -c 'import json, sys
 for it in json.load(open(sys.argv[1]))[sys.argv[2]]: print(it if isinstance(it, str) else it["key"])' "$scratch/report" "$1"
 }
 
-# A package that the functions may not read makes an execution of the map fail, which no rejected package does.
+# A package that the functions may not read makes an execution of the map fail, unlike a rejected
+# one.
 reindex_of_everything_with_a_failure() {
     local key=smoke/locked/x86_64/locked-1.0-r0.apk policy status
     make_package locked 1.0-r0
@@ -1303,7 +1310,7 @@ reindex_of_everything_with_a_failure() {
     wait_for_index smoke/locked/x86_64 60 locked-1.0-r0 >/dev/null || wrong "the index does not list locked-1.0-r0 after 60 s"
     aws s3api get-bucket-policy --bucket "$bucket" --query Policy --output text >"$scratch/policy"
     policy=$(helper lock "$scratch/policy" "arn:$partition:s3:::$bucket/$key")
-    # However this item ends, the next one needs the policy of before.
+    # However this item ends, the next one needs the original policy.
     trap 'aws s3api put-bucket-policy --bucket "$bucket" --policy "file://$scratch/policy"' EXIT
     aws s3api put-bucket-policy --bucket "$bucket" --policy "$policy"
     # Policies take some seconds to arrive everywhere.
@@ -1319,7 +1326,7 @@ reindex_of_everything_with_a_failure() {
 
 reindex_of_everything() {
     local status
-    # The policy of before takes some seconds to come back.
+    # The original policy takes some seconds to arrive everywhere.
     [[ $emulator != "" ]] || sleep 20
     reindex '{}'
     status=$(cat "$scratch/status")
@@ -1384,14 +1391,14 @@ search_of_the_dashboard() {
     wrong "the metric is known, but $expression finds nothing; $swapped finds $(helper found "$swapped")"
 }
 
-# A package of the largest size, in as many parts as `alpinist push` would have sent.
+# A package of the maximum size, in as many parts as `alpinist push` would have sent.
 large_name=large++
 large_key=smoke/large/x86_64/$large_name-1.0-r0.apk
 
 completion_of_a_large_upload() {
     local parts seconds bytes=$((5 * 1024 * 1024 * 1024)) answer
     $is_large || not_shown "only with --large"
-    # The emulator has objects in memory.
+    # The emulator keeps objects in memory.
     [[ $emulator == "" ]] || bytes=$((48 * 1024 * 1024))
     answer=$(helper large "$bucket" "$large_key" "$large_name" 1.0-r0 "$bytes")
     parts=${answer% *} seconds=${answer#* }
@@ -1423,9 +1430,9 @@ copy_of_a_large_package() {
     ok "5 GiB listed after $took s; WriteIndex, which copies it, took ${stays}s of its 80 s"
 }
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The run
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 say "… states, before anything is deployed"
 mkdir "$scratch/states"

@@ -15,10 +15,10 @@ pub struct Alpinist {
     environment: Vec<(&'static str, String)>,
 }
 
-/// What the command said, and how it ended.
+/// What the command printed, and how it ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CommandOutput {
-    /// The exit status: 0 done, 1 the answer is no, 2 could not find out.
+    /// The exit status: 0 success, 1 negative result, 2 error.
     pub status: Option<i32>,
     /// What it wrote to standard output.
     pub out: String,
@@ -42,7 +42,7 @@ impl Alpinist {
         Ok(Self { program: built.program.into(), environment: Vec::new() })
     }
 
-    /// Lets it work on a stack, as its administrator.
+    /// Returns the command for use on a stack, with its administrator's credentials.
     #[must_use]
     pub fn on(&self, stack: &Stack) -> Self {
         let environment = [
@@ -51,22 +51,22 @@ impl Alpinist {
             ("AWS_ACCESS_KEY_ID", CREDENTIALS),
             ("AWS_SECRET_ACCESS_KEY", CREDENTIALS),
             ("AWS_REGION", REGION),
-            // The emulator is on this machine: no proxy knows it.
+            // The emulator is on this machine, where no proxy can reach it.
             ("NO_PROXY", "127.0.0.1"),
         ];
         let environment = environment.map(|(name, value)| (name, value.to_owned())).to_vec();
         Self { program: Arc::clone(&self.program), environment }
     }
 
-    /// Returns a command that runs it, to which the arguments must be added.
+    /// Returns a command that runs it, without arguments.
     pub fn command(&self) -> Command {
         let mut alpinist = Command::new(&*self.program);
-        // No setting of the person who runs this may reach it, lest it reach a real AWS.
+        // It must not inherit the user's settings: they could lead to a real AWS.
         alpinist.env_clear().envs(self.environment.iter().cloned());
         alpinist
     }
 
-    /// Runs it in a directory, with these arguments, which spaces separate.
+    /// Runs it in a directory, with arguments separated by spaces.
     pub fn run(&self, directory: &Path, arguments: &str) -> Result<CommandOutput, Error> {
         let mut alpinist = self.command();
         alpinist.current_dir(directory);

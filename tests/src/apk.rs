@@ -1,4 +1,4 @@
-//! The real apk: as a client with a root directory of its own, and as the judge of our entries.
+//! The real apk: as a client with its own root directory, and as the oracle for our entries.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::workspace::{make_directory, temporary_directory};
 use crate::{Error, command};
 
-/// The real apk, copied out of an Alpine system; it runs on any x86-64 Linux, as any user.
+/// The real apk, copied from an Alpine system; it runs on any x86-64 Linux, as any user.
 #[derive(Clone, Debug)]
 pub struct Apk {
     /// The directory with apk and its libraries.
@@ -30,7 +30,7 @@ pub struct ApkClient {
     architecture: String,
 }
 
-/// What apk said, and how it ended.
+/// What apk printed, and how it ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ApkOutput {
     /// How it ended.
@@ -44,10 +44,9 @@ impl Apk {
         Self { root }
     }
 
-    /// Makes an index of `packages` as `apk index` does, for packages of `architecture`, and
-    /// returns the archive.
+    /// Runs `apk index` on packages for `architecture`, and returns the archive.
     ///
-    /// This is the oracle for our own entries. It trusts any package: it does not install them.
+    /// This is the oracle for our entries. It trusts any package, since it does not install it.
     pub fn index(&self, architecture: &str, packages: &[PathBuf]) -> Result<Vec<u8>, Error> {
         let directory = temporary_directory("index-")?;
         let archive = directory.path().join("APKINDEX.tar.gz");
@@ -79,7 +78,7 @@ impl Apk {
 }
 
 impl ApkClient {
-    /// Makes a machine that knows no key yet and uses the repository at the URL `repository`.
+    /// Creates a machine without keys that uses the repository at the URL `repository`.
     pub fn new(apk: Apk, repository: &str, architecture: &str) -> Result<Self, Error> {
         let directory = temporary_directory("client-")?;
         let (repository, architecture) = (repository.to_owned(), architecture.to_owned());
@@ -89,7 +88,7 @@ impl ApkClient {
         if created.status.success() { Ok(client) } else { Err(client.unusable(&created)) }
     }
 
-    /// Puts a public key, PEM, under its key name where apk looks for trusted keys.
+    /// Stores a PEM public key under its key name, where apk looks for trusted keys.
     pub fn trust(&self, key_name: &str, public_key: &[u8]) -> Result<(), Error> {
         let path = self.keys().join(key_name);
         fs::write(&path, public_key).map_err(Error::file("write", path))
@@ -105,7 +104,7 @@ impl ApkClient {
         self.run(["add", "--no-scripts"].iter().chain(packages))
     }
 
-    /// Runs `apk fetch` for a package, and returns the file if there is one now.
+    /// Runs `apk fetch` for a package, and returns the file, if there is one.
     pub fn fetch(&self, package: &str) -> Result<(ApkOutput, Option<Vec<u8>>), Error> {
         let fetched = temporary_directory("fetched-")?;
         let path = fetched.path().to_string_lossy().into_owned();
@@ -138,7 +137,7 @@ impl ApkClient {
         Ok(ApkOutput { status: output.status, text: String::from_utf8_lossy(&text).into_owned() })
     }
 
-    /// Returns a command that runs apk on this machine, to which the arguments must be added.
+    /// Returns a command that runs apk on this machine, without arguments.
     pub fn command(&self) -> Command {
         let mut command = self.apk.command();
         command
@@ -151,7 +150,7 @@ impl ApkClient {
         command
     }
 
-    /// Returns the machine's root directory, in which installed files lie.
+    /// Returns the machine's root directory, which contains the installed files.
     pub fn root(&self) -> PathBuf {
         self.directory.path().join("root")
     }
@@ -160,7 +159,7 @@ impl ApkClient {
         self.directory.path().join("keys")
     }
 
-    /// Returns the arguments that make an empty system; `--usermode` is forbidden to root only.
+    /// Returns the arguments that create an empty system. Only root can't use `--usermode`.
     fn creation(&self) -> Result<&'static [&'static str], Error> {
         let keys = self.keys();
         let made_by_us = fs::metadata(&keys).map_err(Error::file("look at", keys))?;

@@ -1,4 +1,4 @@
-//! Runs other programs so that a failure says which one, and what it wrote.
+//! Runs other programs. An error says which one failed and what it wrote.
 
 use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};
@@ -38,13 +38,13 @@ pub(crate) fn finished(command: &Command, output: io::Result<Output>) -> Result<
     if output.status.success() { Ok(output.stdout) } else { Err(failed(command, &output)) }
 }
 
-/// Returns a function that names the program that could not be started, for `map_err`.
+/// Returns a function for `map_err` that names the program that could not be started.
 pub(crate) fn not_started(command: &Command) -> impl FnOnce(io::Error) -> Error + use<> {
     let program = command.get_program().to_string_lossy().into_owned();
     move |source| Error::Start { program, source }
 }
 
-/// Returns the error for a program that ended with a failure.
+/// Returns the error for a program that failed.
 pub(crate) fn failed(command: &Command, output: &Output) -> Error {
     let mut text = output.stdout.clone();
     text.extend_from_slice(&output.stderr);
@@ -52,7 +52,7 @@ pub(crate) fn failed(command: &Command, output: &Output) -> Error {
     Error::Program { command: line(command), status: output.status, output: text }
 }
 
-/// Returns the command as one would type it, but for quotation marks.
+/// Returns the command as you would type it, except for quotation marks.
 pub fn line(command: &Command) -> String {
     let arguments = command.get_args().map(|argument| argument.to_string_lossy());
     [command.get_program().to_string_lossy()]

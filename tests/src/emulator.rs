@@ -1,4 +1,4 @@
-//! The emulated AWS: one process on loopback, with the functions' processes below it.
+//! The emulated AWS: one process on loopback, with the functions as its child processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -21,50 +21,50 @@ use crate::{Error, Tools, command, http};
 /// The region that everything is in.
 pub const REGION: &str = "eu-central-1";
 
-/// The access key, and the secret, of the emulated account's administrator.
+/// The access key and the secret key of the emulated account's administrator.
 pub const CREDENTIALS: &str = "test";
 
-/// How long the emulator may take until it answers: it takes two seconds on an idle machine.
+/// How long the emulator may take to start: it takes two seconds on an idle machine.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// How long to wait between two looks at whether the emulator answers.
+/// How long to wait between two checks whether the emulator answers.
 const START_INTERVAL: Duration = Duration::from_millis(50);
 
-/// This many lines of the log are shown when the emulator does not start.
+/// How many lines of the log are shown if the emulator does not start.
 const LOG_TAIL: usize = 20;
 
-/// How an emulator is to run.
+/// The options of an emulator.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EmulatorOptions {
     /// The port on loopback; a free one if none is given.
     pub port: Option<u16>,
-    /// How long each request of a function to S3 is held back, in whole milliseconds.
+    /// The delay of each request from a function to S3, in whole milliseconds.
     pub s3_latency: Duration,
-    /// How much of each wait and of each pause before a retry executions keep, if not all of it.
+    /// The percentage that executions keep of each wait and of each pause before a retry, if not
+    /// all of it.
     pub wait_percentage: Option<u8>,
-    /// How many functions may run at once; any number if it is not given. A new account of AWS may
-    /// run 10.
+    /// How many functions may run at once; unlimited if not given. A new AWS account may run 10.
     pub concurrency: Option<u16>,
-    /// Whether requests to Step Functions have the quotas that they have on AWS.
+    /// Whether requests to Step Functions have the quotas of AWS.
     pub has_quotas: bool,
 }
 
-/// The quotas of Step Functions: the requests that may come at once, and those that may come each
-/// second after that, in the regions with the smaller ones.
+/// The quotas of Step Functions in the regions with the smaller ones: how many requests may come at
+/// once, and how many each second after that.
 const QUOTAS: [(&str, [u32; 2]); 3] = [
     ("ListExecutions", [100, 2]),
     ("DescribeExecution", [250, 10]),
     ("StartExecution", [800, 150]),
 ];
 
-/// A kind of request that is to fail.
+/// An injected fault: a kind of request that fails.
 #[derive(Clone, Debug)]
 pub struct Fault {
     /// The HTTP method.
     pub method: &'static str,
-    /// Parts that the path has.
+    /// Parts that the path contains.
     pub path: Vec<String>,
-    /// What the functions get.
+    /// How the request fails.
     pub answer: FaultAnswer,
 }
 
@@ -73,18 +73,18 @@ pub struct Fault {
 pub enum FaultAnswer {
     /// S3 asks to slow down.
     Throttled,
-    /// S3 says that another request was faster.
+    /// S3 reports a conflict with another request.
     Conflict,
-    /// There is no answer, until the function runs out of time.
+    /// There is no response until the function times out.
     Never,
-    /// The connection breaks in the middle of the object, unless only a part of it was asked for.
+    /// The connection breaks in the middle of the object, unless only a part of it was requested.
     Cut,
 }
 
 /// A process that serves invocations of a function, one after the other.
 #[derive(Clone, Debug)]
 pub struct FunctionProcess {
-    /// The number of the process.
+    /// The process ID.
     pub id: i32,
     /// The function's name.
     pub function: String,
@@ -92,13 +92,13 @@ pub struct FunctionProcess {
     pub access_key: String,
     /// The memory that the function was given, in MiB.
     pub memory_size: u32,
-    /// The most memory that the process had, in bytes.
+    /// The peak memory of the process, in bytes.
     pub peak_memory: u64,
-    /// How long it has computed.
+    /// The processor time that it has used.
     pub computed: Duration,
 }
 
-/// A running emulator. It ends, and its functions end, when this is dropped or the process ends.
+/// A running emulator. It ends with its functions when this is dropped or this process ends.
 #[derive(Debug)]
 pub struct Emulator {
     process: Child,
@@ -112,7 +112,7 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// [`Error::Emulator`] if it ends before it answers, for instance as the port is taken.
+    /// [`Error::Emulator`] if it ends before it answers, for instance because the port is in use.
     pub fn start(tools: &Tools, options: EmulatorOptions) -> Result<Self, Error> {
         let directory = RunDirectory::take()?;
         let mut command = emulator_command(tools, &directory, options)?;
@@ -141,10 +141,10 @@ impl Emulator {
         self.directory.log_path()
     }
 
-    /// Returns an AWS CLI that talks to this emulator.
+    /// Returns a command for the AWS CLI that uses this emulator.
     pub fn aws(&self) -> Command {
         let mut aws = self.tools.command("aws");
-        // No setting of the person who runs this may reach the command, lest it reach a real AWS.
+        // It must not inherit the user's settings: they could lead to a real AWS.
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("AWS_") {
                 aws.env_remove(name);
@@ -156,7 +156,7 @@ impl Emulator {
         aws
     }
 
-    /// Returns the environment variables with which any AWS program talks to this emulator.
+    /// Returns the environment variables that make any AWS program use this emulator.
     pub fn settings(&self) -> [(&'static str, &str); 4] {
         [
             ("AWS_ENDPOINT_URL", &self.endpoint),
@@ -166,13 +166,13 @@ impl Emulator {
         ]
     }
 
-    /// Returns a directory for what is of no use once the emulator has ended.
+    /// Returns a directory for files that are not needed after the emulator has ended.
     pub fn scratch(&self) -> PathBuf {
         self.directory.scratch()
     }
 
-    /// Makes the requests of functions to S3 fail that fit one of `faults`, until it is called
-    /// again.
+    /// Makes the requests from functions to S3 fail that match one of `faults`, until this is
+    /// called again.
     pub fn inject(&self, faults: &[Fault]) -> Result<(), Error> {
         let path = self.directory.faults();
         let faults = faults.iter().map(|fault| {
@@ -185,14 +185,13 @@ impl Emulator {
             json!({"method": fault.method, "path": fault.path, "status": status, "code": code})
         });
         let text = Value::from(faults.collect::<Vec<_>>()).to_string();
-        // Replaced at once, since the emulator may be reading it.
+        // Replaced atomically, since the emulator may be reading it.
         let new = path.with_extension("new");
         let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
         written.map_err(Error::file("write", path))
     }
 
-    /// Returns the most memory that a process of each function ever had, in bytes, by function
-    /// name.
+    /// Returns the peak memory of the processes of each function, in bytes, by function name.
     pub fn peak_memory(&self) -> Result<BTreeMap<String, u64>, Error> {
         let mut peaks = BTreeMap::new();
         for process in self.function_processes()? {
@@ -206,7 +205,7 @@ impl Emulator {
     pub fn function_processes(&self) -> Result<Vec<FunctionProcess>, Error> {
         let failed = |source| Error::Processes { source };
         let processes = procfs::process::all_processes().map_err(failed)?.flatten();
-        // One that ends meanwhile can't be read any more.
+        // A process that has ended meanwhile can't be read.
         Ok(processes.filter_map(|process| self.function_process(&process)).collect())
     }
 
@@ -230,14 +229,15 @@ impl Emulator {
         })
     }
 
-    /// Returns where the emulator and the functions' processes can be reached, by TCP or UDP.
+    /// Returns the addresses on which the emulator and the functions' processes listen, by TCP or
+    /// UDP.
     pub fn listeners(&self) -> Result<BTreeSet<SocketAddr>, Error> {
         use procfs::net::{TcpState, UdpState};
         let failed = |source| Error::Processes { source };
         let group = i32::try_from(self.process.id()).unwrap_or_default();
         let processes = procfs::process::all_processes().map_err(failed)?.flatten();
         let own = processes.filter(|process| process.stat().is_ok_and(|stat| stat.pgrp == group));
-        // A file, or a whole process, may be gone meanwhile.
+        // A file, or a whole process, may have gone meanwhile.
         let files = own.filter_map(|process| process.fd().ok()).flatten().flatten();
         let sockets: BTreeSet<_> = files
             .filter_map(|file| match file.target {
@@ -251,7 +251,7 @@ impl Emulator {
         let tcp = tcp.map(|entry| (entry.inode, entry.local_address));
         let udp = procfs::net::udp().map_err(failed)?.into_iter();
         let udp = udp.chain(procfs::net::udp6().map_err(failed)?);
-        // One that is connected takes datagrams of its peer alone.
+        // A connected socket takes datagrams only from its peer.
         let udp = udp.filter(|entry| entry.state != UdpState::Established);
         let udp = udp.map(|entry| (entry.inode, entry.local_address));
         Ok(tcp.chain(udp).filter(|(inode, _)| sockets.contains(inode)).map(|(_, at)| at).collect())
@@ -323,7 +323,7 @@ fn emulator_command(
         .env("HOME", &scratch)
         .env("TMPDIR", &scratch)
         .env("MINISTACK_REGION", REGION)
-        // Listeners of services that nobody asks for; the second one is on all interfaces.
+        // Services that nobody uses; the second one would listen on all interfaces.
         .env("SFTP_ENABLED", "0")
         .env("IOT_MTLS_ENABLED", "0")
         .envs(
@@ -331,15 +331,15 @@ fn emulator_command(
                 .wait_percentage
                 .map(|percentage| ("SFN_WAIT_SCALE", (f64::from(percentage) / 100.0).to_string())),
         )
-        // Who waits for a function must not count as running, so there is no limit unless a test
-        // asks for one.
+        // Callers that wait for a function must not count as running, so there is no limit unless a
+        // test asks for one.
         .env("LAMBDA_ACCOUNT_CONCURRENCY", options.concurrency.unwrap_or_default().to_string())
-        // The functions' roles and the bucket policy count.
+        // Enforces the functions' roles and the bucket policy.
         .env("AUTH", "true")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(directory.log()?)
-        // A Ctrl-C in the terminal is for us, who then end the emulator.
+        // Ctrl-C in the terminal is for this process, which then ends the emulator.
         .process_group(0);
     Ok(command)
 }

@@ -1,4 +1,4 @@
-//! What can go wrong around the local stack.
+//! Errors of the local stack.
 
 use std::error::Error as StandardError;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why the local stack, or a program that works on it, did not do what was asked.
+/// Why the local stack, or a program that works on it, failed.
 ///
 /// Its `Debug` is the message with all causes, since that is what a failed test prints.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A program that must be installed by hand is not there.
+    /// A program that must be installed by hand is missing.
     #[error("{what} is missing; install it, on Debian and Ubuntu with `{install}`")]
     Missing {
         /// What is missing.
@@ -25,10 +25,10 @@ pub enum Error {
     Start {
         /// The program, as it would have been started.
         program: String,
-        /// The reason that the system gave.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// A program said that it failed.
+    /// A program failed.
     #[error("`{command}` failed with {status}\n{output}")]
     Program {
         /// The program and its arguments.
@@ -51,10 +51,10 @@ pub enum Error {
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The reason that the system gave.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// The running program lies outside of a Cargo target directory.
+    /// The running program is outside a Cargo target directory.
     #[error("`{}` lies in no Cargo target directory; start it with cargo", program.display())]
     OutsideTarget {
         /// The running program.
@@ -68,26 +68,26 @@ pub enum Error {
         /// The last lines of that log.
         tail: String,
     },
-    /// Something that must happen did not happen in time.
+    /// Something did not happen in time.
     #[error("{what} did not happen within {} s", limit.as_secs())]
     Deadline {
         /// What was waited for.
         what: String,
-        /// How long it was waited for.
+        /// How long we waited.
         limit: Duration,
     },
     /// The deployed template lacks an output that the harness needs.
     #[error("the deployed template has no output `{name}`; it has {present}")]
     Output {
-        /// The output that was looked for.
+        /// The missing output.
         name: &'static str,
-        /// The outputs that are there.
+        /// The existing outputs.
         present: String,
     },
-    /// A reply does not have the form that it must have.
+    /// A reply does not have the expected form.
     #[error("cannot understand {what}: {reply}")]
     Reply {
-        /// What was to be understood.
+        /// What was to be parsed.
         what: &'static str,
         /// The reply, or the part of it that was not understood.
         reply: String,
@@ -99,18 +99,18 @@ pub enum Error {
         action: &'static str,
         /// The object that it was tried on.
         subject: String,
-        /// The reason that the service gave.
+        /// The service's reason.
         source: Box<dyn StandardError + Send + Sync>,
     },
     /// An HTTP request was not answered.
     #[error("cannot get `{url}`")]
     Http {
-        /// The address that was asked for.
+        /// The URL.
         url: String,
-        /// The reason that the system gave.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// The stack that all tests of a process share did not start, as another test found out.
+    /// The stack that all tests of a process share failed to start in another test.
     #[error("the shared local stack did not start: {reason}")]
     Shared {
         /// The message of the failure, with its causes.
@@ -131,7 +131,7 @@ impl Error {
         lines
     }
 
-    /// Returns a function that makes an [`Error::File`], for `map_err`.
+    /// Returns a function for `map_err` that makes an [`Error::File`].
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -140,7 +140,7 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
-    /// Returns a function that makes an [`Error::Service`], for `map_err`.
+    /// Returns a function for `map_err` that makes an [`Error::Service`].
     pub(crate) fn service<E>(action: &'static str, subject: &str) -> impl FnOnce(E) -> Self
     where
         E: Into<Box<dyn StandardError + Send + Sync>>,

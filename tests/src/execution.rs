@@ -10,16 +10,16 @@ use serde_json::Value;
 
 use crate::{Error, Stack};
 
-/// How long executions may take, with the retries that a busy machine causes.
+/// How long executions may take, including the retries that a busy machine causes.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
-/// How long to wait between two looks at the executions.
+/// How long to wait between two checks of the executions.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long to wait between two looks at very many executions.
+/// How long to wait between two checks of very many executions.
 const LONG_INTERVAL: Duration = Duration::from_secs(2);
 
-/// An execution, as it was when it was looked at.
+/// An execution, as it was when it was described.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Execution {
     /// The execution's ARN.
@@ -40,62 +40,62 @@ pub struct Execution {
     pub began: SystemTime,
     /// How long it took, if it ended.
     pub duration: Option<Duration>,
-    /// The states that it was in, in their order.
+    /// The states that it entered, in order.
     pub states: Vec<StateVisit>,
 }
 
-/// One stay of an execution in a state.
+/// One visit of an execution to a state.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StateVisit {
     /// The state's name.
     pub name: String,
-    /// How long the stay was, or `None` if the execution is in this state or failed in it.
+    /// How long the visit lasted, or `None` if the execution is in this state or failed in it.
     pub duration: Option<Duration>,
-    /// How often its task was begun: more than once if it failed and was tried again, and never if
+    /// How often its task was started: more than once if it failed and was retried, and never if
     /// the state has no task.
     pub attempts: usize,
 }
 
 impl Execution {
-    /// Returns whether it has ended, well or not.
+    /// Returns whether it has ended, successfully or not.
     pub fn has_ended(&self) -> bool {
         self.status != ExecutionStatus::Running
     }
 
-    /// Returns the names of the states that it was in, in their order.
+    /// Returns the names of the states that it entered, in order.
     pub fn state_names(&self) -> Vec<&str> {
         self.states.iter().map(|visit| visit.name.as_str()).collect()
     }
 
     /// Returns how many transitions AWS bills: one for each state that was entered, and one for
-    /// each time that a task was tried again.
+    /// each retry of a task.
     pub fn transitions(&self) -> usize {
         self.states.iter().map(|visit| visit.attempts.max(1)).sum()
     }
 
-    /// Returns how often a task was begun.
+    /// Returns how often tasks were started.
     pub fn attempts(&self) -> usize {
         self.states.iter().map(|visit| visit.attempts).sum()
     }
 }
 
 impl Stack {
-    /// Puts a package and waits until the execution that this starts has ended.
+    /// Uploads a package, and waits until the execution that this starts has ended.
     pub async fn upload(&self, key: &str, bytes: Vec<u8>) -> Result<Execution, Error> {
         let earlier = self.started(key).await?.len();
         self.put(key, bytes).await?;
         self.follow(key, earlier, |_| {}).await
     }
 
-    /// Deletes a package and waits until the execution that this starts has ended.
+    /// Deletes a package, and waits until the execution that this starts has ended.
     pub async fn remove(&self, key: &str) -> Result<Execution, Error> {
         let earlier = self.started(key).await?.len();
         self.delete(key).await?;
         self.follow(key, earlier, |_| {}).await
     }
 
-    /// Follows an execution about the package at `key` to its end: the one after `earlier` others,
-    /// as soon as there is one.
+    /// Waits for the execution about the package at `key` that comes after `earlier` others, and
+    /// follows it to its end.
     ///
     /// Calls `on_exit` for each state as soon as the execution has left it.
     pub async fn follow(
@@ -132,7 +132,7 @@ impl Stack {
         self.execute_machine(self.reindex_state_machine(), input, Duration::from_hours(1)).await
     }
 
-    /// Continues a failed execution with the state that failed, and waits until it has ended.
+    /// Redrives a failed execution from the state that failed, and waits until it has ended.
     pub async fn redrive(&self, arn: &str) -> Result<Execution, Error> {
         let sent = self.sfn().redrive_execution().execution_arn(arn).send().await;
         sent.map_err(Error::service("redrive", arn))?;
@@ -163,10 +163,10 @@ impl Stack {
         }
     }
 
-    /// Waits until at least `count` executions are about the package at `key`, or about any below
-    /// `key` if that ends in `/`, and all of those have ended.
+    /// Waits until there are at least `count` executions about the package at `key`, or about any
+    /// package below `key` if that ends in `/`, and all of them have ended.
     ///
-    /// Returns them in the order of their start.
+    /// Returns them in the order in which they started.
     pub async fn wait_for_executions(
         &self,
         key: &str,
@@ -188,7 +188,7 @@ impl Stack {
 
     /// Waits until at least `count` executions have been started in all, and all have ended.
     ///
-    /// Returns how many ended in each way. Asks for no more than that, however many there are.
+    /// Returns how many ended with each status. It only lists executions, however many there are.
     pub async fn wait_until_idle(
         &self,
         count: usize,
@@ -219,8 +219,8 @@ impl Stack {
         Ok(self.list_executions().await?.into_iter().filter_map(|started| started.ended).max())
     }
 
-    /// Returns the executions about the package at `key`, or about any below `key` if that ends
-    /// in `/`, in the order of their start.
+    /// Returns the executions about the package at `key`, or about any package below `key` if that
+    /// ends in `/`, in the order in which they started.
     pub async fn executions(&self, key: &str) -> Result<Vec<Execution>, Error> {
         self.look_at(&self.started(key).await?).await
     }
@@ -230,7 +230,7 @@ impl Stack {
         let described = self.sfn().describe_execution().execution_arn(arn).send().await;
         let described = described.map_err(Error::service("describe", arn))?;
         let input = json(described.input.as_deref().unwrap_or_default())?;
-        // The emulator repeats the error there; AWS has no output of an execution that failed.
+        // The emulator repeats the error as the output; on AWS, a failed execution has no output.
         let output = described.output.filter(|_| described.error.is_none());
         let times = Some(described.start_date).zip(described.stop_date);
         Ok(Execution {
@@ -255,7 +255,7 @@ impl Stack {
         Ok(executions)
     }
 
-    /// Lists what has been started for these packages, in the order of the start.
+    /// Lists the executions about these packages, in the order in which they started.
     async fn started(&self, key: &str) -> Result<Vec<Started>, Error> {
         let mut all = self.list_executions().await?;
         all.sort_by_key(|started| started.at);
@@ -281,7 +281,7 @@ impl Stack {
         Ok(all)
     }
 
-    /// Returns the key in an execution's input, which never changes, so it is asked for once.
+    /// Returns the key in an execution's input. It never changes, so it is requested only once.
     async fn input_key(&self, arn: &str) -> Result<Option<String>, Error> {
         if let Some(key) = self.input_keys().lock().await.get(arn) {
             return Ok(key.clone());
@@ -304,7 +304,7 @@ impl Stack {
     }
 }
 
-/// An execution, as far as a listing tells.
+/// An execution, as far as a listing describes it.
 struct Started {
     arn: String,
     /// Nanoseconds since 1970.
@@ -313,7 +313,7 @@ struct Started {
     status: ExecutionStatus,
 }
 
-/// Waits a little before another look, unless it has been too long already.
+/// Waits a little before the next check. Fails if the limit has passed.
 pub(crate) async fn pause(
     since: Instant,
     limit: Duration,
@@ -330,7 +330,7 @@ fn is_about(found: &str, key: &str) -> bool {
     if key.ends_with('/') { found.starts_with(key) } else { found == key }
 }
 
-/// Finds the package's key in an input: that of an event, or one that was made by hand.
+/// Finds the package's key in an input, from an event or made by hand.
 fn key_of(input: &Value) -> Option<String> {
     let key = input.pointer("/detail/object/key").or_else(|| input.get("key"))?;
     key.as_str().map(str::to_owned)

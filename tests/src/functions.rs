@@ -20,10 +20,10 @@ pub struct Function {
     pub program: PathBuf,
 }
 
-/// Builds all functions below `lambdas/`, for this machine, with the profile that we were built
-/// with: release in a benchmark, development elsewhere.
+/// Builds all functions below `lambdas/` for this machine, with the profile of the running program:
+/// release in a benchmark, development otherwise.
 ///
-/// Cargo's own messages tell the progress.
+/// Cargo's own messages show the progress.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ pub fn build_programs(names: Vec<String>) -> Result<Vec<Function>, Error> {
     names.into_iter().map(|name| find(name, &messages)).collect()
 }
 
-/// Lays out `functions`, `template.yaml` and `statemachine/` in `directory` as they lie in the
+/// Lays out `functions`, `template.yaml` and `statemachine/` in `directory`, as they are in the
 /// workspace after `cargo lambda build`.
 pub(crate) fn lay_out(functions: &[Function], directory: &Path) -> Result<(), Error> {
     copy(&root().join("template.yaml"), &directory.join("template.yaml"))?;
@@ -61,7 +61,7 @@ pub(crate) fn lay_out(functions: &[Function], directory: &Path) -> Result<(), Er
     lay_out_programs(functions, directory)
 }
 
-/// Lays out `functions` alone in `directory` as they lie in the workspace after `cargo lambda
+/// Lays out only `functions` in `directory`, as they are in the workspace after `cargo lambda
 /// build`.
 pub(crate) fn lay_out_programs(functions: &[Function], directory: &Path) -> Result<(), Error> {
     for function in functions {
@@ -71,18 +71,18 @@ pub(crate) fn lay_out_programs(functions: &[Function], directory: &Path) -> Resu
     Ok(())
 }
 
-/// Returns a build of these functions that repeats nothing which Cargo has just built.
+/// Returns a command that builds these functions without rebuilding what Cargo has just built.
 ///
-/// Cargo chooses the features of shared dependencies for all packages of one command together, with
-/// the needs of their tests if that command builds tests or benchmarks. So this command takes the
-/// whole workspace, like `cargo run --bin demo` and `cargo test`, and a test or a benchmark exactly
-/// if we were built together with such.
+/// Cargo chooses the features of shared dependencies for all packages of a command together, and
+/// includes the needs of their tests if that command builds tests or benchmarks. So this command
+/// takes the whole workspace, like `cargo run --bin demo` and `cargo test`, and it takes a test or
+/// a benchmark exactly if the running program was built together with some.
 fn cargo_build(names: &[String]) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command.current_dir(root()).args(["build", "--message-format=json-render-diagnostics"]);
-    // What Cargo tells a test of its package: some build scripts would take it for a change, and
-    // run again.
+    // What Cargo tells a test about its package: to some build scripts, it would look like a
+    // change, and they would run again.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.starts_with(begin)) {
@@ -116,7 +116,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-/// Finds where Cargo put a program, in the lines of JSON that it prints while it builds.
+/// Finds where Cargo put a program, in the JSON messages of the build.
 fn find(name: String, messages: &str) -> Result<Function, Error> {
     let program = messages
         .lines()

@@ -1,5 +1,4 @@
-//! HTTP to the emulator: what clients of AWS speak it with, and plain requests, as a client without
-//! credentials makes them.
+//! HTTP to the emulator: for clients of the AWS SDK, and plain requests without credentials.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +13,7 @@ use crate::Error;
 /// The emulator is on this machine; only a broken one takes longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns what clients of AWS speak HTTP with.
+/// Returns the HTTP client for clients of the AWS SDK.
 pub fn client() -> SharedHttpClient {
     Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
@@ -52,7 +51,7 @@ fn exchange(url: &str) -> io::Result<Answer> {
     let (host, path) = address.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    // Version 1.0, so that the body ends where the connection does.
+    // HTTP/1.0, so that the body ends when the connection does.
     write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! Waits for a person, or a script, to say that it is enough.
+//! Waits until a person or a script interrupts the program.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -8,7 +8,7 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// [`Error::File`] if the system lets nobody listen to signals.
+/// [`Error::File`] if the system does not allow listening to signals.
 pub async fn wait() -> Result<(), Error> {
     let listen = |kind| signal(kind).map_err(Error::file("listen to", "the signals"));
     let mut interrupt = listen(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! Key pairs for signing, made as the README tells operators to make them.
+//! Key pairs for signing, made with openssl as docs/keys.md describes.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,13 +13,13 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// The size of a key for tests: small, to be quick.
+    /// The key size for tests: small, for speed.
     pub const BITS_FOR_TESTS: u32 = 2048;
 
-    /// The size of a key to show, or to use.
+    /// The key size for demonstrations and benchmarks: what an operator would use.
     pub const BITS: u32 = 4096;
 
-    /// Makes a new key of `bits` bits for `who`, and names it `<who>-<8 hex digits>.rsa.pub`.
+    /// Generates a key of `bits` bits for `who`, and names it `<who>-<8 hex digits>.rsa.pub`.
     ///
     /// # Errors
     ///
@@ -34,22 +34,22 @@ impl KeyPair {
         Ok(Self { name: format!("{who}-{digits:08x}.rsa.pub"), private })
     }
 
-    /// Takes an existing private key, PEM, under the name that its public key has.
+    /// Takes an existing PEM private key and its key name.
     pub fn new(name: impl Into<String>, private: impl Into<String>) -> Self {
         Self { name: name.into(), private: private.into() }
     }
 
-    /// Returns the key name: what the public key's file must be called under `/etc/apk/keys`.
+    /// Returns the key name: the file name of the public key in `/etc/apk/keys`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the private key, PEM.
+    /// Returns the private key in PEM form.
     pub fn private(&self) -> &str {
         &self.private
     }
 
-    /// Returns the public key, PEM, as openssl derives it.
+    /// Returns the public key in PEM form, as openssl derives it.
     pub fn public(&self) -> Result<String, Error> {
         let mut openssl = tools::openssl()?;
         openssl.args(["rsa", "-pubout"]);

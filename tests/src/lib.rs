@@ -1,20 +1,20 @@
-//! The local stack: the whole of Alpinist on one machine, for tests and for showing it.
+//! The local stack: all of Alpinist on one machine, for tests and demonstrations.
 //!
-//! No account is needed, and no root: the AWS CLI deploys `template.yaml` into an emulated AWS on
-//! loopback, uploads start executions there, executions start the functions, and the real apk
-//! installs from the bucket. All that this writes is below `local-stack` in Cargo's target
+//! It needs neither an AWS account nor root: the AWS CLI deploys `template.yaml` into an emulated
+//! AWS on loopback, uploads start executions there, executions invoke the functions, and the real
+//! apk installs from the bucket. Everything is written below `local-stack` in Cargo's target
 //! directory.
 //!
-//! | module | what is there |
+//! | module | what it is for |
 //! |---|---|
 //! | [`local_stack`] | start everything: [`LocalStack`] |
-//! | [`stack`] | what is deployed, and what one does with it: [`Stack`] |
-//! | [`execution`] | wait for executions, and look at them: [`Execution`] |
+//! | [`stack`] | use a deployed stack: [`Stack`] |
+//! | [`execution`] | wait for executions, and inspect them: [`Execution`] |
 //! | [`requests`] | count requests to S3: [`RequestLog`] |
 //! | [`package`] | build packages with nfpm: [`PackageSpec`] |
 //! | [`alpinist`] | the operator's command: [`Alpinist`] |
 //! | [`apk`] | the real apk as a client, and as an oracle: [`ApkClient`], [`Apk`] |
-//! | [`key_pair`] | keys by openssl: [`KeyPair`] |
+//! | [`key_pair`] | make key pairs with openssl: [`KeyPair`] |
 //! | [`tools`] | install the programs: [`Tools`] |
 //! | [`functions`] | build the functions, and lay them out |
 //! | [`emulator`] | the emulated AWS: [`Emulator`] |

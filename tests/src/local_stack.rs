@@ -1,4 +1,4 @@
-//! The whole of it: an emulated AWS on which the real template is deployed.
+//! The whole local stack: an emulated AWS on which the real template is deployed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use crate::{
 /// The bucket for the functions' code and the template, which `aws cloudformation` uploads.
 const ARTIFACTS: &str = "artifacts";
 
-/// What a template is called in the directory from which it is deployed.
+/// The name of a template in the directory from which it is deployed.
 const TEMPLATE: &str = "template.yaml";
 
 /// The stack that [`LocalStack::shared`] and the programs deploy.
 const STACK_NAME: &str = "alpinist";
 
-/// A running emulator with the packaged template; all ends when this is dropped.
+/// A running emulator with the packaged template; everything ends when this is dropped.
 #[derive(Debug)]
 pub struct LocalStack {
     emulator: Emulator,
@@ -49,8 +49,8 @@ impl LocalStack {
 
     /// Returns a stack that all tests of a process share, with a key pair in its parameters.
     ///
-    /// The first caller starts it. It ends with the process. Tests that use it must keep to
-    /// repositories of their own.
+    /// The first caller starts it, and it ends with the process. Each test that uses it must have
+    /// its own repositories.
     pub async fn shared() -> Result<Stack, Error> {
         static SHARED: OnceCell<Result<(LocalStack, Deployed), String>> = OnceCell::const_new();
         let start = async || start_shared().await.map_err(|error| error.chain());
@@ -66,15 +66,15 @@ impl LocalStack {
         self.deploy_as(STACK_NAME, &[])
     }
 
-    /// Deploys the template as the stack `name`, whose bucket has this name too.
+    /// Deploys the template as the stack `name`, with a bucket of the same name.
     ///
     /// `parameters` are names and values of the template's parameters.
     pub fn deploy_as(&self, name: &str, parameters: &[(&str, &str)]) -> Result<Stack, Error> {
         self.deploy_packaged(&self.packaged, name, parameters)
     }
 
-    /// Deploys the template as [`LocalStack::deploy_as`] does, beside a bucket of this name that is
-    /// there before, which anyone may read, and which tells nobody of its objects yet.
+    /// Deploys the template as [`LocalStack::deploy_as`] does, but with an existing bucket of this
+    /// name, which anyone may read and which sends no events yet.
     pub fn deploy_beside_bucket(
         &self,
         name: &str,
@@ -94,9 +94,8 @@ impl LocalStack {
         self.deploy_as(name, &[&[("BucketIs", "existing")], parameters].concat())
     }
 
-    /// Deploys another template, to measure ours against it, as the stack `name`, whose bucket has
-    /// this name too. Its one function is `program` of this workspace, at
-    /// `target/lambda/<program>/`.
+    /// Deploys another template to compare ours with, as the stack `name` with a bucket of the same
+    /// name. Its only function is `program` of this workspace, at `target/lambda/<program>/`.
     pub fn deploy_other(&self, name: &str, template: &Path, program: &str) -> Result<Stack, Error> {
         let functions = functions::build_programs(vec![program.to_owned()])?;
         let directory = self.emulator.scratch().join(name);
@@ -161,8 +160,8 @@ async fn start_shared() -> Result<(LocalStack, Deployed), Error> {
     Ok((local_stack, stack.deployed().clone()))
 }
 
-/// Uploads the code that the template in `directory` refers to, and returns the template that
-/// refers to that.
+/// Uploads the code that the template in `directory` refers to, and returns a template that refers
+/// to the uploaded code.
 fn package(emulator: &Emulator, directory: &Path) -> Result<PathBuf, Error> {
     let packaged = directory.join("packaged.yaml");
     let mut package = emulator.aws();

@@ -2,7 +2,7 @@
 
 use crate::{ApkClient, LocalStack, Stack, command};
 
-/// Says how to go on with `stack`: settings for the AWS CLI, and commands to make, upload, follow
+/// Returns instructions for `stack`: settings for the AWS CLI, and commands to make, upload, follow
 /// and install a package of the repository `repository`, such as `3.22/main`.
 pub fn next_steps(
     local_stack: &LocalStack,

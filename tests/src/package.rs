@@ -15,7 +15,7 @@ use crate::{Error, KeyPair, Tools, command};
 /// The same for all packages, so that the same description gives the same bytes.
 const BUILD_TIME: &str = "2024-01-01T00:00:00Z";
 
-/// What a package is to be.
+/// The description of a package to build.
 #[derive(Clone, Debug)]
 pub struct PackageSpec {
     name: String,
@@ -39,7 +39,7 @@ pub struct Package {
 }
 
 impl PackageSpec {
-    /// Describes a package for `x86_64`, build 0, with one file that tells its name and version.
+    /// Describes a package for `x86_64`, build 0, with one file that contains its name and version.
     pub fn new(name: &str, version: &str) -> Self {
         let file = (format!("/usr/share/{name}/version"), format!("{name} {version}\n"));
         Self {
@@ -81,7 +81,7 @@ impl PackageSpec {
         self
     }
 
-    /// Lets nfpm sign the package.
+    /// Makes nfpm sign the package.
     #[must_use]
     pub fn signed_by(mut self, key_pair: &KeyPair) -> Self {
         self.signer = Some(key_pair.clone());
@@ -102,8 +102,8 @@ impl PackageSpec {
         Ok(Package { name: self.name.clone(), version: self.full_version(), bytes })
     }
 
-    /// Builds `count` packages with nfpm's work for one: they differ in their names alone, which
-    /// are this one's with a number of five digits.
+    /// Builds `count` packages by running nfpm once. They differ only in their names, which are
+    /// this one's with a five-digit number.
     pub fn build_series(&self, tools: &Tools, count: usize) -> Result<Vec<Package>, Error> {
         let name = |number: usize| format!("{}{number:05}", self.name);
         let first = Self { name: name(0), ..self.clone() }.build(tools)?;
@@ -114,7 +114,7 @@ impl PackageSpec {
         format!("{}-r{}", self.version, self.release)
     }
 
-    /// Writes the files below `directory` and returns what nfpm has to know.
+    /// Writes the files below `directory`, and returns the configuration for nfpm.
     fn configuration(&self, directory: &Path) -> Result<Value, Error> {
         let mut contents = Vec::new();
         for (number, (path, content)) in self.files.iter().enumerate() {
@@ -131,7 +131,7 @@ impl PackageSpec {
             "apk": {"signature": signature.transpose()?},
             "name": self.name,
             "version": self.version,
-            // nfpm would take a version apart by the rules of semantic versioning.
+            // nfpm would otherwise parse it as a semantic version.
             "version_schema": "none",
             "release": self.release.to_string(),
             "arch": self.architecture,
@@ -147,7 +147,7 @@ impl PackageSpec {
 }
 
 impl Package {
-    /// Gives the package another name of the same length, which fits into its control section.
+    /// Renames the package to a name of the same length, so that its control section still fits.
     fn renamed(&self, name: &str) -> Result<Self, Error> {
         let mut control = Vec::new();
         let mut inflater = GzDecoder::new(&*self.bytes);

@@ -1,9 +1,9 @@
-//! Tells a person what is going on, in plain lines on standard error.
+//! Reports progress in plain lines on standard error.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// Says that `step` begins, does `work`, and says how long it took.
+/// Reports that `step` begins, does `work`, and reports how long it took.
 pub fn step<T, E>(step: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     say(&format!("==> {step}"));
     let started = Instant::now();
@@ -14,11 +14,11 @@ pub fn step<T, E>(step: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, 
 
 /// Writes a line to standard error.
 pub fn say(line: &str) {
-    // A closed standard error is no reason to stop the work that is reported there.
+    // A closed standard error must not stop the work that is reported there.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Returns a duration as people read it: `1.2 s`.
+/// Formats a duration for people: `1.2 s`.
 pub fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::Error;
 
-/// The emulator gives temporary credentials to functions alone; they all begin so.
+/// How temporary access keys begin. The emulator gives them only to functions.
 const FUNCTION_ACCESS_KEY: &str = "ASIA";
 
 /// The record of all requests that an emulator has answered.
@@ -27,21 +27,21 @@ pub struct Request {
     pub path: String,
     /// The query string, as it was sent.
     pub query: String,
-    /// The status code of the answer.
+    /// The status code of the response.
     pub status: u16,
     /// The service that the request was signed for, such as `s3`; empty if it was not signed.
     pub service: String,
     /// The invocation that made it, an opaque text; empty if no function did.
     #[serde(rename = "trace")]
     pub invocation: String,
-    /// The access key of who made it; each function has one of its own.
+    /// The access key of the caller; each function has its own.
     pub access_key: String,
-    /// How many bytes the body of the answer has.
+    /// The size of the response body in bytes.
     pub length: u64,
     /// When it arrived, since 1970.
     #[serde(deserialize_with = "since_1970")]
     pub began: Duration,
-    /// When its answer began, since 1970.
+    /// When its response began, since 1970.
     #[serde(deserialize_with = "since_1970")]
     pub ended: Duration,
 }
@@ -51,12 +51,12 @@ impl RequestLog {
         Self { path }
     }
 
-    /// Returns how many requests there were until now, for [`RequestLog::since`].
+    /// Returns the number of requests so far, for [`RequestLog::since`].
     pub fn mark(&self) -> Result<usize, Error> {
         Ok(self.text()?.lines().count())
     }
 
-    /// Returns the requests after `mark`, in the order of their answers.
+    /// Returns the requests after `mark`, in the order of their responses.
     pub fn since(&self, mark: usize) -> Result<Vec<Request>, Error> {
         let text = self.text()?;
         let parse = |line: &str| {

@@ -1,4 +1,5 @@
-//! Who may do what with which objects: the table that the template has to fit, whoever judges it.
+//! Who may do what with which objects: the table that the template must match, whichever evaluator
+//! checks it.
 
 /// One of each kind of object.
 pub const OBJECTS: [(&str, &str); 13] = [

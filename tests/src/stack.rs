@@ -1,4 +1,4 @@
-//! What a test, or the demonstration, does with a deployed stack.
+//! What tests and the demonstration do with a deployed stack.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Deployed {
             endpoint: emulator.endpoint().to_owned(),
             bucket: output(&outputs, template::BUCKET)?,
             state_machine: output(&outputs, template::STATE_MACHINE)?,
-            // A template that is measured against ours has none.
+            // A template that ours is compared with has none.
             reindex_state_machine: output(&outputs, template::REINDEX_STATE_MACHINE)
                 .unwrap_or_default(),
             outputs,
@@ -72,7 +72,7 @@ impl Deployed {
     }
 }
 
-/// A deployed stack, seen by its user and by its operator.
+/// A deployed stack, as its users and its operator see it.
 ///
 /// Its connections belong to the tokio runtime that first uses them.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Stack {
         &self.deployed.state_machine
     }
 
-    /// Returns the ARN of the state machine that makes everything again.
+    /// Returns the ARN of the state machine for reindexes.
     pub fn reindex_state_machine(&self) -> &str {
         &self.deployed.reindex_state_machine
     }
@@ -154,7 +154,7 @@ impl Stack {
         &self.deployed.apk
     }
 
-    /// Puts both halves of a key pair's parameters, as an operator does, and replaces older ones.
+    /// Stores both parameters of a key pair, as an operator does, and replaces existing ones.
     pub async fn put_key(&self, key_pair: &KeyPair) -> Result<(), Error> {
         let Deployed { private_key_parameter, key_name_parameter, .. } = &self.deployed;
         let secret = ParameterType::SecureString;
@@ -162,7 +162,7 @@ impl Stack {
         self.put_parameter(key_name_parameter, key_pair.name(), ParameterType::String).await
     }
 
-    /// Puts a second key pair: from now on, both sign.
+    /// Stores a second key pair: from now on, both sign.
     pub async fn put_second_key(&self, key_pair: &KeyPair) -> Result<(), Error> {
         let Deployed { private_key_parameter, key_name_parameter, .. } = &self.deployed;
         let (private_key, key_name) =
@@ -171,12 +171,12 @@ impl Stack {
         self.put_parameter(&key_name, key_pair.name(), ParameterType::String).await
     }
 
-    /// Puts the key name alone, for a private key that is in KMS.
+    /// Stores only the key name, for a private key in KMS.
     pub async fn put_key_name(&self, name: &str) -> Result<(), Error> {
         self.put_parameter(&self.deployed.key_name_parameter, name, ParameterType::String).await
     }
 
-    /// Drops the first key pair, its name before the rest, as an operator does after a rotation.
+    /// Drops the first key pair, the key name first, as an operator does after a rotation.
     pub async fn drop_key(&self) -> Result<(), Error> {
         let Deployed { private_key_parameter, key_name_parameter, .. } = &self.deployed;
         for name in [key_name_parameter, private_key_parameter] {
@@ -198,7 +198,7 @@ impl Stack {
         })
     }
 
-    /// Makes a client of a repository such as `3.22/main` that trusts the published key.
+    /// Creates a client of a repository such as `3.22/main` that trusts the published key.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl Stack {
         Ok(client)
     }
 
-    /// Makes a client of a repository such as `3.22/main` that trusts just this public key, PEM.
+    /// Creates a client of a repository such as `3.22/main` that trusts only this PEM public key.
     pub fn client_with_key(
         &self,
         repository: &str,
@@ -249,8 +249,8 @@ impl Stack {
         puts.try_collect().await
     }
 
-    /// Puts an object that Alpinist writes itself, as somebody who means it: the bucket's policy
-    /// demands a precondition.
+    /// Puts an object that Alpinist itself writes, with the precondition that the bucket policy
+    /// demands.
     pub async fn plant(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let head = self.s3.head_object().bucket(self.bucket()).key(key).send().await;
         let put = self.s3.put_object().bucket(self.bucket()).key(key);
@@ -266,7 +266,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Overwrites an object and leaves its attributes, which make it look like one of ours.
+    /// Overwrites an object but keeps its attributes, which make it look like one of ours.
     ///
     /// # Errors
     ///
@@ -280,12 +280,12 @@ impl Stack {
         Ok(())
     }
 
-    /// Makes a bucket that was there before the stack tell of its objects from now on.
+    /// Makes a bucket that existed before the stack send events from now on.
     pub async fn send_events(&self) -> Result<(), Error> {
         self.notify(Some(EventBridgeConfiguration::builder().build())).await
     }
 
-    /// Makes the bucket tell nobody of its objects from now on, so that nothing comes between.
+    /// Makes the bucket send no events from now on, so that nothing interferes.
     pub async fn send_no_events(&self) -> Result<(), Error> {
         self.notify(None).await
     }
@@ -299,7 +299,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Waits until an object is there whose content `is_right`, and returns it.
+    /// Waits until an object exists whose content `is_right`, and returns it.
     pub async fn wait_for_object(
         &self,
         key: &str,
@@ -314,7 +314,7 @@ impl Stack {
         }
     }
 
-    /// Gets an object, or `None` where there is none.
+    /// Gets an object, or `None` if it does not exist.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         let sent = self.s3.get_object().bucket(self.bucket()).key(key).send().await;
         let object = match sent {
@@ -347,8 +347,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Deletes an object that Alpinist wrote, or a public key, as somebody who means it: the
-    /// bucket's policy demands a precondition.
+    /// Deletes an object that Alpinist wrote, or a public key, with the precondition that the
+    /// bucket policy demands.
     ///
     /// # Errors
     ///
@@ -359,7 +359,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Lists the keys that begin with `prefix`, in their order.
+    /// Lists the keys that begin with `prefix`, in order.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let list = self.s3.list_objects_v2().bucket(self.bucket()).prefix(prefix);
         let mut pages = list.into_paginator().send();
@@ -376,7 +376,7 @@ impl Stack {
         &self.sfn
     }
 
-    /// Returns what is known about the packages of executions.
+    /// Returns the known packages of executions.
     pub(crate) fn input_keys(&self) -> &Mutex<BTreeMap<String, Option<String>>> {
         &self.deployed.input_keys
     }
@@ -405,7 +405,7 @@ fn output(outputs: &BTreeMap<String, String>, name: &'static str) -> Result<Stri
     })
 }
 
-/// Returns the value of a template's parameter, which is its default unless it was given.
+/// Returns the given value of a template parameter, or its default.
 fn parameter(given: &[(&str, &str)], (name, default): (&str, &str)) -> String {
     let value = given.iter().find(|(given, _)| *given == name).map_or(default, |(_, value)| value);
     value.to_owned()

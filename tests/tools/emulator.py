@@ -26,7 +26,7 @@ def main():
     threading.Thread(target=end_with_parent, daemon=True).start()
     listener = listen(int(sys.argv[1]))
     port = listener.getsockname()[1]
-    # The emulator reads its address while it is imported; its functions inherit the endpoint.
+    # The emulator reads its address when it is imported; its functions inherit the endpoint.
     os.environ["GATEWAY_PORT"] = str(port)
     os.environ["AWS_ENDPOINT_URL"] = f"http://{HOST}:{port}"
     print(port, flush=True)
@@ -37,7 +37,7 @@ def main():
 
 
 def end_with_parent():
-    # Below Python's buffer, whose lock a thread must not hold while Python ends.
+    # Bypasses Python's buffer, whose lock a thread must not hold while Python ends.
     os.read(sys.stdin.fileno(), 1)
     shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
     os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -76,7 +76,7 @@ async def serve(listener, notes, latency, faults, quotas):
     patches.apply()
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.fileno()}"]
-    # Longer than any client keeps an idle connection, so that none is closed under a request.
+    # Longer than any client keeps an idle connection, so that none is closed during a request.
     config.keep_alive_timeout = 75
     await hypercorn.asyncio.serve(noting(app, notes, latency, faults, quotas), config)
 
@@ -105,8 +105,8 @@ def noting(app, notes, latency, faults, quotas):
         if quota is not None and quota.is_exceeded():
             return await throttle(receive, send_noting_status)
 
-        # Clients of AWS speak TLS, and the bucket policy asks for it; on loopback nobody listens. A test
-        # that pretends to speak without TLS says so.
+        # Clients of AWS use TLS, and the bucket policy requires it; on loopback, there is no need.
+        # A test that pretends not to use TLS says so.
         headers = scope["headers"]
         if not any(name == b"x-forwarded-proto" for name, _ in headers):
             headers = [*headers, (b"x-forwarded-proto", b"https")]
@@ -185,16 +185,16 @@ def note(scope):
         "path": scope["path"],
         "query": scope["query_string"].decode("latin-1"),
         "access_key": authorization.partition("Credential=")[2].partition("/")[0],
-        # Of services that speak JSON.
+        # Only for services that use JSON.
         "action": headers.get(b"x-amz-target", b"").decode("latin-1").rpartition(".")[2],
         "service": "/".join(authorization.split("/")[3:4]),
-        # Functions pass on the trace that each of their invocations has of its own.
+        # Each invocation has its own trace, which the function passes on.
         "trace": headers.get(b"x-amzn-trace-id", b"").decode("latin-1"),
     }
 
 
 def is_of_function_to_s3(note):
-    # Temporary credentials, whose keys begin so, are given to functions alone.
+    # Only functions get temporary credentials, whose keys begin with this.
     return note["service"] == "s3" and note["access_key"].startswith("ASIA")
 
 

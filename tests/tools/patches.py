@@ -73,7 +73,8 @@ def tell_preconditions_to_policies():
 
     def context_with_preconditions(action, query, path="", headers=None):
         context = context_of(action, query, path, headers)
-        # The request that begins a multipart upload, and those for its parts, take no preconditions.
+        # The request that begins a multipart upload, and those for its parts, take no
+        # preconditions.
         if query and ("uploads" in query or "partNumber" in query):
             return context
         given = {f"s3:{name}": headers[name] for name in preconditions.get(action, ()) if name in headers}

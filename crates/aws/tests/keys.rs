@@ -26,7 +26,7 @@ fn key_store(ssm: &Rule, kms: &[&Rule]) -> AwsKeyStore {
     AwsKeyStore::new(ssm, kms, keys)
 }
 
-/// A parameter store that has just these.
+/// A parameter store that has only these.
 fn parameters(there: &'static [(&str, &str)]) -> Rule {
     mock!(Client::get_parameters)
         .match_requests(|request| request.with_decryption() == Some(true))

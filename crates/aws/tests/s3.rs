@@ -1,4 +1,4 @@
-//! The adapter of S3: which requests it makes, and what it makes of the answers.
+//! The adapter of S3: which requests it makes, and what it makes of the responses.
 
 #![cfg(test)]
 
@@ -38,7 +38,7 @@ fn store(rules: &[&Rule]) -> S3Store {
     S3Store::new(client, "bucket")
 }
 
-/// S3's answer with an error code; to a HEAD it sends no body.
+/// S3's response with an error code; to a HEAD request it sends no body.
 fn answer(status: u16, code: &str) -> HttpResponse {
     let body = if code.is_empty() {
         SdkBody::empty()
@@ -165,7 +165,7 @@ async fn a_listing_has_all_pages_of_one_directory() {
     assert_eq!(keys, ["p/a++ \u{1}", "p/b"]);
 }
 
-/// An answer whose connection breaks after `begin`.
+/// A response whose connection breaks after `begin`.
 fn broken(begin: &'static str, size: i64) -> GetObjectOutput {
     let cut = io::Error::from(io::ErrorKind::ConnectionReset);
     let frames = stream::iter([Ok(Frame::data(Bytes::from(begin))), Err(cut)]);
@@ -219,7 +219,7 @@ async fn a_connection_that_always_breaks_is_given_up() {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert_eq!(empty.num_calls(), 5);
 
-    // All bytes are there, but something is wrong with them.
+    // All bytes have arrived, but then the connection breaks.
     let wrong = mock!(Client::get_object).then_output(|| broken("0123", 4));
     let error = read(&[&wrong]).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
@@ -249,7 +249,7 @@ async fn a_bucket_that_is_not_there_is_no_denial() {
     says(store(&[&delete]).delete("k", &seen).await.unwrap_err());
 }
 
-/// The preconditions of an upload, and the headers that say them.
+/// The preconditions of an upload, and the headers that express them.
 fn preconditions() -> [(Precondition, Option<&'static str>, Option<&'static str>); 3] {
     [
         (Precondition::None, None, None),
@@ -258,7 +258,7 @@ fn preconditions() -> [(Precondition, Option<&'static str>, Option<&'static str>
     ]
 }
 
-/// Uploads a file of so many bytes.
+/// Uploads a file of `length` bytes.
 async fn upload(
     rules: &[&Rule],
     length: usize,

@@ -1,4 +1,4 @@
-//! AWS, for somebody who runs a command.
+//! The AWS services that only the command uses.
 
 pub(crate) mod parameters;
 pub(crate) mod session;

@@ -27,7 +27,7 @@ use crate::{
     output::{ExitStatus, Output},
 };
 
-/// What `alpinist --help` shows after all else.
+/// The end of `alpinist --help`.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   alpinist keygen ops@example.com
@@ -60,7 +60,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self, output: Output) -> Result<ExitStatus, Error> {
         match self {
             Self::Push(push) => wait(push.run(output)),
@@ -82,7 +82,7 @@ impl Command {
     }
 }
 
-/// Runs what makes requests.
+/// Runs a command that makes requests.
 fn wait(command: impl Future<Output = Result<ExitStatus, Error>>) -> Result<ExitStatus, Error> {
     Runtime::new().map_err(Error::Runtime)?.block_on(command)
 }

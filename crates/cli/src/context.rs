@@ -81,7 +81,7 @@ pub(crate) struct TargetOptions {
     access: Access,
 }
 
-/// A repository that was found.
+/// Where the repository is, with its stack if one is named.
 #[derive(Debug)]
 pub(crate) struct Context {
     session: Session,
@@ -90,7 +90,7 @@ pub(crate) struct Context {
 }
 
 impl Access {
-    /// Opens a session. That makes no request yet.
+    /// Opens a session. This makes no request yet.
     pub(crate) async fn open(self) -> Session {
         let Self { profile, region, endpoint_url } = self;
         Session::open(SessionOptions { profile, region, endpoint_url }).await
@@ -98,7 +98,7 @@ impl Access {
 }
 
 impl TargetOptions {
-    /// Asks the stack, if one is named.
+    /// Looks up the stack, if one is named.
     pub(crate) async fn open(self) -> Result<Context, Error> {
         let session = self.access.clone().open().await;
         let stack = match &self.stack {
@@ -132,7 +132,7 @@ impl Context {
         )
     }
 
-    /// Returns the ARN of the state machine that makes everything again.
+    /// Returns the ARN of the state machine for reindexes.
     pub(crate) fn reindex_state_machine(&self) -> Result<&str, Error> {
         let said = self.target_options.reindex_state_machine.as_deref();
         self.find(said, "ReindexStateMachineArn", "--reindex-state-machine")
@@ -163,7 +163,7 @@ impl Context {
         self.target_options.stack.as_ref().map(|_| ()).ok_or(Error::MissingStack)
     }
 
-    /// Returns another stack that has the same value for a parameter of the template, if there is
+    /// Returns the name of another stack with the same value of a template parameter, if there is
     /// one.
     pub(crate) async fn sharing(&self, parameter: &str) -> Result<Option<String>, StoreError> {
         let own = self.stack.parameters.get(parameter);
@@ -174,12 +174,12 @@ impl Context {
         Ok(self.session.stacks().all().await?.into_iter().find_map(shares))
     }
 
-    /// Returns the value of a parameter of the template, or what it is by default.
+    /// Returns the value of a template parameter, or its default.
     pub(crate) fn setting<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
         self.stack.parameters.get(name).map_or(default, String::as_str)
     }
 
-    /// Returns what the stack asks of packages.
+    /// Returns the stack's policy for packages.
     pub(crate) fn policy(&self) -> Result<Policy, Error> {
         let default = Policy::default();
         let expected = PackageSignatures::VALUES;
@@ -193,7 +193,7 @@ impl Context {
         })
     }
 
-    /// Returns whether the stack keeps copies of packages whose names have a `+`.
+    /// Returns whether the stack keeps copies of packages with a `+` in their names.
     pub(crate) fn plus_copies(&self) -> Result<PlusCopies, Error> {
         let copies = self.parse("PlusCopies", "true or false", |value| match value {
             "true" => Some(PlusCopies::Kept),
@@ -203,7 +203,7 @@ impl Context {
         Ok(copies.unwrap_or(PlusCopies::Kept))
     }
 
-    /// Reads a parameter of the template, if the stack has it.
+    /// Parses a template parameter, if the stack has it.
     fn parse<T>(
         &self,
         parameter: &'static str,

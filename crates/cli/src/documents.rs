@@ -1,4 +1,4 @@
-//! The commands in documents, against the command line.
+//! Checks that the commands in the documents can be parsed.
 
 use std::{fs, path::PathBuf};
 
@@ -6,10 +6,10 @@ use clap::{Parser as _, error::ErrorKind};
 
 use crate::Arguments;
 
-/// What stands between the commands of a line.
+/// What separates the commands of a line.
 const OPERATORS: [&str; 9] = ["|", "||", "&&", "&", ";", "do", "then", ">", ">>"];
 
-/// How a command fails that a sentence names without all that it needs.
+/// Errors of commands that a sentence names without all required arguments.
 const INCOMPLETE: [ErrorKind; 4] = [
     ErrorKind::MissingRequiredArgument,
     ErrorKind::MissingSubcommand,
@@ -17,10 +17,10 @@ const INCOMPLETE: [ErrorKind; 4] = [
     ErrorKind::DisplayHelp,
 ];
 
-/// A text of a document that may have a command.
+/// Text of a document that may contain a command.
 struct Line {
     text: String,
-    /// Whether it is the whole command, or as much of it as matters in a sentence.
+    /// Whether it is a whole command, rather than a code span in a sentence.
     is_whole: bool,
 }
 
@@ -33,12 +33,12 @@ impl Line {
         Self { text: text.replace('\n', " "), is_whole: false }
     }
 
-    /// Returns whether a sentence has it that is not about the command, or leaves something out.
+    /// Returns whether it is a code span without a command, or with an ellipsis.
     fn is_other(&self) -> bool {
         !self.is_whole && (!self.text.starts_with("alpinist ") || self.text.contains('…'))
     }
 
-    /// Returns how its command may fail.
+    /// Returns the parse errors that its command may cause.
     fn expected(&self) -> &'static [ErrorKind] {
         if self.is_whole { &[ErrorKind::DisplayHelp] } else { &INCOMPLETE }
     }
@@ -48,15 +48,15 @@ fn read(path: &PathBuf) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// Returns the files of a directory of the workspace with this extension.
+/// Returns the files with this extension in a directory of the workspace.
 fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(directory);
     let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
 }
 
-/// Returns the lines of a document in Markdown: of blocks for a shell, of the examples in a help,
-/// and in sentences.
+/// Returns the lines of a Markdown document that may contain commands: of shell blocks, of the
+/// examples in help texts, and the code spans.
 fn lines_of_document(text: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, part) in text.split("```").enumerate() {
@@ -72,7 +72,7 @@ fn lines_of_document(text: &str) -> Vec<Line> {
     lines
 }
 
-/// Returns what of a block is for a shell: all of it, or the examples in a help.
+/// Returns the shell commands of a block: all of it, or the examples in a help text.
 fn shell_of(block: &str) -> Option<String> {
     match block.split_once('\n')? {
         ("sh", commands) => Some(commands.to_owned()),
@@ -85,13 +85,14 @@ fn shell_of(block: &str) -> Option<String> {
     }
 }
 
-/// Returns the lines of the jobs for a CI system, which are YAML.
+/// Returns the lines of the jobs of a CI system, which are YAML.
 fn lines_of_jobs(text: &str) -> Vec<Line> {
     let lines = text.lines().map(|line| line.trim_start().trim_start_matches("- "));
     lines.map(|line| Line::whole(line.trim_start_matches("run: "))).collect()
 }
 
-/// Returns the arguments of each `alpinist` in a line. Variables and words in capitals are values.
+/// Returns the arguments of each `alpinist` in a line. Variables and capitalised words stand for
+/// values.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let words = shlex::split(line);
     assert!(words.is_some() || !line.contains("alpinist "), "no shell reads this: {line}");
@@ -106,7 +107,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     commands.collect()
 }
 
-/// Returns a value for what a word stands for.
+/// Returns the value that a word stands for.
 fn value(word: &str) -> String {
     match word.trim_end_matches(';') {
         "COMMAND" => "push".to_owned(),
@@ -114,7 +115,7 @@ fn value(word: &str) -> String {
     }
 }
 
-/// Returns why a line has a command that can't be understood, if so.
+/// Returns why a command of a line can't be parsed, if so.
 fn fault(line: &Line) -> Option<String> {
     if line.is_other() {
         return None;

@@ -1,4 +1,4 @@
-//! Why something could not be found out, and what to do.
+//! Errors of commands, and what to do about them.
 
 use std::{borrow::Cow, io, path::PathBuf};
 
@@ -7,10 +7,10 @@ use alpinist_aws::upload::UploadError;
 use alpinist_repository::{advised, failure::Failure, port::StoreError};
 
 advised! {
-    /// Why a command could not find out what it was asked.
+    /// Why a command failed.
     #[derive(Debug, thiserror::Error)]
     pub(crate) enum Error {
-        /// A file, or a directory, can't be used.
+        /// A file or directory can't be used.
         #[error("can't {action} {path}", path = path.display())]
         File {
             /// What was tried.
@@ -31,7 +31,7 @@ advised! {
             /// Why.
             source: io::Error,
         } => None,
-        /// A file holds no private key that we can use.
+        /// A file holds no usable private key.
         #[error("{path} holds no usable private key", path = path.display())]
         PrivateKey {
             /// The file.
@@ -39,10 +39,10 @@ advised! {
             /// What is wrong with it.
             source: KeyError,
         } => Some(KEYGEN.into()),
-        /// A new key can't be made.
+        /// A new key can't be generated.
         #[error("the key can't be made")]
         NewKey(#[source] error: KeyError) => None,
-        /// A key does not sign.
+        /// A key can't sign an index.
         #[error("the index can't be signed with {path}", path = path.display())]
         Sign {
             /// The file with the private key.
@@ -50,7 +50,7 @@ advised! {
             /// Why.
             source: KeyError,
         } => Some(KEYGEN.into()),
-        /// A text is not part of a key name.
+        /// No key name can be made from a text.
         #[error("no key can be named after {who}")]
         KeyName {
             /// The text.
@@ -58,13 +58,13 @@ advised! {
             /// The rule.
             source: InvalidValue,
         } => Some("give an address, such as `alpinist keygen ops@example.com`".into()),
-        /// Nothing says which architecture an index is for.
+        /// The architecture of an index is not known.
         #[error("missing `--arch`: {found}")]
         Architecture {
             /// What the packages say.
             found: String,
         } => Some("add the architecture of the clients, such as `--arch x86_64`".into()),
-        /// There is nothing to make an index of.
+        /// There are no packages to index.
         #[error("there are no packages in {directory}", directory = directory.display())]
         NoPackages {
             /// The directory.
@@ -85,29 +85,29 @@ advised! {
              `--profile` and `--region` choose others"
                 .into(),
         ),
-        /// Neither an option nor a stack says where something is.
+        /// Neither an option nor a stack says where a resource is.
         #[error("missing `{option}` (or `--stack`)")]
         MissingOption {
-            /// The option that says it.
+            /// The missing option.
             option: &'static str,
         } => Some(
             format!("name the stack with `--stack NAME` or ALPINIST_STACK, or add `{option}`")
                 .into(),
         ),
-        /// A parameter of the stack has a value that this command does not know.
+        /// A parameter of the stack has a value that this command does not support.
         #[error("the stack's parameter {parameter} has {value:?}, expected {expected}")]
         Setting {
             /// The parameter.
             parameter: &'static str,
             /// Its value.
             value: String,
-            /// The values that it may have.
+            /// The allowed values.
             expected: &'static str,
         } => Some(
             "deploy the stack with another value, or install the `alpinist` of the stack's version"
                 .into(),
         ),
-        /// No stack is named, and nothing else says where its keys are.
+        /// No stack is named, so its keys can't be found.
         #[error("missing `--stack`")]
         MissingStack => Some("name the stack with `--stack NAME` or ALPINIST_STACK".into()),
         /// There is no such repository.
@@ -116,7 +116,7 @@ advised! {
             /// The prefix.
             prefix: String,
         } => Some("`alpinist ls` lists the existing ones".into()),
-        /// A published index is not one that a client accepts.
+        /// A client rejects a published index.
         #[error("a client rejects the index {key}")]
         PublishedIndex {
             /// Its key.
@@ -124,10 +124,10 @@ advised! {
             /// Why.
             source: ArchiveError,
         } => Some("`alpinist verify` says how to fix it".into()),
-        /// No key signs.
+        /// The stack has no signing key yet.
         #[error("the stack has no signing key yet, so clients would trust none of its indexes")]
         NoKeyYet => Some("store one with `alpinist key put`; `alpinist keygen` makes one".into()),
-        /// A package that is to be promoted is in no index.
+        /// A package to be promoted is in no index.
         #[error("{key} is in no index, so it can't be promoted")]
         NotPublished {
             /// Its key.
@@ -139,13 +139,13 @@ advised! {
             /// Its name or ARN.
             id: String,
         } => Some("`alpinist runs --since 7d` lists executions".into()),
-        /// Nothing says where a package is to go.
+        /// The destination of a package is missing.
         #[error("missing `--to` for {file}", file = file.display())]
         NoDestination {
             /// The file.
             file: PathBuf,
         } => Some("add `--to BRANCH/REPOSITORY`, such as `--to 3.22/main`".into()),
-        /// A package for any architecture goes to a repository that has none.
+        /// A package for any architecture is pushed to a repository that has no architecture yet.
         #[error(
             "{file} is for any architecture, but {repository} has none yet",
             file = file.display()
@@ -156,7 +156,7 @@ advised! {
             /// The repository.
             repository: String,
         } => Some("name one or more with `--arch`, such as `--arch x86_64`".into()),
-        /// Nothing says which repository has a package.
+        /// The repository of a package is missing.
         #[error("missing `--from` for {name}")]
         NoSource {
             /// Its name, or its name and version.
@@ -164,7 +164,7 @@ advised! {
         } => Some(
             "add `--from BRANCH/REPOSITORY`, or give the key that `alpinist ls` prints".into(),
         ),
-        /// A key is in another repository than the one that was named.
+        /// A key is not in the repository that was named.
         #[error("{key} is not in {repository}")]
         Elsewhere {
             /// The key.
@@ -172,7 +172,7 @@ advised! {
             /// The repository.
             repository: String,
         } => Some("omit `--from`: a key says where the package is".into()),
-        /// A name is that of a package, and the name and version of another one.
+        /// A name is both the name of a package and the name and version of another one.
         #[error(
             "{name} may be the name of a package ({}) or a name with a version ({})",
             named.join(", "),
@@ -181,9 +181,9 @@ advised! {
         Ambiguous {
             /// The name.
             name: String,
-            /// The keys of all versions of the package of this name.
+            /// The keys of all versions of the package with this name.
             named: Vec<String>,
-            /// The keys of the version of another one.
+            /// The keys of the packages with this name and version.
             exact: Vec<String>,
         } => Some("nothing was changed: give the keys of the packages instead".into()),
         /// There is no such package.
@@ -192,7 +192,7 @@ advised! {
             /// Its name, or its name and version.
             name: String,
         } => Some("`alpinist ls` lists the packages".into()),
-        /// No index says which packages a directory has.
+        /// No index says which versions of a package a directory has.
         #[error("{key} does not say which versions of {name} there are")]
         NoIndex {
             /// The index, which is damaged or missing.
@@ -204,21 +204,21 @@ advised! {
              the packages instead"
                 .into(),
         ),
-        /// A package is where no repository has one.
+        /// A package is in no directory of a repository.
         #[error("{key} is in no directory of a repository, so no index lists it")]
         Stray {
             /// The package.
             key: String,
         } => Some(format!("`aws s3 rm \"s3://BUCKET/{key}\"` deletes it").into()),
-        /// A web server does not give a package.
+        /// A package can't be downloaded from a web server.
         #[error("{url} can't be read")]
         Web {
-            /// Where it was asked for.
+            /// The URL.
             url: String,
             /// Why.
             source: reqwest::Error,
         } => None,
-        /// A package is larger than any that is listed.
+        /// A package is larger than any that can be listed.
         #[error("{name} has more than {max} bytes")]
         TooLarge {
             /// Its name.
@@ -234,40 +234,40 @@ advised! {
             /// Where it is.
             repositories: Vec<String>,
         } => Some("choose one with `--from BRANCH/REPOSITORY`, such as `--from 3.22/main`".into()),
-        /// Another stack signs with the same keys.
+        /// Another stack uses the same parameter for its keys.
         #[error("the stack {stack} has the same {parameter} and would also sign with this key")]
         SharedKey {
             /// The other stack.
             stack: String,
-            /// The parameter of the template.
+            /// The template parameter.
             parameter: &'static str,
         } => Some(
             "deploy one of the two with another PrivateKeyParameter and KeyNameParameter, such as \
              /test/rsa and /test/key"
                 .into(),
         ),
-        /// The parameters for a key are taken.
+        /// The slot for a key is in use.
         #[error("{parameter} already holds a key name")]
         KeyPlaceTaken {
             /// The parameter.
             parameter: String,
         } => Some("`alpinist key rotate` adds a second key, which also signs".into()),
-        /// A key is to be stored, and nothing says which.
+        /// A private key is needed, and none was given.
         #[error("missing `--key`")]
         NoPrivateKey => Some("add the private key: `--key FILE`".into()),
-        /// A private key is to be stored where the one in KMS signs.
+        /// A private key can't be stored in the slot of a key in KMS.
         #[error("the stack signs with a key in KMS: a private key can't be stored in its place")]
         KeyIsInKms => Some(
             "omit `--key` to name the key in KMS; `alpinist key rotate` adds a second key beside it"
                 .into(),
         ),
-        /// A new key has the name of one that is in use.
+        /// A new key has the name of a key in use.
         #[error("a key in use is called {name}")]
         KeyNameInUse {
             /// The name.
             name: String,
         } => Some("give the new key its own name, as `alpinist keygen` does".into()),
-        /// A key that is in use can't sign.
+        /// A key in use can't sign.
         #[error("{name} is in use, and its private key is missing or unusable")]
         KeyCannotSign {
             /// Its name.
@@ -279,7 +279,7 @@ advised! {
             )
             .into(),
         ),
-        /// Both places have the same name, so it does not say which key is meant.
+        /// Both keys have the same name, so the name is ambiguous.
         #[error("both keys are called {name}")]
         KeyNameTwice {
             /// The name.
@@ -289,16 +289,16 @@ advised! {
              parameters of the other one with `aws ssm delete-parameter`, the key name first"
                 .into(),
         ),
-        /// Both places for keys are taken.
+        /// Both slots for keys are in use.
         #[error("there are already two keys")]
         TwoKeys => Some("first drop one that no client needs: `alpinist key drop NAME`".into()),
-        /// No key that signs has this name.
+        /// No key in use has this name.
         #[error("no key in use is called {name}")]
         NoKey {
             /// The name.
             name: String,
         } => Some("`alpinist setup` shows the names of the keys".into()),
-        /// A key can't be dropped, since no other would sign.
+        /// The only key can't be dropped.
         #[error("{name} is the only key")]
         OnlyKey {
             /// Its name.
@@ -318,7 +318,7 @@ advised! {
             UploadError::Store(error) => store_hint(error),
             _ => None,
         },
-        /// A report is not what a reindex writes.
+        /// The report of a reindex can't be parsed.
         #[error("the report {key} can't be read")]
         Report {
             /// Its key.
@@ -332,17 +332,17 @@ advised! {
         /// A step of the pipeline failed.
         #[error(transparent)]
         Step(#[from] error: Failure) => step_hint(error),
-        /// The threads for requests could not be started.
+        /// The runtime could not be started.
         #[error("the runtime can't be started")]
         Runtime(#[source] error: io::Error) => None,
     }
 
-    /// Says what to do, where there is something to do.
+    /// Returns what to do about it, if anything.
     pub(crate) fn hint(&self) -> Option<Cow<'static, str>>;
 }
 
 impl Error {
-    /// Returns a function that says what was tried with which file, for `map_err`.
+    /// Returns a function for `map_err` that adds what was tried with which file.
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -351,7 +351,7 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
-    /// Returns whether it is only that the reader of standard output has seen enough.
+    /// Returns whether the reader of standard output has closed it.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -360,7 +360,8 @@ impl Error {
 const KEYGEN: &str = "`alpinist keygen ops@example.com` makes a new key";
 const REPORT: &str = "this is a bug in alpinist: please report it";
 
-/// Returns what a user can do about the store. A step says something else to the operator.
+/// Returns what the user can do about an error of the store. The steps have other hints, for the
+/// operator.
 fn store_hint(error: &StoreError) -> Option<Cow<'static, str>> {
     match error {
         StoreError::Denied { .. } => {

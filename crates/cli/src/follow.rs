@@ -1,4 +1,4 @@
-//! Follows changes of the bucket until they are published, and executions to their end.
+//! Follows changes of the bucket until they are published, and executions until they end.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -25,27 +25,25 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// How long to wait between two looks at first, and at most. Each look of nobody's news makes it
-/// longer by half.
+/// The first and the longest interval between two checks. It grows by half with each check that
+/// finds nothing new.
 const INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
-/// How long to wait until executions are asked about changes that no index has, and at most until
-/// they are asked again. All who wait share one quota of such requests: 100 at once, and then 2
-/// each second.
+/// The first and the longest time between queries about changes that no index has yet. All waiting
+/// commands share one quota of such requests: 100 at once, and then 2 each second.
 const QUESTIONS: [Duration; 2] = [Duration::from_secs(8), Duration::from_mins(1)];
 
-/// How long S3 and EventBridge may take until an execution begins. They take a second or two.
+/// How long S3 and EventBridge may take to start an execution. They usually take a second or two.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How much the clock of this machine may be fast, where nothing else tells when executions are
-/// news.
+/// How far the clock of this machine may be off where executions are selected by it.
 const CLOCK_MARGIN: Duration = Duration::from_mins(1);
 
-/// How many executions are looked at, at the same time.
+/// How many executions or packages are checked at once.
 const PARALLEL_LOOKS: usize = 8;
 
-/// How often a request is made again that AWS throttles, after a second at first and then twice as
-/// long each time.
+/// How often a throttled request is retried, after a second at first and then twice as long each
+/// time.
 const REPETITIONS: u32 = 5;
 
 /// A change of the bucket.
@@ -55,7 +53,7 @@ pub(crate) struct Change {
     pub(crate) key: String,
     /// The version that was written, or `None` if it was deleted.
     pub(crate) etag: Option<ETag>,
-    /// What an index says that has it.
+    /// What an index that has the change says of the package.
     pub(crate) listed: Listing,
 }
 
@@ -66,7 +64,7 @@ pub(crate) enum Listing {
     As(u64, PullChecksum),
     /// It is not listed.
     Not,
-    /// What it says is not known before.
+    /// What it will say is not known.
     Unknown,
 }
 
@@ -76,7 +74,7 @@ impl Change {
         Self { key, etag: None, listed: Listing::Not }
     }
 
-    /// Returns whether a published index, or none, has the change.
+    /// Returns whether a published index has the change.
     fn is_in(&self, key: &PackageKey, index: &Index) -> bool {
         let mut entries = index.entries().iter();
         match self.listed {
@@ -95,7 +93,7 @@ impl Change {
 pub(crate) enum End {
     /// The published index has it.
     Published,
-    /// The package may not be listed.
+    /// The package was rejected.
     Rejected {
         /// Why, and what to do.
         cause: String,
@@ -111,12 +109,12 @@ pub(crate) enum End {
     },
     /// Somebody else wrote or deleted the package after that.
     Overtaken,
-    /// No execution began.
+    /// No execution was seen.
     NotObserved,
 }
 
 impl End {
-    /// Returns how an execution ended, or `None` if it has not.
+    /// Returns how an execution ended, or `None` if it is still running.
     pub(crate) fn of(execution: &Execution) -> Option<Self> {
         let text = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
         let Execution { arn, status, error, cause, .. } = execution;
@@ -135,20 +133,20 @@ impl End {
     }
 }
 
-/// Watches for changes that are made from now on.
+/// Watches until changes that are made from now on are published.
 ///
-/// What is published tells of them: one conditional request for the index of a directory at a time,
-/// however many packages there are, and however many others wait. Executions are asked only about
-/// what no index has after a while.
+/// It checks the published indexes, with one conditional request for each directory, however many
+/// packages there are and however many others wait. It queries executions only about changes that
+/// no index has after a while.
 pub(crate) struct Watch<'a> {
     store: &'a S3Store,
     executions: &'a Executions,
     state_machine: &'a str,
-    /// Executions that began before tell of something else.
+    /// Executions that began earlier are about other changes.
     since: Milliseconds,
-    /// Those that have ended, and that were looked at.
+    /// The executions that have ended and were inspected.
     looked_at: HashSet<String>,
-    /// Those that begin later are about something else.
+    /// Executions that begin later are about other changes.
     until: Milliseconds,
 }
 
@@ -157,14 +155,14 @@ struct Directory {
     prefix: RepositoryPrefix,
     /// The version of the index that was read last.
     seen: Option<ETag>,
-    /// Whether these credentials may not read it, or not know that there is none.
+    /// Whether these credentials may not read it, or not learn that it does not exist.
     is_hidden: bool,
-    /// The changes that it is to have, by their places.
+    /// The changes that it must have, by their numbers.
     awaited: Vec<(usize, PackageKey)>,
 }
 
 impl<'a> Watch<'a> {
-    /// Begins to watch. What is changed from now on will be seen.
+    /// Begins to watch. Changes made from now on will be seen.
     pub(crate) async fn begin(
         store: &'a S3Store,
         executions: &'a Executions,
@@ -181,8 +179,8 @@ impl<'a> Watch<'a> {
         Ok(Self { store, executions, state_machine, since, looked_at: HashSet::new(), until })
     }
 
-    /// Waits until these changes are published, or until it is known why not, and returns the ends
-    /// in their order. Calls `ended` with the number of those that are known.
+    /// Waits until each change is published or is known to have failed, and returns the ends in
+    /// order. Calls `ended` with the number of known ends.
     pub(crate) async fn follow(
         mut self,
         changes: &[Change],
@@ -226,7 +224,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Looks at an index, if it is another one than before.
+    /// Reads an index if it has changed.
     async fn look(
         &self,
         directory: &mut Directory,
@@ -241,7 +239,7 @@ impl<'a> Watch<'a> {
         {
             Ok(Newer::Object { etag, bytes }) => {
                 directory.seen = Some(etag);
-                // A damaged one is fixed by an execution.
+                // An execution fixes a damaged one.
                 IndexArchive::read(&bytes).ok().map(|read| read.index)
             }
             Ok(Newer::Nothing) => Some(Index::default()),
@@ -263,8 +261,8 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Asks what became of changes that no index has. Tells whether any execution is running that
-    /// may be about them. Whoever is throttled has heard nothing new.
+    /// Queries executions about the changes that no index has. Returns whether an execution is
+    /// running that may be about them; if the request is throttled, returns that none is.
     async fn ask(
         &mut self,
         changes: &[Change],
@@ -283,8 +281,8 @@ impl<'a> Watch<'a> {
         };
         listed.retain(|listed| listed.began <= self.until);
         let is_running = listed.iter().any(|listed| listed.status == Status::Running);
-        // That one has succeeded tells nothing that the index does not, unless there is nothing
-        // else to go by.
+        // Success says no more than the index does, unless an index or an entry is unknown, or no
+        // execution is running any more.
         let is_unknown = missing(ends).iter().any(|(_, change)| change.listed == Listing::Unknown);
         let all = is_hidden || is_unknown || !is_running;
         let is_news = |listed: &&Listed| {
@@ -327,11 +325,11 @@ impl<'a> Watch<'a> {
         Ok(is_running)
     }
 
-    /// Returns whether the bucket has another object, or none, in the place of the change.
+    /// Returns whether somebody else has replaced or deleted what the change left in the bucket.
     async fn is_overtaken(&self, change: &Change) -> Result<bool, Error> {
         match self.store.head(&change.key).await {
             Ok(found) => Ok(found.map(|found| found.etag) != change.etag),
-            // Whoever may upload need not be somebody who may read or list.
+            // Credentials that may upload may not be allowed to read or list.
             Err(StoreError::Denied { .. } | StoreError::Unavailable { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -353,7 +351,7 @@ fn by_directory(changes: &[Change]) -> Vec<Directory> {
     directories.into_values().collect()
 }
 
-/// Returns the change of which an event tells.
+/// Returns the change that an event reports.
 fn change_in(input: &str) -> Option<(String, Option<ETag>)> {
     let event: Value = serde_json::from_str(input).ok()?;
     let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
@@ -379,7 +377,7 @@ pub(crate) async fn to_the_end(executions: &Executions, arn: &str) -> Result<Exe
     }
 }
 
-/// Asks again, ever more slowly, while AWS throttles.
+/// Retries a request while AWS throttles it, more slowly each time.
 pub(crate) async fn patiently<T>(
     ask: impl AsyncFn() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -394,7 +392,7 @@ pub(crate) async fn patiently<T>(
     ask().await
 }
 
-/// Returns the key of the package that an execution is about, for people: whoever may upload
+/// Returns the key of the package that an execution is about, escaped for display: the uploader
 /// chooses it.
 pub(crate) fn key_in(input: &str) -> Option<String> {
     let input: Value = serde_json::from_str(input).ok()?;

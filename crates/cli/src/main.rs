@@ -4,13 +4,13 @@
 //! |---|---|
 //! | [`command`] | the subcommands, one file each |
 //! | [`package_file`], [`sections`] | packages on this machine |
-//! | [`source`] | packages that may also be elsewhere |
+//! | [`source`] | packages on this machine, in S3, or behind a URL |
 //! | [`context`], [`repository`] | where the repository is, and what is in it |
-//! | [`selection`], [`publication`] | which packages of it are meant, and what is to be written into it |
-//! | [`follow`], [`time`] | executions, and when they were |
-//! | [`progress`] | how far something is |
-//! | [`output`] | what goes to standard output and to standard error, and how |
-//! | [`error`] | why something could not be found out, and what to do |
+//! | [`selection`], [`publication`] | which of its packages are meant, and what is written |
+//! | [`follow`], [`time`] | executions, and times |
+//! | [`progress`] | progress bars |
+//! | [`output`] | what is printed to standard output and standard error, and how |
+//! | [`error`] | errors, and what to do about them |
 
 mod aws;
 mod command;

@@ -1,4 +1,4 @@
-//! What goes to standard output and to standard error, and how.
+//! What is printed to standard output and standard error, and how.
 
 use std::{
     fmt::Display,
@@ -16,21 +16,21 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// What is well.
+/// The style of success.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
-/// What is wrong.
+/// The style of problems.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What is only for orientation.
+/// The style of headings and labels.
 pub(crate) const HEADING: Style = Style::new().bold();
 
-/// The answer of a command, which is its exit status.
+/// The exit status of a command that ends without an error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ExitStatus {
-    /// It is done, or it is so.
+    /// Success.
     Yes,
-    /// It is not so, or a part of it could not be done.
+    /// A negative result, such as a rejected package.
     No,
-    /// It could not be found out.
+    /// The result is not known.
     Unknown,
 }
 
@@ -81,19 +81,19 @@ impl Output {
     }
 }
 
-/// Prints a message for people to standard error. That nobody listens is no failure.
+/// Prints a message for people to standard error, and ignores failures.
 pub(crate) fn status(message: impl Display) {
     let _ = writeln!(anstream::stderr(), "{message}");
 }
 
-/// Warns of a package that may be listed and surprises its users.
+/// Prints the warnings about a package that can be listed but may surprise its users.
 pub(crate) fn warn(file: &Path, entry: &IndexEntry) {
     for warning in warnings(entry) {
         status(format_args!("{HEADING}warning{HEADING:#}: {}: {warning}", file.display()));
     }
 }
 
-/// Says why something could not be found out: the error, its causes, and what to do.
+/// Prints an error, its causes, and what to do.
 pub(crate) fn print_error(error: &Error) {
     status(format_args!("{BAD}error{BAD:#}: {}", escaped(&error.to_string())));
     for cause in causes(error) {
@@ -109,7 +109,7 @@ pub(crate) fn pluralize(number: usize, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
 
-/// Returns foreign text of several lines with each of them [escaped].
+/// Returns untrusted text with each line [escaped].
 pub(crate) fn escaped_lines(text: &str) -> String {
     text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
 }

@@ -10,12 +10,12 @@ use alpinist_apk::package::{Package, PackageError, PackageReader};
 
 use crate::error::Error;
 
-/// How many bytes of a file are read at once, at most.
+/// The maximum number of bytes that are read at once.
 const PIECE: u64 = 256 * 1024;
-/// How many are read at once at least: a pipe does not say how long it is.
+/// The minimum number of bytes that are read at once: a pipe does not report its length.
 const SMALL: u64 = 16 * 1024;
 
-/// Reads a package, and no further than to the first fault.
+/// Reads a package, up to the first fault.
 pub(crate) fn read(path: &Path) -> Result<Result<Package, PackageError>, Error> {
     let mut file = File::open(path).map_err(Error::file("open", path))?;
     let mut reader = PackageReader::new();
@@ -32,7 +32,7 @@ pub(crate) fn read(path: &Path) -> Result<Result<Package, PackageError>, Error> 
     }
 }
 
-/// Returns the packages of a directory by their names, in order: the files that end in `.apk`.
+/// Returns the `.apk` files of a directory, sorted by name.
 pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(directory).map_err(Error::file("list", directory))?;
     let mut paths = Vec::new();
@@ -46,7 +46,7 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-/// Returns the file name without `.apk`, as it would stand in a key.
+/// Returns the file name without `.apk`, as it would be in a key.
 pub(crate) fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

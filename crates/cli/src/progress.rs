@@ -1,4 +1,4 @@
-//! How far something is: a bar, on a terminal alone.
+//! Progress bars, on terminals only.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How often a bar is drawn.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A bar on standard error, which is gone when it is dropped. Where there is no terminal, there is
-/// nothing.
+/// A bar on standard error, which is cleared when this is dropped. Without a terminal, nothing is
+/// drawn.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Begins to count the bytes of an upload.
+    /// Shows how many bytes have been uploaded.
     pub(crate) fn of_bytes(total: u64) -> Self {
         Self::new(total, "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}")
     }
 
-    /// Begins to count packages that are published.
+    /// Shows for how many packages the execution has ended.
     pub(crate) fn of_packages(total: usize) -> Self {
         Self::new(total as u64, "{spinner} {pos} of {len} executions have ended, {elapsed}")
     }
 
-    /// Begins to wait.
+    /// Shows how long one execution has been running.
     pub(crate) fn of_time() -> Self {
         Self::new(1, "{spinner} the execution runs, {elapsed}")
     }
 
-    /// Counts more.
+    /// Adds to the count.
     pub(crate) fn add(&self, more: u64) {
         self.0.inc(more);
     }
 
-    /// Says how much it is now.
+    /// Sets the count.
     pub(crate) fn set(&self, now: usize) {
         self.0.set_position(now as u64);
     }

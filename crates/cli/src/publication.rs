@@ -1,5 +1,5 @@
-//! Packages that are about to be written into the bucket. What is published under a name and a
-//! version is replaced only by whoever says so.
+//! Writes packages into the bucket. Other bytes under the same name and version are replaced only
+//! on request.
 
 use std::{
     collections::HashMap,
@@ -31,23 +31,23 @@ use crate::{
 /// How many packages are compared or written at once.
 const PARALLEL: usize = 8;
 
-/// A package, and the key that it is to get.
+/// A package, and the key to write it to.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     /// Where its bytes are.
     pub(crate) content: Content,
-    /// How many they are.
+    /// Its size in bytes.
     pub(crate) size: u64,
-    /// The checksum that an index has of it, where it is known.
+    /// Its checksum in an index, if known.
     pub(crate) checksum: Option<PullChecksum>,
-    /// The key that it gets.
+    /// The key to write it to.
     pub(crate) key: String,
 }
 
 /// Where the bytes of a package are.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// In a file of this machine.
+    /// In a file on this machine.
     File(PathBuf),
     /// In the bucket.
     Object {
@@ -58,29 +58,29 @@ pub(crate) enum Content {
     },
 }
 
-/// What has the key that a package is to get.
+/// What the bucket has under the key of a package.
 #[derive(Clone, Debug)]
 enum Present {
     /// No object.
     Nothing,
-    /// An object, or none: these credentials may not know.
+    /// Unknown, since these credentials may not read or list it.
     Hidden,
     /// The same bytes.
     Same(ETag),
     /// Other bytes.
     Other(ETag),
-    /// An object in a storage class from which nobody can read it.
+    /// An object in an archive storage class, which can't be read.
     Archived(ETag),
 }
 
-/// A write that may be made.
+/// A write, and what its key has before it.
 #[derive(Debug)]
 pub(crate) struct Planned {
     write: Write,
     present: Present,
 }
 
-/// Packages that would replace others. Nothing was written.
+/// Packages that would replace others, so nothing was written.
 #[derive(Debug, Serialize)]
 pub(crate) struct Taken {
     #[serde(skip)]
@@ -106,24 +106,24 @@ pub(crate) struct Written {
 /// How a write ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// It was written; there was nothing before.
+    /// It was written; there was no object before.
     New(ETag),
-    /// It was written in the place of other bytes.
+    /// It was written, and replaced other bytes if there were any.
     Replaced(ETag),
-    /// The same bytes were there already, and nothing was written.
+    /// The same bytes were already there, so nothing was written.
     Unchanged(ETag),
-    /// Something else was there, and nothing was written.
+    /// Something else was there, so nothing was written.
     Taken {
         /// What, and what to do.
         reason: String,
     },
 }
 
-/// What became of a package after a wait.
+/// What became of a package that was waited for.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Fate {
-    /// An execution took notice, or should have.
+    /// An execution handled it, or should have.
     Followed(End),
     /// Nothing was written.
     NotWritten(NotWritten),
@@ -203,12 +203,12 @@ async fn sha256_of_object(
 }
 
 impl Present {
-    /// Looks what has the key of a package.
+    /// Finds out what the bucket has under the key of a package.
     async fn look(store: &S3Store, write: &Write) -> Result<Self, Error> {
         let found = match store.head(&write.key).await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Self::Nothing),
-            // Whoever may upload need not be somebody who may read or list.
+            // Credentials that may upload may not be allowed to read or list.
             Err(StoreError::Denied { .. }) => return Ok(Self::Hidden),
             Err(error) => return Err(error.into()),
         };
@@ -226,7 +226,7 @@ impl Present {
         }
     }
 
-    /// Says why a package may not be written there, unless it may take the place of another one.
+    /// Returns why a package may not be written there, unless it may replace another one.
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Nothing | Self::Same(_) => None,
@@ -257,8 +257,8 @@ impl Present {
     }
 }
 
-/// Finds out which packages can be written; `done` says what is done to them, such as "uploaded".
-/// Unless others may be replaced, that is all of them or none.
+/// Plans the writes: all of them, or none if a key is taken. `done` says what would have been done
+/// to the packages, such as "uploaded".
 pub(crate) async fn plan(
     store: &S3Store,
     writes: Vec<Write>,
@@ -284,8 +284,8 @@ pub(crate) async fn plan(
     Ok(if taken.is_empty() { Ok(planned) } else { Err(Taken { done, taken }) })
 }
 
-/// Leaves out a package that would get the key of another one with the same bytes. With other
-/// bytes, one of them would replace the other.
+/// Leaves out repeated packages, with the same key and the same bytes. Other bytes with the same
+/// key are taken: one would replace the other.
 async fn without_repeats(
     store: &S3Store,
     writes: Vec<Write>,
@@ -309,7 +309,8 @@ async fn without_repeats(
     Ok((kept, taken))
 }
 
-/// Writes the packages, and says on standard error what it means if some were replaced.
+/// Writes the packages. If some were replaced, explains on standard error what this means for
+/// clients.
 pub(crate) async fn write_all(
     store: &S3Store,
     planned: Vec<Planned>,
@@ -366,7 +367,7 @@ async fn make(
                 source: UploadError::Store(StoreError::Conflict { .. }), ..
             }),
         ) => match Present::look(store, write).await? {
-            // Somebody else has written the same, or we have, and the answer was lost.
+            // Somebody else wrote the same bytes, or we did and the response was lost.
             Present::Same(etag) => Ok(Outcome::Unchanged(etag)),
             now => match now.reason() {
                 Some(reason) if !replace => Ok(Outcome::Taken { reason: reason.to_owned() }),
@@ -416,7 +417,7 @@ pub(crate) async fn follow(
     Ok(ends)
 }
 
-/// Returns whether the published index has a package as it is.
+/// Returns whether the published index lists exactly this package.
 async fn is_listed(store: &S3Store, write: &Write) -> Result<bool, Error> {
     let Some((key, checksum)) = write.key.parse::<PackageKey>().ok().zip(write.checksum.as_ref())
     else {
@@ -428,13 +429,13 @@ async fn is_listed(store: &S3Store, write: &Write) -> Result<bool, Error> {
                 && entry.size == write.size
                 && entry.checksum == *checksum
         })),
-        // An execution puts it right.
+        // An execution fixes it.
         Err(Error::PublishedIndex { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Starts an execution for a package of which no event will tell, and waits for its end.
+/// Starts an execution for a package that no event will report, and waits for its end.
 async fn list(context: &Context, key: &str) -> Result<End, Error> {
     let executions = context.executions();
     let input = json!({"bucket": context.bucket_name()?, "key": key}).to_string();
@@ -517,7 +518,7 @@ mod tests {
         assert_eq!(outcome, Outcome::Replaced(ETag("\"2\"".into())));
     }
 
-    /// A bucket into which somebody puts these bytes just before we do.
+    /// Pushes just after somebody else has written these bytes.
     async fn race(rival: &'static str) -> Outcome {
         let absent = mock!(Client::head_object)
             .sequence()

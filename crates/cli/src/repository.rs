@@ -1,4 +1,4 @@
-//! Repositories in a bucket, as one speaks of them.
+//! Repositories in a bucket, as the command line names them.
 
 use std::{fmt, str::FromStr};
 
@@ -16,7 +16,7 @@ use alpinist_repository::{
 use crate::error::Error;
 
 /// A repository such as `3.22/main`, or the directory of one architecture, such as
-/// `3.22/main/x86_64`: what ends in the name of an architecture of Alpine or OpenWrt.
+/// `3.22/main/x86_64`: a name that ends in an architecture of Alpine or OpenWrt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct RepositoryName {
     repository: String,
@@ -24,25 +24,25 @@ pub(crate) struct RepositoryName {
 }
 
 impl RepositoryName {
-    /// Returns the directory for packages of `architecture`; for any, there must be one in the
-    /// name.
+    /// Returns the directory for packages of `architecture`. For `noarch`, the name must contain
+    /// the architecture.
     pub(crate) fn directory(&self, architecture: &Architecture) -> Option<RepositoryPrefix> {
         let architecture = self.architecture.as_ref().unwrap_or(architecture);
         RepositoryPrefix::new(&self.repository, architecture.as_str()).ok()
     }
 
-    /// Returns the architecture that is in the name, if there is one.
+    /// Returns the architecture in the name, if there is one.
     pub(crate) fn architecture(&self) -> Option<&Architecture> {
         self.architecture.as_ref()
     }
 
-    /// Returns it as it stands in /etc/apk/repositories: clients add their architecture.
+    /// Returns the name as in /etc/apk/repositories: clients add their architecture.
     pub(crate) fn without_architecture(self) -> Self {
         Self { architecture: None, ..self }
     }
 }
 
-/// Reads the architecture of a client, as it is said on the command line.
+/// Parses an architecture of clients, as given on the command line.
 pub(crate) fn architecture_of_clients(text: &str) -> Result<Architecture, String> {
     let architecture: Architecture = text.parse().map_err(|error| format!("{error}"))?;
     if architecture.is_noarch() {
@@ -91,12 +91,12 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// The beginning of keys, up to a slash: nothing, `3.22/`, `3.22/main/`, and so on.
+/// The beginning of keys, up to a slash: empty, `3.22/`, `3.22/main/`, and so on.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Prefix(String);
 
 impl Prefix {
-    /// Returns it as text: empty, or with a slash at its end.
+    /// Returns it as text: empty, or ending in a slash.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -122,7 +122,8 @@ impl From<&RepositoryName> for Prefix {
     }
 }
 
-/// Returns the repository prefixes below a prefix. It is an error if there is none.
+/// Returns the repository prefixes below a prefix. Fails if there are none, unless the prefix is
+/// empty.
 pub(crate) async fn repositories<S: ObjectStore>(
     store: &S,
     prefix: &Prefix,
@@ -134,7 +135,7 @@ pub(crate) async fn repositories<S: ObjectStore>(
     Ok(repositories)
 }
 
-/// Looks what there is below a prefix. It is an error if nothing is.
+/// Discovers what is below a prefix. Fails if there is nothing, unless the prefix is empty.
 pub(crate) async fn discover<S: ObjectStore>(
     store: &S,
     prefix: &Prefix,

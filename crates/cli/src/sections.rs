@@ -1,4 +1,4 @@
-//! A lenient look at the sections of a package, also of one that the strict reader rejects.
+//! A lenient reader of a package's sections, even if the strict reader rejects it.
 
 use std::{
     fs::File,
@@ -29,11 +29,11 @@ pub(crate) enum Kind {
 #[derive(Debug, Serialize)]
 pub(crate) struct Section {
     pub(crate) kind: Kind,
-    /// Bytes in the file.
+    /// Its size in the file.
     pub(crate) size: u64,
-    /// Bytes that it inflates to.
+    /// Its size when inflated.
     pub(crate) inflated: u64,
-    /// Its entries, but for those of the data.
+    /// The names of its entries, except in the data section.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) entries: Vec<String>,
 }
@@ -45,13 +45,13 @@ pub(crate) struct Sections {
     pub(crate) info: Option<String>,
 }
 
-/// Looks at a file, up to the first section that can't be read.
+/// Reads a file, up to the first section that can't be read.
 pub(crate) fn look(path: &Path) -> Result<Sections, Error> {
     let file = File::open(path).map_err(Error::file("open", path))?;
     let mut reader = BufReader::new(file);
     let mut found = Sections::default();
     while !reader.fill_buf().map_err(Error::file("read", path))?.is_empty() {
-        // What is wrong with it, the strict reader tells.
+        // The strict reader reports what is wrong with it.
         let Ok(section) = next(&mut reader, &mut found.info) else { break };
         found.sections.push(section);
     }
@@ -75,7 +75,7 @@ fn next(reader: &mut BufReader<File>, info: &mut Option<String>) -> io::Result<S
     Ok(Section { kind, size, inflated, entries })
 }
 
-/// Returns the names of the entries of a tar, and takes the `.PKGINFO` out of it.
+/// Returns the names of the entries of a tar, and extracts its `.PKGINFO`.
 fn read_entries(tar: &[u8], info: &mut Option<String>) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in tar::Archive::new(tar).entries()? {

@@ -1,4 +1,4 @@
-//! Packages of a bucket, as one speaks of them: by name, by name and version, or by key.
+//! Packages in a bucket, selected by name, by name and version, or by key.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +13,19 @@ use crate::{
     repository::{self, Prefix, RepositoryName},
 };
 
-/// A package that is meant.
+/// A selected package.
 #[derive(Clone, Debug)]
 pub(crate) struct Selected {
-    /// Where it is.
+    /// Its directory.
     pub(crate) prefix: RepositoryPrefix,
     /// The object.
     pub(crate) object: Listed,
-    /// What the published index says of it, if it is listed.
+    /// Its entry in the published index, if it is listed.
     pub(crate) entry: Option<IndexEntry>,
 }
 
 impl Selected {
-    /// Returns its `<name>-<version>`, as its key has it.
+    /// Returns its `<name>-<version>`, as in its key.
     pub(crate) fn stem(&self) -> &str {
         let key = self.object.key.as_str();
         let file = key.strip_prefix(&self.prefix.to_string()).unwrap_or(key);
@@ -37,7 +37,7 @@ impl Selected {
 struct Directory {
     prefix: RepositoryPrefix,
     objects: BTreeMap<String, Listed>,
-    /// Its published index, unless that is damaged, or missing although there are packages.
+    /// Its published index, unless that is damaged or missing.
     index: Option<Index>,
 }
 
@@ -56,7 +56,7 @@ impl Directory {
         self.index.as_ref().map(Index::entries).unwrap_or_default()
     }
 
-    /// Returns the object of this key, which need not be listed by the index.
+    /// Returns the package with this key, which the index need not list.
     fn by_key(&self, key: &str) -> Option<Selected> {
         let is_of = |entry: &&IndexEntry| self.prefix.package_key(&entry.file_stem()) == key;
         Some(Selected {
@@ -66,14 +66,14 @@ impl Directory {
         })
     }
 
-    /// Returns whether there may be versions of the package of this name, and no index that knows.
+    /// Returns whether there may be versions of this package, but no index that lists them.
     fn may_hide(&self, name: &str) -> bool {
         let begin = format!("{}{name}-", self.prefix);
         let is_of = |key: &String| key.starts_with(&begin) && key.ends_with(".apk");
         self.index.is_none() && self.objects.keys().any(is_of)
     }
 
-    /// Returns all versions of the package of this name. Only the index knows names.
+    /// Returns all versions of the package with this name. Only the index knows names.
     fn by_name(&self, name: &str) -> Vec<Selected> {
         let entries = self.entries().iter().filter(|entry| entry.metadata.name.as_str() == name);
         let found = entries.filter_map(|entry| {
@@ -84,14 +84,13 @@ impl Directory {
     }
 }
 
-/// Returns whether a person has typed the key of a package: nothing else has a slash.
+/// Returns whether a name is the key of a package: nothing else has a slash.
 pub(crate) fn is_key(name: &str) -> bool {
     name.contains('/')
 }
 
 /// Finds packages. Each is named by its key; by its name and version, in one repository; or by its
-/// name, which means all versions. It is an error if one is not there, or may be another one than
-/// is meant.
+/// name, which means all versions. Fails if one does not exist or is ambiguous.
 pub(crate) async fn select<S: ObjectStore>(
     store: &S,
     from: Option<&RepositoryName>,
@@ -178,8 +177,8 @@ mod tests {
 
     use super::*;
 
-    /// A bucket with these packages, each a key without `.apk`, the name, and the version in the
-    /// index.
+    /// A bucket with these packages, each given by its key without `.apk`, and by the name and
+    /// version in the index.
     fn bucket(packages: &[(&str, &str, &str)]) -> MemoryStore {
         let store = MemoryStore::default();
         let mut texts: BTreeMap<String, String> = BTreeMap::new();
@@ -197,7 +196,7 @@ mod tests {
         store
     }
 
-    /// An index whose signature is none, as long as nobody looks.
+    /// An index with an invalid signature, which nothing checks here.
     fn signed(index: &Index) -> Vec<u8> {
         let key_name = "ops.rsa.pub".parse().unwrap();
         let name = SignatureName { algorithm: Algorithm::RsaSha256, key_name };
@@ -242,7 +241,7 @@ mod tests {
         for key in ["3.22/main/x86_64/go-1.21-1.5-r0.apk", "3.22/main/x86_64/go-1.21.apk"] {
             assert_eq!(found(&store, None, key).await.unwrap(), key);
         }
-        // Without the one, the other is meant.
+        // If one is gone, the other is meant.
         store.remove("3.22/main/x86_64/go-1.21.apk");
         let named = "3.22/main/x86_64/go-1.21-1.5-r0.apk";
         assert_eq!(found(&store, None, "go-1.21").await.unwrap(), named);

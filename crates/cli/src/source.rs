@@ -1,4 +1,4 @@
-//! A package that is a file here, an object in S3, or behind a URL.
+//! A package from a file, an object in S3, or a URL.
 
 use std::{
     io::Write as _,
@@ -17,15 +17,15 @@ use crate::{context::Access, error::Error, package_file};
 /// How long a server may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// A package to look at, which is a file as long as this lives.
+/// A package in a file. If it was downloaded, the file is deleted when this is dropped.
 pub(crate) struct Source {
     name: PathBuf,
     copy: Option<NamedTempFile>,
 }
 
 impl Source {
-    /// Finds a package: a file, or `s3://<bucket>/<key>`, `https://…` and `http://…`, which are
-    /// downloaded.
+    /// Opens a package: a file, or a download from `s3://<bucket>/<key>`, `https://…` or
+    /// `http://…`.
     pub(crate) async fn open(name: &Path, access: Access) -> Result<Self, Error> {
         let url = name.to_str().filter(|name| name.contains("://"));
         let url = url.and_then(|name| name.parse::<Url>().ok());
@@ -42,17 +42,17 @@ impl Source {
         Ok(Self { name, copy })
     }
 
-    /// Returns whether it is a file of this machine.
+    /// Returns whether it was a file, rather than a download.
     pub(crate) fn is_file(&self) -> bool {
         self.copy.is_none()
     }
 
-    /// Returns where its bytes are.
+    /// Returns the path of the file.
     pub(crate) fn path(&self) -> &Path {
         self.copy.as_ref().map_or(&*self.name, NamedTempFile::path)
     }
 
-    /// Returns the file name that it has, without `.apk`.
+    /// Returns its file name without `.apk`.
     pub(crate) fn stem(&self) -> String {
         package_file::stem(&self.name)
     }
@@ -64,7 +64,7 @@ fn file_name(url: &Url) -> String {
     percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
-/// A file that is written chunk by chunk.
+/// A temporary file that is written chunk by chunk.
 struct Download {
     name: String,
     file: NamedTempFile,

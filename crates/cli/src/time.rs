@@ -1,11 +1,11 @@
-//! Times, as people write and read them.
+//! Times, in the form that people write and read.
 
 use std::{str::FromStr, time::Duration};
 
 use alpinist_executions::Milliseconds;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-/// A time that was given: as it is, or as how long ago it was, such as `1d` or `90m`.
+/// A time, given as a timestamp or as how long ago it was, such as `1d` or `90m`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Since(Timestamp);
 
@@ -35,13 +35,13 @@ impl FromStr for Since {
     }
 }
 
-/// Shows a time.
+/// Formats a time.
 pub(crate) fn show(time: Milliseconds) -> String {
     let time = Timestamp::from_millisecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Shows how long something took.
+/// Formats how long something took.
 pub(crate) fn show_duration(begin: Milliseconds, end: Milliseconds) -> String {
     let milliseconds = u64::try_from(end - begin).unwrap_or_default();
     match milliseconds {

@@ -13,7 +13,7 @@ use aws_sdk_sfn::{
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
-/// An execution that began at a second, and ended at another or runs.
+/// An execution that began at one second, and ended at another or is still running.
 fn item(arn: &str, began: i64, ended: Option<i64>) -> ExecutionListItem {
     let status =
         if ended.is_some() { ExecutionStatus::Succeeded } else { ExecutionStatus::Running };

@@ -1,4 +1,4 @@
-//! What is started to heal something, by the SDK's mocks.
+//! What is started to heal something, with the SDK's mocks.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! What a program costs.
+//! Measures what a program costs.
 
 use std::{
     process::{Command, Stdio},
@@ -7,17 +7,17 @@ use std::{
 
 use wait4::Wait4 as _;
 
-/// What a program took from its start to its end.
+/// What a program used from start to end.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
     pub(crate) wall: Duration,
-    /// The time of all processors together.
+    /// The processor time, of all processors together.
     pub(crate) processor: Duration,
-    /// The most memory that it had at once, in bytes.
+    /// The peak memory, in bytes.
     pub(crate) memory: u64,
 }
 
-/// Runs a program, which must succeed. What it says on standard output is dropped.
+/// Runs a program, which must succeed. Its standard output is discarded.
 pub(crate) fn measure(command: &mut Command) -> Cost {
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
@@ -29,7 +29,7 @@ pub(crate) fn measure(command: &mut Command) -> Cost {
     Cost { wall, processor: usage.utime + usage.stime, memory: usage.maxrss }
 }
 
-/// Returns how many times `b` goes into `a`.
+/// Returns `a` divided by `b`.
 pub(crate) fn ratio(a: Duration, b: Duration) -> f64 {
     a.as_secs_f64() / b.as_secs_f64()
 }

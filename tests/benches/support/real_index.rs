@@ -1,13 +1,13 @@
-//! The entries of a real index, in any number.
+//! Any number of entries from a real index.
 
 use std::{fs, path::Path};
 
 use alpinist_apk::{checksum::PullChecksum, entry::IndexEntry, index_archive::IndexArchive};
 
-/// Returns `count` entries: those of Alpine 3.16's main repository, and once these are used up, the
-/// same under other names. Each has a checksum of its own, which compresses as badly as a real one.
+/// Returns `count` entries: those of Alpine 3.16's main repository, and then the same under other
+/// names. Each has its own checksum, which compresses as badly as a real one.
 ///
-/// The index is not a part of the project, but lies beside it in `../shared/fixtures`.
+/// The index is not part of the project, but next to it in `../shared/fixtures`.
 pub(crate) fn entries(count: usize) -> Vec<IndexEntry> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
     let path = fixtures.join("indexes/alpine-3.16-APKINDEX.tar.gz");
@@ -21,7 +21,7 @@ pub(crate) fn entries(count: usize) -> Vec<IndexEntry> {
 fn renamed(entry: &IndexEntry, round: usize, random: &mut fastrand::Rng) -> IndexEntry {
     let mut entry = entry.clone();
     if round > 0 {
-        // Before the name, lest the copies stand side by side, where they would cost a compressor
+        // Before the name, so that copies are not next to each other, where they would compress to
         // nothing.
         let name = format!("x{round}-{}", entry.metadata.name);
         entry.metadata.name = name.parse().expect("a longer name is a name");

@@ -18,7 +18,7 @@ pub(crate) struct Size {
     pub(crate) bursts: usize,
 }
 
-/// Uploads by turns to both sides, and prints how long it takes until all executions have ended.
+/// Uploads to both sides in turn, and prints how long it takes until all executions have ended.
 pub(crate) async fn measure(
     tools: &Tools,
     ours: &Stack,

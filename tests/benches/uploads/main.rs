@@ -6,9 +6,8 @@
 //! | `burst` | many uploads at once, until the index lists all | the chain |
 //! | `money` | what 1,000 uploads cost on AWS | two designs on paper, see [`money`] |
 //!
-//! The times are those of this machine, on which the emulator takes the larger part. So they are
-//! compared with the times of a chain of four functions that do nothing, on the same emulator, by
-//! turns.
+//! The times are those of this machine, and the emulator takes most of them. So they are compared
+//! with those of a chain of four functions that do nothing, measured in turn on the same emulator.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 #![expect(clippy::disallowed_methods, reason = "what is measured is the time")]
@@ -99,7 +98,7 @@ async fn put_key(stack: &Stack) -> Result<(), Error> {
     stack.put_key(&KeyPair::generate("bench@example.com", KeyPair::BITS)?).await
 }
 
-/// Returns the middle one of several values, or the mean of the two in the middle.
+/// Returns the middle value, or the mean of the two middle ones.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,17 +1,18 @@
-//! What 1,000 uploads cost on AWS, by the prices of us-east-1 in 2026, without the free tiers.
+//! What 1,000 uploads cost on AWS at the prices of us-east-1 in 2026, without the free tiers.
 //!
-//! Requests, events, invocations and transitions are counted. Durations of the emulator are not
-//! those of Lambda, so what is billed of an invocation is modelled, in favour of nobody:
+//! Requests, events, invocations and transitions are counted. Durations on the emulator are not
+//! those on Lambda, so the billed time of an invocation is modelled, without favouring any design:
 //!
-//! - *Waiting*: 20 milliseconds for each request to S3 or SSM. Requests that overlap are waited for
-//!   together: what counts is the longest chain of requests of the invocation in which each began
-//!   after the one before was answered. To make them overlap as they would on AWS, the emulator
-//!   holds each request to S3 back for as long.
-//! - *Computing*: the processor time of the functions' processes, which a function of 1769 MB would
-//!   have had to itself; one with less memory gets less of the processor, and takes as much longer.
+//! - *Waiting*: 20 milliseconds for each request to S3 or SSM. Overlapping requests are waited for
+//!   together: what counts is the longest chain of requests in the invocation in which each began
+//!   after the previous one was answered. To make them overlap as on AWS, the emulator delays each
+//!   request to S3 by the same time.
+//! - *Computing*: the processor time of the functions' processes, as used by a function of 1769 MB,
+//!   which has a whole processor; one with less memory gets less of the processor, and takes
+//!   proportionally longer.
 //!
-//! Functions are warm, and nothing is rounded up to the millisecond. Left out are storage, logs,
-//! traces, metrics, and the request that uploads, as they are in what is [on paper](ON_PAPER).
+//! Functions are warm, and nothing is rounded up to the millisecond. Storage, logs, traces,
+//! metrics, and the request that uploads are left out, as they are [on paper](ON_PAPER).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -35,27 +36,27 @@ const LATENCY: Duration = Duration::from_millis(20);
 /// A function with this much memory, in MB, has a whole processor.
 const MEMORY_OF_A_PROCESSOR: f64 = 1769.0;
 
-/// What is paid, in US dollars.
+/// Prices in US dollars.
 mod price {
     /// A request that writes or lists.
     pub(super) const PUT: f64 = 0.005 / 1e3;
     /// A request that reads.
     pub(super) const GET: f64 = 0.0004 / 1e3;
-    /// An event that S3 gives to EventBridge.
+    /// An event that S3 sends to EventBridge.
     pub(super) const EVENT: f64 = 1.0 / 1e6;
-    /// A state that is entered, or a task that is tried again.
+    /// A state that is entered, or a task that is retried.
     pub(super) const TRANSITION: f64 = 0.025 / 1e3;
     /// An invocation.
     pub(super) const INVOCATION: f64 = 0.20 / 1e6;
-    /// A second of a gigabyte of an arm64 function.
+    /// A gigabyte-second of an arm64 function.
     pub(super) const GIGABYTE_SECOND: f64 = 0.000_013_333_4;
     /// The decryption of a parameter.
     pub(super) const DECRYPTION: f64 = 0.03 / 1e4;
 }
 
-/// What two designs would cost for 1,000 uploads into a directory of so many packages, computed and
-/// not measured: the original Alpinist, which lists the directory and reads each fragment, and one
-/// that reads a single object in the place of that and lists nothing.
+/// What two designs would cost for 1,000 uploads into a directory of so many packages, calculated
+/// and not measured: the original Alpinist, which lists the directory and reads each fragment, and
+/// one that reads a single object instead and lists nothing.
 const ON_PAPER: [(usize, f64, f64); 3] =
     [(100, 0.192, 0.152), (1000, 0.559, 0.152), (30_000, 12.51, 0.152)];
 
@@ -87,8 +88,8 @@ fn prefix(count: usize) -> String {
     format!("n{count}/main/x86_64")
 }
 
-/// Fills a directory with packages and their fragments, as the original Alpinist left them, and
-/// lets Alpinist make the index of it.
+/// Fills a directory with packages and their fragments, as the original Alpinist left them, and has
+/// Alpinist make its index.
 async fn fill(local_stack: &LocalStack, stack: &Stack, count: usize) -> Result<(), Error> {
     say(&format!("==> Filling a directory with {count} packages"));
     let spec = PackageSpec::new("there", "1.0");
@@ -198,7 +199,8 @@ fn waited(requests: &[Request], processes: &[FunctionProcess]) -> f64 {
     waited.sum()
 }
 
-/// Returns the most requests of which each began after the one before was answered.
+/// Returns the length of the longest chain of requests in which each began after the previous one
+/// was answered.
 fn longest_chain(mut requests: Vec<&Request>) -> f64 {
     requests.sort_by_key(|request| request.ended);
     let mut last = Duration::ZERO;
@@ -265,7 +267,7 @@ async fn burst(
     mark.usage(emulator, stack, uploads, &executions)
 }
 
-/// The measured lines: what was done, what that used, and what it costs on paper.
+/// A line of the table: what was done, what that used, and what it costs on paper.
 type Line<'a> = (String, Usage, Option<&'a (usize, f64, f64)>);
 
 fn print(lines: &[Line<'_>]) {

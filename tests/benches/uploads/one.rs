@@ -8,11 +8,11 @@ use alpinist_tests::{Error, Execution, PackageSpec, Stack, StateVisit, Tools};
 
 use crate::{LIMIT, median};
 
-/// What is not spent in a state.
+/// The parts that are not spent in a state.
 const EVENT: &str = "(upload and event)";
 const BETWEEN: &str = "(between states)";
 
-/// Uploads by turns to both sides, and prints how long it takes.
+/// Uploads to both sides in turn, and prints how long it takes.
 pub(crate) async fn measure(
     tools: &Tools,
     ours: &Stack,
@@ -38,15 +38,15 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// One of the two that are compared.
+/// One of the two sides that are compared.
 pub(crate) struct Side<'a> {
     name: &'static str,
     stack: &'a Stack,
     /// How many executions there are.
     executions: usize,
-    /// Milliseconds of each upload in all.
+    /// The milliseconds of each whole upload.
     totals: Vec<f64>,
-    /// Milliseconds of each upload by state, and where the state stands.
+    /// The milliseconds of each upload by state, and the state's position.
     parts: BTreeMap<String, (usize, Vec<f64>)>,
 }
 
@@ -56,10 +56,10 @@ impl<'a> Side<'a> {
         Ok(Self { name, stack, executions, totals: Vec::new(), parts: BTreeMap::new() })
     }
 
-    /// Uploads a package, and returns what came of it and when the upload began.
+    /// Uploads a package, and returns when the upload began and how its execution ended.
     ///
-    /// The emulator is asked every two seconds, since each answer takes time from what is measured.
-    /// So no index is of the same second as the one before.
+    /// The emulator is polled every two seconds, since each response takes time from what is
+    /// measured. So no index is of the same second as the previous one.
     pub(crate) async fn upload(
         &mut self,
         key: &str,

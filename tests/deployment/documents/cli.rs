@@ -1,13 +1,13 @@
-//! What the command prints as its help, and which permissions it needs.
+//! The command's help, and the permissions that it needs.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
 use alpinist_tests::workspace;
 
-/// Where the help is that `crates/cli/tests/command/help.rs` holds.
+/// The directory of the help texts that `crates/cli/tests/command/help.rs` checks.
 const SNAPSHOTS: &str = "crates/cli/tests/command/snapshots";
 
-/// The columns of a paragraph of help.
+/// The maximum width of a paragraph of help.
 const WIDTH: usize = 110;
 
 const INTRODUCTION: &str = "\
@@ -28,7 +28,7 @@ with the account's key `aws/ssm`, which needs no permission of its own. *Optiona
 and it works without them.
 ";
 
-/// What a permission allows: the actions, on what, and for what.
+/// A permission: the actions, the resources, and the purpose.
 type Permission = (&'static [&'static str], &'static [&'static str], &'static str);
 
 const LIST_BUCKET: &[&str] = &["s3:ListBucket"];
@@ -82,7 +82,7 @@ const PUBLISH_KEY: Permission = (
 const FIND_KEY: Permission =
     (LIST_BUCKET, BUCKET, "optional: learning that no public key of this name is published");
 
-/// Each subcommand, and what it needs.
+/// Each subcommand, and the permissions that it needs.
 const COMMANDS: &[(&str, &[Permission])] = &[
     ("", &[]),
     (
@@ -249,7 +249,7 @@ fn help(command: &str) -> String {
     help.lines().map(wrapped).collect()
 }
 
-/// Returns a line of help, in several if it is of a wide paragraph or description.
+/// Returns a line of help, wrapped if it belongs to a wide paragraph or description.
 fn wrapped(line: &str) -> String {
     let text = line.trim_start();
     let indent = " ".repeat(line.len() - text.len());
@@ -273,7 +273,7 @@ fn codes(texts: &[&str]) -> String {
     texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns what a subcommand needs, in words or as a table.
+/// Returns the permissions that a subcommand needs, in words or as a table.
 fn needs(command: &str, permissions: &[Permission]) -> String {
     if permissions.is_empty() {
         let is_group = COMMANDS.iter().any(|(name, _)| name.starts_with(&format!("{command} ")));

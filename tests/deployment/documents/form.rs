@@ -6,16 +6,16 @@ use alpinist_tests::workspace;
 
 use super::{Document, assert_none, files};
 
-/// The columns of a line of prose.
+/// The maximum width of a line of prose.
 const PROSE: usize = 120;
 
-/// The columns of a comment.
+/// The maximum width of a comment.
 const COMMENT: usize = 100;
 
-/// The words of the first page.
+/// The maximum number of words on the first page.
 const WORDS: usize = 1100;
 
-/// Returns how wide a line is without addresses, which can't be wrapped.
+/// Returns the width of a line without URLs, which can't be wrapped.
 fn width(line: &str) -> usize {
     let mut parts = line.split("](");
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -9,7 +9,7 @@ use alpinist_tests::workspace;
 
 use super::{Document, assert_none};
 
-/// Returns the targets of a document's links within the workspace, with the numbers of their lines.
+/// Returns the targets of a document's links within the workspace, with their line numbers.
 fn targets(document: &Document) -> Vec<(usize, &str)> {
     let links = document.prose().into_iter().flat_map(|(number, line)| {
         let targets = line.split("](").skip(1).filter_map(|part| part.split_once(')'));

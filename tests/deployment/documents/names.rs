@@ -1,4 +1,4 @@
-//! What documents name: files, and what Cargo builds and runs.
+//! The names in documents: files, and what Cargo builds and runs.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{Document, assert_none, files};
 
-/// Subcommands of Cargo that somebody installs.
+/// Subcommands of Cargo that must be installed.
 const INSTALLED: [&str; 4] = ["bloat", "cyclonedx", "deny", "lambda"];
 
-/// The options of Cargo that name a target, and the kind that it is.
+/// The options of Cargo that name a target, and the kind of the target.
 const TARGETS: [(&str, &str); 3] = [("--test", "test"), ("--bench", "bench"), ("--bin", "bin")];
 
 /// The directories of the workspace.
@@ -33,7 +33,7 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output).unwrap()
 }
 
-/// Returns the subcommands of Cargo, among them the aliases of the workspace.
+/// Returns the subcommands of Cargo, including the aliases of the workspace.
 fn subcommands() -> BTreeSet<String> {
     let listed = cargo(&["--list"]);
     let names = listed.lines().skip(1).filter_map(|line| line.split_whitespace().next());
@@ -50,12 +50,12 @@ fn targets() -> BTreeSet<(String, String)> {
     targets.map(|target| (text(&target["kind"][0]), text(&target["name"]))).collect()
 }
 
-/// Returns whether a word stands for whatever the reader puts there.
+/// Returns whether a word is a placeholder that the reader replaces.
 fn is_placeholder(word: &str) -> bool {
     word.chars().all(|letter| letter.is_uppercase() || letter == '_')
 }
 
-/// Returns what a command line says of Cargo, and is not so.
+/// Returns what is wrong with the names in a Cargo command line.
 fn faults_of_cargo(
     line: &str,
     subcommands: &BTreeSet<String>,
@@ -104,12 +104,12 @@ fn what_cargo_does_not_know_is_found() {
     assert_eq!(faults("cargo test --test stairs"), ["--test stairs"]);
 }
 
-/// Returns whether a word of some code is a path in the workspace.
+/// Returns whether a word of code is a path in the workspace.
 fn is_path(word: &str) -> bool {
     DIRECTORIES.iter().any(|name| word.starts_with(name))
 }
 
-/// Returns whether a word of some code is no pattern and stands for nothing else.
+/// Returns whether a word of code is literal, without patterns or placeholders.
 fn is_literal(word: &str) -> bool {
     !word.contains(['*', '<', '$', '{', '…'])
 }

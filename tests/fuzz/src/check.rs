@@ -1,4 +1,4 @@
-//! What must hold of all that is accepted.
+//! What must hold for everything that is accepted.
 
 use alpinist_apk::{
     checksum::PullChecksum,
@@ -8,8 +8,7 @@ use alpinist_apk::{
     package::{Package, PackageError, PackageReader},
 };
 
-/// Reads a package in chunks whose sizes follow from `sizes`, and at once, which must come to the
-/// same.
+/// Reads a package in chunks whose sizes follow from `sizes`, and at once. Both must give the same.
 pub fn package(bytes: &[u8], sizes: [u8; 4]) -> Option<Package> {
     let piecemeal = read(chunks(bytes, sizes));
     let at_once = read([bytes].into_iter());
@@ -23,8 +22,8 @@ fn read<'a>(mut chunks: impl Iterator<Item = &'a [u8]>) -> Result<Package, Packa
     reader.finish()
 }
 
-/// Cuts `bytes` into 64 chunks of 1 to 8,129 bytes, and what is left: more would take most of the
-/// time.
+/// Cuts `bytes` into 64 chunks of 1 to 8,129 bytes, and the rest: more chunks would take most of
+/// the time.
 pub fn chunks(bytes: &[u8], sizes: [u8; 4]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     let sizes = sizes.map(|size| 1 + usize::from(size) * usize::from(size) / 8);
@@ -35,14 +34,13 @@ pub fn chunks(bytes: &[u8], sizes: [u8; 4]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Makes the entry of a package, if it can have one; it must be parsed as it is printed.
+/// Makes the entry of a package, if it can have one. Parsing must be the inverse of printing.
 pub fn entry_of(package: Package) -> Option<IndexEntry> {
     let Package { info, checksum, size, has_content, .. } = package;
     entry_with(info.metadata, checksum, size, has_content)
 }
 
-/// Makes an entry of what a `.PKGINFO` says, if it can have one; it must be parsed as it is
-/// printed.
+/// Makes an entry from a `.PKGINFO`, if it can have one. Parsing must be the inverse of printing.
 pub fn entry_with(
     metadata: Metadata,
     checksum: PullChecksum,
@@ -55,8 +53,8 @@ pub fn entry_with(
     Some(entry)
 }
 
-/// Printing and parsing an entry must be inverse, alone and amid others, and as JSON; and it must
-/// fit into a client's buffers and into the 256 KiB of a message between steps.
+/// Checks that printing and parsing an entry are inverse, alone, among others, and as JSON; and
+/// that it fits into a client's buffers and into the 256 KiB of a message between steps.
 pub fn inverse(entry: &IndexEntry) {
     let text = entry.to_string();
     assert!(text.len() <= 96 * 1024, "an entry of {} bytes", text.len());

@@ -1,4 +1,3 @@
-//! What the fuzz targets share: inputs in correct wrapping, and what must hold of all that is
-//! accepted.
+//! What the fuzz targets share: what must hold for everything that is accepted.
 
 pub mod check;

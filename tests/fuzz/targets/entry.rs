@@ -1,4 +1,4 @@
-//! Index entries, which are what a fragment holds, and whole indexes.
+//! Index entries, as in fragments, and whole indexes.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! Inputs of the steps. The first byte says of which; the rest is JSON.
+//! Inputs of the steps. The first byte selects the step; the rest is JSON.
 //!
-//! What is understood is also given to the step, over a bucket with one package. The last step,
-//! which signs, is left out: it would take almost all of the time.
+//! Valid inputs are also passed to the step, with a bucket of one package. The last step, which
+//! signs, is left out: it would take almost all of the time.
 
 #![no_main]
 
@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Reads a request as a function does; it must be read as it is written.
+/// Reads a request as a function does. Writing must be the inverse of reading.
 fn read<T>(json: &[u8], then: impl FnOnce(T))
 where
     T: Clone + Debug + DeserializeOwned + PartialEq + Serialize,

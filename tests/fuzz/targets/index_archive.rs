@@ -1,4 +1,4 @@
-//! `APKINDEX.tar.gz`, as it comes or, after a byte other than 0, in correct wrapping.
+//! `APKINDEX.tar.gz`: after a byte 0 as it is, and after any other byte in correct wrapping.
 
 #![no_main]
 
@@ -54,14 +54,14 @@ impl Wrapped<'_> {
     }
 }
 
-/// What was read can be written, and is then read as the same.
+/// Checks that what was read can be written, and is then read as the same.
 fn check(bytes: &[u8]) {
     let Ok(read) = IndexArchive::read(bytes) else { return };
     let unsigned = write_unsigned(&read.description, &read.index).expect("memory takes it");
     let mut signatures = read.signatures;
-    // Ours are by keys with names of ours.
+    // The signatures that we write are by keys with our names.
     signatures.retain(|(name, _)| name.key_name.to_key_name().is_some());
-    // One of a kind that is unknown to us is not kept, and an archive must have one.
+    // Signatures of unknown kinds are not kept, and an archive must have one.
     let name = SignatureName::parse(b".SIGN.RSA.fuzz.rsa.pub").expect("a name");
     signatures.push((name, Signature::from(vec![1; 256])));
     let written = write_signed(&signatures, &unsigned).expect("memory takes it");

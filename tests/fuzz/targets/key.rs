@@ -1,4 +1,4 @@
-//! Keys and their names. The first byte says what the rest is: text, or DER that is to be wrapped.
+//! Keys and their names. The first byte says what the rest is: text, or DER to be wrapped.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use base64ct::{Base64, Encoding as _};
 use libfuzzer_sys::fuzz_target;
 use rand_core::OsRng;
 
-/// What must not be seen in any message about a key that holds it.
+/// A part of a private key that no message about the key may contain.
 const SECRET: &str = "kXbp9";
 
 fuzz_target!(|bytes: &[u8]| {

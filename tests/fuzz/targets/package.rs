@@ -1,4 +1,4 @@
-//! Packages as they come: four bytes that say in which sizes they arrive, and the file.
+//! Packages as they are: four bytes that determine the chunks, and the file.
 
 #![no_main]
 

@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Writes a `.PKGINFO` that says the same.
+/// Writes an equivalent `.PKGINFO`.
 fn print(PackageInfo { metadata, data_hash }: &PackageInfo) -> String {
     let lists = [
         ("depend", &metadata.depends),

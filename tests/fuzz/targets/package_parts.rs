@@ -1,5 +1,4 @@
-//! Packages whose wrapping is mostly right: four bytes that say in which sizes they arrive, and
-//! their parts.
+//! Packages with mostly correct wrapping: four bytes that determine the chunks, and their parts.
 
 #![no_main]
 

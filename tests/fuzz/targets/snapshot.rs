@@ -1,5 +1,5 @@
 //! A snapshot and a fragment that somebody planted in the bucket. The first byte says whether the
-//! snapshot comes as it is or is to be compressed.
+//! snapshot is already compressed or must be.
 
 #![no_main]
 
@@ -24,7 +24,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
 
-/// So long is a snapshot taken to be on its way to be signed, and more.
+/// Longer than a snapshot is assumed to be on its way to the signer.
 const LONG_ENOUGH: Duration = Duration::from_mins(1);
 
 /// A package, which is made once.
@@ -55,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     aggregate(stored, fragment);
 });
 
-/// Whatever is planted, the index is made.
+/// Checks that the index is made, whatever is planted.
 fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
     let prefix: RepositoryPrefix = "3.22/main/x86_64/".parse().expect("a prefix");
     let store = MemoryStore::default();

@@ -1,5 +1,4 @@
-//! `cargo bounds`: measures what Alpinist costs when it is much, and compares it with what it may
-//! cost.
+//! `cargo bounds`: measures what Alpinist costs under load, and compares it with what it may cost.
 
 #![expect(clippy::print_stdout, reason = "the figures go to standard output")]
 
@@ -13,13 +12,13 @@ use alpinist_tests::{
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 
-/// The repository that is measured, with the architecture.
+/// The repository prefix that is measured.
 const PREFIX: &str = "3.22/main/x86_64";
 
 /// How long all executions together may take.
 const LIMIT: Duration = Duration::from_hours(1);
 
-/// How long each request to S3 is held back while one upload is measured: about what S3 takes.
+/// The delay of each request to S3 while one upload is measured: about what S3 takes.
 const LATENCY: Duration = Duration::from_millis(20);
 
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -81,7 +80,7 @@ async fn measure(arguments: &Arguments) -> Result<bool, Error> {
     Ok(held)
 }
 
-/// Uploads 50 packages a second where ten functions may run at once, and counts what comes of it.
+/// Uploads 50 packages a second where ten functions may run at once, and measures the result.
 async fn burst_of_new_account(uploads: usize) -> Result<bool, Error> {
     say(&format!("==> {uploads} uploads, 50 a second, where ten functions may run at once"));
     let options = EmulatorOptions { concurrency: Some(10), ..EmulatorOptions::default() };
@@ -118,7 +117,7 @@ async fn burst_of_new_account(uploads: usize) -> Result<bool, Error> {
     Ok(bounds.iter().all(|held| *held))
 }
 
-/// Uploads all packages at once, and counts what comes of it.
+/// Uploads all packages at once, and measures the result.
 async fn burst(uploads: usize, writers: usize) -> Result<bool, Error> {
     say(&format!("==> {uploads} uploads by {writers} writers into an empty repository"));
     let local_stack = LocalStack::start(EmulatorOptions::default())?;
@@ -149,7 +148,7 @@ async fn burst(uploads: usize, writers: usize) -> Result<bool, Error> {
     Ok(bounds.iter().all(|held| *held))
 }
 
-/// Uploads one package into a repository that has many, and counts what comes of it.
+/// Uploads one package into a repository that has many, and measures the result.
 async fn one_upload(packages: usize) -> Result<bool, Error> {
     say(&format!("==> One upload into {packages} packages, {LATENCY:?} for each request to S3"));
     let options = EmulatorOptions { s3_latency: LATENCY, ..EmulatorOptions::default() };
@@ -196,7 +195,7 @@ fn build(local_stack: &LocalStack, count: usize) -> Result<Vec<(String, Vec<u8>)
     Ok(packages.into_iter().map(with_key).collect())
 }
 
-/// Asks the real apk how many packages there are.
+/// Returns how many packages the real apk lists.
 async fn listed(stack: &Stack) -> Result<usize, Error> {
     let client = stack.client("3.22/main", "x86_64").await?;
     client.update()?;
@@ -217,7 +216,7 @@ fn print_operations(stack: &Stack, mark: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints how much memory each function had at most, and returns the largest.
+/// Prints the peak memory of each function, and returns the largest.
 fn print_memory(local_stack: &LocalStack) -> Result<u64, Error> {
     let peaks = local_stack.emulator().peak_memory()?;
     for (function, peak) in &peaks {

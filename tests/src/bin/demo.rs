@@ -1,4 +1,4 @@
-//! `cargo demo`: shows the whole of Alpinist at work on this machine.
+//! `cargo demo`: shows all of Alpinist at work on this machine.
 
 #![expect(clippy::print_stdout, reason = "the show goes to standard output")]
 
@@ -18,10 +18,10 @@ const REPOSITORY: &str = "3.22/main";
 /// The architecture of the packages, and of the client.
 const ARCHITECTURE: &str = "x86_64";
 
-/// The package that the other one depends on; its name has what URLs get wrong.
+/// The package that the other one depends on; its name has characters that URLs often get wrong.
 const LIBRARY: &str = "libgreet++";
 
-/// The package that is asked for.
+/// The package that the client installs by name.
 const PROGRAM: &str = "greet";
 
 /// Shows how an upload becomes a signed index that the real apk installs from
@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Why the demonstration did not succeed.
+/// Why the demonstration failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{}", .0.chain())]

@@ -1,7 +1,7 @@
-//! A function that does nothing: what AWS's own parts cost, against which ours are measured.
+//! A function that does nothing, to measure what AWS's own parts cost.
 //!
-//! It makes the clients that `CLIENTS` names, `s3`, `ssm` and `kms`, as the SDK's documentation
-//! does, and answers each request with the request. It writes a line of log, as ours do, since the
+//! It creates the clients that `CLIENTS` names, `s3`, `ssm` and `kms`, as the SDK's documentation
+//! does, and returns each request as its response. It logs a line, as our functions do, since the
 //! emulator waits for one.
 
 use std::{env, hint::black_box};

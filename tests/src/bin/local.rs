@@ -1,7 +1,6 @@
-//! `cargo local`: the local stack without the show.
+//! `cargo local`: the local stack without the demonstration.
 //!
-//! Standard output has nothing but the lines that a script wants; everything else goes to standard
-//! error.
+//! Standard output has only the lines that a script needs; everything else goes to standard error.
 
 #![expect(clippy::print_stdout, reason = "where the stack is goes to standard output, for scripts")]
 
@@ -15,7 +14,7 @@ use alpinist_tests::{
 };
 use clap::{Args, Parser};
 
-/// The repository of which the next steps speak.
+/// The repository in the next steps.
 const REPOSITORY: &str = "3.22/main";
 
 /// Runs the whole of Alpinist on this machine.

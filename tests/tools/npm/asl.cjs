@@ -1,4 +1,5 @@
-// Judges definitions of state machines with AWS's own language service. The arguments are files; what it finds is printed.
+// Checks definitions of state machines with AWS's own language service. The arguments are files;
+// prints what it finds.
 
 const fs = require('fs')
 const asl = require('amazon-states-language-service')

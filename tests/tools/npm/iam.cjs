@@ -1,5 +1,6 @@
-// Asks an evaluator of policies what is allowed. The argument is a file with {account, requests} in JSON, each request with
-// principal, action, resource, policies, resourcePolicy and context; prints the list of answers, such as "Allowed".
+// Evaluates policies. The argument is a file with {account, requests} in JSON, each request with
+// principal, action, resource, policies, resourcePolicy and context; prints the list of answers,
+// such as "Allowed".
 
 const fs = require('fs')
 const { runSimulation, anonymousPrincipal } = require('@cloud-copilot/iam-simulate')

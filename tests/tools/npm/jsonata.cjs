@@ -1,5 +1,6 @@
-// Evaluates expressions of state machines. The argument is a file with a JSON list of {expression, states}; prints the
-// list of results, each {value}, {nothing: true} or {error: true}. `$random` is always a half.
+// Evaluates expressions of state machines. The argument is a file with a JSON list of {expression,
+// states}; prints the list of results, each {value}, {nothing: true} or {error: true}. `$random` is
+// always a half.
 
 const fs = require('fs')
 const jsonata = require('jsonata')
@@ -11,7 +12,7 @@ async function evaluate({ expression, states }) {
   compiled.registerFunction('random', () => 0.5, '<:n>')
   try {
     const value = await compiled.evaluate({})
-    // The other implementation does not tell null from nothing.
+    // The other implementation does not distinguish null from nothing.
     return value === undefined || value === null ? { nothing: true } : { value }
   } catch (error) {
     return { error: true }

@@ -1,4 +1,4 @@
-//! Packages that look odd and that apk installs.
+//! Odd packages that apk installs.
 
 use std::io::Write as _;
 

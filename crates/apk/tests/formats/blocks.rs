@@ -87,7 +87,7 @@ fn the_blocks_of_an_index_are_found_and_those_of_anything_else_are_not(#[case] p
     for place in (0..unsigned.len()).step_by(unsigned.len() / 500 + 1) {
         let mut other = unsigned.to_vec();
         other[place] ^= 1;
-        // Within a block, only its text tells.
+        // Within a block, only its text shows the change.
         let is_told = found(other).is_none_or(|found| {
             found != blocks(&index) && found.iter().any(|block| block.entries().is_err())
         });
@@ -108,7 +108,7 @@ fn an_index_of_very_many_blocks_lists_none_of_them() {
     assert_eq!(entries(&streams(&unsigned)[0].1).0.len(), 2);
 }
 
-/// Compresses text as a block does, or otherwise.
+/// Compresses text as a block does, or with another flush.
 fn deflated(text: &str, flush: FlushCompress) -> Vec<u8> {
     let mut compress = Compress::new(Compression::best(), false);
     let mut deflated = Vec::with_capacity(text.len() + 100);

@@ -11,13 +11,13 @@ use rstest::rstest;
 
 use crate::support::{read, read_chunks};
 
-/// A package of which the control section inflates to more than the reader's buffer.
+/// A package whose control section inflates to more than the reader's buffer.
 fn package() -> Vec<u8> {
     let script = "echo long enough to fill more than a buffer\n".repeat(4000);
     Parts::new().after_info(file(".post-install", script)).build()
 }
 
-/// A gzip stream of a stored block with text, and then a block of a type that there is not.
+/// A gzip stream of a stored block with text, and then a block of an invalid type.
 fn no_tar_and_then_no_deflate() -> Vec<u8> {
     let header = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
     let stored_1000_bytes = b"\0\xe8\x03\x17\xfc";

@@ -1,7 +1,7 @@
 //! What other tools made: packages by Alpine's builders and by melange, an index by Alpine.
 //!
-//! They are not part of the project, but lie beside it in `../shared/fixtures`. The golden files in
-//! `entries/` are what `apk index --rewrite-arch` writes for them. Each test has a sibling in
+//! They are not part of the project, but next to it in `../shared/fixtures`. The golden files in
+//! `entries/` are what `apk index --rewrite-arch` writes for them. Each test has a counterpart in
 //! another module that needs no such file.
 
 use std::{
@@ -35,8 +35,8 @@ fn fixtures() -> PathBuf {
     env::var_os("ALPINIST_FIXTURES").map_or(beside, PathBuf::from)
 }
 
-/// Returns whether there are no fixtures, and says so; in CI, or where they were promised, that is
-/// a failure.
+/// Returns whether the fixtures are missing, and says so. In CI, or if `ALPINIST_FIXTURES` is set,
+/// fails instead.
 fn fixtures_are_absent() -> bool {
     let folder = fixtures();
     if folder.join("packages").is_dir() {
@@ -76,8 +76,8 @@ fn key(name: &str) -> VerifyingKey {
     VerifyingKey::from_pem(&pem).unwrap()
 }
 
-/// Makes the entry of a package that lies in the directory of its own architecture, or in that of
-/// `x86_64` if it fits all.
+/// Makes the entry of a package in the directory of its own architecture, or of `x86_64` if it fits
+/// all.
 fn entry(package: Package) -> IndexEntry {
     let Package { info, checksum, size, has_content, .. } = package;
     let architecture = if info.metadata.architecture.is_noarch() {
@@ -179,7 +179,7 @@ fn the_index_of_alpine_prints_as_it_was_written() {
     assert!(archive.index.to_string().as_bytes() == written, "prints otherwise");
 }
 
-/// The hash is that of the entries in the order of a throw-away program that was held against
+/// The hash is that of the entries in the order of a throw-away program that was checked against
 /// `apk index`.
 #[test]
 fn the_index_of_alpine_has_the_order_of_apk_index_once_it_is_sorted() {

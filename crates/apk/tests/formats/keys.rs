@@ -33,10 +33,10 @@ fn public(private: &str) -> String {
     pem(&["rsa", "-pubout"], private)
 }
 
-/// A key with another private exponent than its own.
+/// A key with a wrong private exponent.
 fn with_wrong_exponent() -> String {
     let mut der = openssl(&["rsa", "-traditional", "-outform", "DER"], KEY.as_bytes());
-    // Far behind the modulus, which has 256 bytes, and far before the first prime.
+    // Well after the modulus, which has 256 bytes, and well before the first prime.
     der[400] ^= 1;
     let base64 = String::from_utf8(openssl(&["base64"], &der)).unwrap();
     format!("-----BEGIN RSA PRIVATE KEY-----\n{base64}-----END RSA PRIVATE KEY-----\n")

@@ -1,10 +1,10 @@
 //! Tests of the formats from the outside: real files, broken files, properties, signatures.
 //!
-//! | module | what it holds the crate against |
+//! | module | what it tests the crate with |
 //! |---|---|
 //! | `fixtures` | packages, keys and an index that other tools made |
 //! | `acceptance` | odd packages that apk installs |
-//! | `rejections` | files that are no package, with the text of each rejection |
+//! | `rejections` | files that are not packages, with the text of each rejection |
 //! | `blocks` | the pieces of an index, and what `gzip` makes of them |
 //! | `chunks` | the chunks in which a package arrives |
 //! | `properties` | arbitrary values and bytes |

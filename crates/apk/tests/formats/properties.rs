@@ -23,7 +23,7 @@ use proptest::prelude::*;
 
 use crate::support::read;
 
-/// Text without control characters, of which one byte could be part of another format.
+/// Text without control characters, with bytes that could be part of another format.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[ -~äЖ中🦀]{1,40}", "[:=<>~!,.\\[ A-Za-z]{1,20}"]
 }
@@ -275,7 +275,7 @@ fn mutate(mut bytes: Vec<u8>, mutations: &[(prop::sample::Index, Mutation)]) -> 
     bytes
 }
 
-/// Returns what a package says, without what follows from its bytes.
+/// Returns the meaning of a package, without what depends on its exact bytes.
 fn meaning(package: Package) -> (PackageInfo, bool) {
     (package.info, package.has_content)
 }

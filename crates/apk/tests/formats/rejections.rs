@@ -1,4 +1,4 @@
-//! Files that are no package, each with the whole text of its rejection in `snapshots/`.
+//! Files that are not packages, each with the full text of its rejection in `snapshots/`.
 
 use alpinist_apk::{index::Index, index_archive, package::PackageError, text::chain};
 use alpinist_samples::{

@@ -12,7 +12,7 @@ use crate::support::{
     read,
 };
 
-/// Lets `openssl` sign the control section of a package.
+/// Signs the control section of a package with `openssl`.
 fn signature(control: &[u8], digest: &str) -> Vec<u8> {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), &**KEY).unwrap();

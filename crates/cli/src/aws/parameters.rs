@@ -1,4 +1,4 @@
-//! Parameters, one by one, for whoever keeps the keys.
+//! SSM parameters, in which the keys are stored.
 
 use alpinist_aws::error::store_error;
 use alpinist_repository::port::StoreError;
@@ -11,10 +11,10 @@ pub(crate) struct Parameters {
     client: Client,
 }
 
-/// How a parameter is kept.
+/// How a parameter is stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ParameterKind {
-    /// As it is (`String`).
+    /// In plain text (`String`).
     Text,
     /// Encrypted (`SecureString`).
     Secret,
@@ -25,7 +25,7 @@ impl Parameters {
         Self { client }
     }
 
-    /// Returns the value of a parameter, or `None` where there is none.
+    /// Returns the value of a parameter, or `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -41,11 +41,11 @@ impl Parameters {
         }
     }
 
-    /// Makes a parameter that was not there before.
+    /// Creates a parameter.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`], if there is one; [`StoreError::Denied`],
+    /// [`StoreError::Conflict`] if it already exists; [`StoreError::Denied`],
     /// [`StoreError::Unavailable`].
     pub(crate) async fn create(
         &self,
@@ -66,7 +66,7 @@ impl Parameters {
         }
     }
 
-    /// Deletes a parameter. That it is gone already is fine.
+    /// Deletes a parameter if it exists.
     ///
     /// # Errors
     ///

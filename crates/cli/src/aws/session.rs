@@ -1,4 +1,4 @@
-//! Somebody who runs a command: credentials, a region, and where AWS is.
+//! A session with AWS: credentials, a region, and an endpoint.
 
 use alpinist_aws::{https, keys, s3::S3Store};
 use alpinist_executions::Executions;
@@ -7,25 +7,25 @@ use aws_config::{Region, SdkConfig};
 
 use crate::aws::{parameters::Parameters, stacks::Stacks};
 
-/// What of a session is not to be taken from the environment and the configuration of the AWS CLI.
+/// Settings that override the environment and the configuration of the AWS CLI.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SessionOptions {
     /// The profile in `~/.aws`.
     pub(crate) profile: Option<String>,
     /// The region.
     pub(crate) region: Option<String>,
-    /// The address of all services, for an emulated AWS.
+    /// The endpoint of all services, for an emulated AWS.
     pub(crate) endpoint_url: Option<String>,
 }
 
-/// Credentials, a region, and where AWS is.
+/// Credentials, a region, and an endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     config: SdkConfig,
 }
 
 impl Session {
-    /// Opens a session. That makes no request yet.
+    /// Opens a session. This makes no request yet.
     pub(crate) async fn open(options: SessionOptions) -> Self {
         let SessionOptions { profile, region, endpoint_url } = options;
         let mut loader = aws_config::from_env().http_client(https::client());
@@ -42,8 +42,8 @@ impl Session {
         Self { config: loader.load().await }
     }
 
-    /// Returns a bucket. Where another address than that of AWS is set, its name goes into the
-    /// path, since no name service knows it.
+    /// Returns a bucket. If an endpoint is set, the bucket's name goes into the path, since its
+    /// host name would not resolve there.
     pub(crate) fn bucket(&self, name: impl Into<String>) -> S3Store {
         let path_style = self.config.endpoint_url().is_some();
         let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(path_style);

@@ -12,7 +12,7 @@ pub(crate) struct Stacks {
     client: Client,
 }
 
-/// What a stack says of itself.
+/// The outputs and parameters of a stack.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Stack {
     /// Its outputs, by name.
@@ -26,7 +26,7 @@ impl Stacks {
         Self { client }
     }
 
-    /// Returns the stack `name`, or `None` where there is none.
+    /// Returns the stack `name`, or `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl Stacks {
         Ok(found.stacks.unwrap_or_default().into_iter().next().map(Stack::from))
     }
 
-    /// Returns all stacks of the account and the region, by name.
+    /// Returns all stacks of the account in this region, by name.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What became of changes, for the commands that make some.
+//! What became of the changes that a command made.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use crate::{
     publication::{Fate, NotWritten},
 };
 
-/// Waits for the ends of the executions that these changes cause.
+/// Waits until it is known what became of these changes.
 pub(super) async fn wait(watch: Watch<'_>, changes: &[Change]) -> Result<Vec<End>, Error> {
     let progress = Progress::of_packages(changes.len());
     watch.follow(changes, |ended| progress.set(ended)).await
@@ -36,8 +36,7 @@ struct KeyEnd {
 }
 
 impl Ends {
-    /// Returns what became of these packages; `done` is what they are if all is well, such as
-    /// "published".
+    /// Returns what became of these packages; `done` is the word for success, such as "published".
     pub(super) fn new<'a>(
         done: &'static str,
         keys: impl Iterator<Item = &'a str>,
@@ -47,13 +46,13 @@ impl Ends {
         Self { done, ends }
     }
 
-    /// Returns the ends of the deletion of these packages.
+    /// Returns what became of these deletions.
     pub(super) fn of_deletions(changes: &[Change], ends: Vec<End>) -> Self {
         let ends = ends.into_iter().map(Fate::Followed).collect();
         Self::new("removed", changes.iter().map(|change| change.key.as_str()), ends)
     }
 
-    /// Prints them, and tells whether all is well.
+    /// Prints them, and returns whether all succeeded.
     pub(super) fn print(&self, output: Output) -> Result<ExitStatus, Error> {
         output.print(self)?;
         if self.ends.iter().any(|key| key.end == Fate::Followed(End::NotObserved)) {

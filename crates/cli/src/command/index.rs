@@ -102,7 +102,7 @@ impl Index {
         };
         let (entries, rejected) = judge_all(packages, &architecture);
         let packages = entries.len();
-        // An empty index would take everything from the clients.
+        // With an empty index, clients would lose every package.
         let is_complete = packages > 0 && (rejected.is_empty() || self.skip_rejected);
         let index = if is_complete { Some(self.write(&key, entries)?) } else { None };
         output.print(&Indexed { index, architecture, packages, rejected })?;
@@ -124,7 +124,7 @@ impl Index {
         Ok(path)
     }
 
-    /// Builds the index as it is published, and checks it as a client will.
+    /// Builds and signs the index as it is published, and checks it as a client does.
     fn sign(&self, key: &SigningKey, index: &PackageIndex) -> Result<Vec<u8>, Error> {
         let blocks: Vec<_> = block::cut(index.entries()).collect();
         let blocks: Vec<_> = blocks.into_par_iter().map(Block::new).collect();
@@ -143,7 +143,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
     let read = |path: &PathBuf| {
         let mut read = package_file::read(path)?;
         if let Ok(package) = &mut read {
-            // An index has no use for them, and they would take a third of the memory.
+            // An index does not need them, and they would take a third of the memory.
             package.signatures = Vec::new();
         }
         Ok((path.clone(), read))
@@ -151,16 +151,16 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
     paths.par_iter().map(read).collect()
 }
 
-/// Returns the architecture for which packages were built that can't be for any.
+/// Returns the one architecture that packages were built for, except `noarch`.
 fn common_architecture(packages: &[Read]) -> Result<Architecture, Error> {
     let read = packages.iter().filter_map(|(_, read)| read.as_ref().ok());
     let found: BTreeSet<_> = read.map(|package| &package.info.metadata.architecture).collect();
-    // What no client asks for is rejected anyway.
+    // What no client requests is rejected anyway.
     let is_of_clients = |it: &&&Architecture| !it.is_noarch() && it.names_in_apk().is_none();
     let own: Vec<_> = found.iter().filter(is_of_clients).collect();
     match *own {
         [architecture] => Ok((*architecture).clone()),
-        // Of none anything is known but why it is rejected.
+        // All were rejected before their architecture was known.
         [] if found.is_empty() => Ok(Architecture::noarch()),
         [] => Err(Error::Architecture {
             found: "no package has an architecture of its own".to_owned(),
@@ -197,13 +197,13 @@ fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntr
     (entries, rejected)
 }
 
-/// Replaces a file at once, so that who reads it meanwhile gets the old or the new one.
+/// Replaces a file atomically, so that a reader gets either the old or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let is_special = fs::metadata(path).is_ok_and(|present| !present.is_file());
     if is_special {
         return fs::write(path, bytes).map_err(Error::file("write", path));
     }
-    // As any other new file, it may be read by whom the umask says.
+    // The umask decides who may read it, as with any other new file.
     let permissions = Permissions::from_mode(0o666);
     let directory = path.parent().unwrap_or(path);
     let new = tempfile::Builder::new().permissions(permissions).tempfile_in(directory);

@@ -63,7 +63,7 @@ pub(crate) struct Inspect {
     access: Access,
 }
 
-/// What a package is.
+/// What was found out about a package.
 #[derive(Debug, Serialize)]
 struct Inspected {
     file: PathBuf,
@@ -77,7 +77,7 @@ struct Inspected {
     warnings: Vec<String>,
 }
 
-/// A signature, and what is known of it.
+/// A signature, and whether it is right.
 #[derive(Debug, Serialize)]
 struct SignatureSeen {
     algorithm: &'static str,
@@ -88,11 +88,11 @@ struct SignatureSeen {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
-    /// The key is there, and made it.
+    /// The key is known, and made it.
     Right,
-    /// The key is there, and did not make it.
+    /// The key is known, and did not make it.
     Wrong,
-    /// There is no key of this name.
+    /// No key with this name is known.
     Unknown,
 }
 
@@ -153,7 +153,7 @@ impl Inspect {
         let signatures: Vec<_> =
             package.signatures.iter().map(|signature| check(signature, keys)).collect();
         let mut broken = Vec::new();
-        // The first whose key is known decides, as for `apk add FILE`.
+        // The first signature with a known key decides, as in `apk add FILE`.
         if let Some(first) = signatures.iter().find(|seen| seen.verdict != Verdict::Unknown)
             && first.verdict == Verdict::Wrong
         {
@@ -167,7 +167,7 @@ impl Inspect {
     }
 }
 
-/// Makes the entry of a package, and notes each rule that it breaks, where the steps stop at the
+/// Makes the entry of a package, and collects each rule that it breaks; the steps stop at the
 /// first.
 fn judge_each_rule(
     package: &Package,
@@ -190,7 +190,7 @@ fn judge_each_rule(
     placed.or(made).ok()
 }
 
-/// Returns what is wrong with the file name of a package, if it has another one than its key needs.
+/// Returns a rejection if the file name is not the one that the package's key needs.
 fn file_name(package: &Package, stem: &str) -> Option<Rejection> {
     let metadata = &package.info.metadata;
     let expected = format!("{}-{}", metadata.name, metadata.version);
@@ -208,7 +208,7 @@ fn check(signature: &PackageSignature, keys: &Keys) -> SignatureSeen {
     SignatureSeen { algorithm: signature.name.algorithm.name(), key_name, verdict }
 }
 
-/// Reads the public keys of a directory, by their names; other files are passed over, as apk does.
+/// Reads the public keys of a directory, by name. Other files are skipped, as apk does.
 fn read_keys(directory: &Path) -> Result<Keys, Error> {
     let mut keys = Keys::new();
     for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {

@@ -95,7 +95,7 @@ struct Drop {
 #[derive(Debug, Serialize)]
 struct Keys {
     signing: Vec<String>,
-    /// How the reindex ended that signed everything again, if there was one.
+    /// The status of the reindex that signed everything again, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     reindex: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,8 +118,8 @@ impl Key {
     }
 }
 
-/// Opens a stack whose keys are changed. What it is by default is not good enough for that: a key
-/// of a stack with other parameters would go to a slot that nobody looks at.
+/// Opens a stack to change its keys. The stack must be named: with default parameters, a key could
+/// go to a slot that the stack does not use.
 async fn open(target_options: TargetOptions) -> Result<Context, Error> {
     let context = target_options.open().await?;
     context.expect_stack()?;
@@ -136,7 +136,7 @@ async fn open(target_options: TargetOptions) -> Result<Context, Error> {
     Ok(context)
 }
 
-/// Returns the two places of a stack.
+/// Returns the two slots of a stack.
 fn slots(context: &Context) -> [KeySlot; 2] {
     let private_key = context.setting("PrivateKeyParameter", "/apk/rsa");
     let key_name = context.setting("KeyNameParameter", "/apk/key");
@@ -185,7 +185,7 @@ impl Put {
             return report(&context, None, output).await;
         }
         let [first, _] = slots(&context);
-        // Beside a key in KMS there may be one in the second slot already.
+        // If the first slot is for a key in KMS, the second slot may be filled first.
         let taken = used
             .iter()
             .find(|(_, slot)| first.private_key.is_some() || slot.key_name == first.key_name);
@@ -215,7 +215,7 @@ impl Put {
             }
         }
         let is_used = |slot: &KeySlot| used.iter().any(|(_, used)| used.key_name == slot.key_name);
-        // A slot that is without a private key is for the key in KMS alone.
+        // A slot without a private key is only for the key in KMS.
         let mut free = slots(&context).into_iter().filter(|slot| !is_used(slot));
         let free = free.find(|slot| slot.private_key.is_some());
         let free = free.ok_or(Error::TwoKeys)?;
@@ -227,8 +227,8 @@ impl Put {
         report(&context, Some(signed), output).await
     }
 
-    /// Publishes the public key, so that clients can be told to trust it before it has signed
-    /// anything. If that is not possible now, the first publication of an index does it.
+    /// Publishes the public key, so that clients can trust it before it has signed anything. If it
+    /// can't be published now, the first publication of an index does it.
     async fn publish(
         &self,
         context: &Context,
@@ -260,27 +260,27 @@ impl Put {
         }
     }
 
-    /// Reads the private key, if there is one, and makes sure that it is one.
+    /// Reads and checks the private key, if one was given.
     fn read(&self) -> Result<Option<(Zeroizing<String>, SigningKey)>, Error> {
         let Some(path) = &self.key else { return Ok(None) };
         let pem =
             fs::read_to_string(path).map(Zeroizing::new).map_err(Error::file("read", path))?;
         let unusable = |source| Error::PrivateKey { path: path.clone(), source };
         let key = SigningKey::from_pem(&pem).map_err(unusable)?;
-        // Whatever else is in the file, it is not to be kept.
+        // Nothing else in the file may be stored.
         Ok(Some((key.to_pem().map_err(unusable)?, key)))
     }
 }
 
 impl KeySlot {
-    /// Returns whether there is a private key, and it is one.
+    /// Returns whether its private key is usable, which a key in KMS always counts as.
     async fn can_sign(&self, parameters: &Parameters) -> Result<bool, Error> {
         let Some(private_key) = &self.private_key else { return Ok(true) };
         let pem = parameters.get(private_key).await?;
         Ok(pem.is_some_and(|pem| SigningKey::from_pem(&pem).is_ok()))
     }
 
-    /// Returns the public half of a key that is in KMS.
+    /// Returns the public half of the key in KMS.
     async fn public_key(&self, context: &Context) -> Result<VerifyingKey, Failure> {
         let key = context.setting("SigningKey", "ssm");
         let key = key.strip_prefix("kms:").unwrap_or(key).to_owned();
@@ -288,7 +288,7 @@ impl KeySlot {
         VerifyingKey::from_der(&der).map_err(|source| Failure::RemoteKey { key, source })
     }
 
-    /// Makes sure that a key can be put here: with a private key, or without one if it is in KMS.
+    /// Checks that a key can be stored here: with a private key, or without one if it is in KMS.
     fn expect_key(&self, pem: Option<&Zeroizing<String>>) -> Result<(), Error> {
         match (pem, &self.private_key) {
             (Some(_), None) => Err(Error::KeyIsInKms),
@@ -297,15 +297,15 @@ impl KeySlot {
         }
     }
 
-    /// Stores a private key in the slot of an unusable one, or of none.
+    /// Stores a private key in the slot, in place of an unusable one or of none.
     async fn store(&self, parameters: &Parameters, pem: &str) -> Result<(), Error> {
         let private_key = self.private_key.as_ref().ok_or(Error::KeyIsInKms)?;
         parameters.delete(private_key).await?;
         Ok(parameters.create(private_key, pem, ParameterKind::Secret).await?)
     }
 
-    /// Puts a key into a slot that has no name. The name comes last: with it, the key begins to
-    /// sign.
+    /// Stores a key in a slot that has no name. The name comes last: once it is stored, the key
+    /// signs.
     async fn fill(
         &self,
         parameters: &Parameters,
@@ -318,7 +318,7 @@ impl KeySlot {
         Ok(parameters.create(&self.key_name, name.as_str(), ParameterKind::Text).await?)
     }
 
-    /// Empties the slot. The name goes first: with it, the key stops to sign.
+    /// Empties the slot. The name goes first: without it, the key does not sign.
     async fn empty(&self, parameters: &Parameters) -> Result<(), Error> {
         parameters.delete(&self.key_name).await?;
         if let Some(private_key) = &self.private_key {

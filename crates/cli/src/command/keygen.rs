@@ -49,7 +49,7 @@ struct NewKey {
 impl Keygen {
     pub(crate) fn run(self, output: Output) -> Result<ExitStatus, Error> {
         let Self { who, dir } = self;
-        // The digits of the name are good until 2106.
+        // The time in the name has 8 hex digits, which suffice until 2106.
         let now = u32::try_from(Timestamp::now().as_second()).unwrap_or(u32::MAX);
         let key_name = KeyName::new(&who, now).map_err(|source| Error::KeyName { who, source })?;
         let public_key = dir.join(key_name.as_str());
@@ -62,7 +62,7 @@ impl Keygen {
     }
 }
 
-/// Writes a file that was not there before.
+/// Creates a file. Fails if it already exists.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let file = File::options().write(true).create_new(true).mode(mode).open(path);
     let mut file = file.map_err(Error::file("create", path))?;

@@ -60,7 +60,7 @@ pub(crate) struct Prune {
     target_options: TargetOptions,
 }
 
-/// What would go, and what depends on it.
+/// What would be deleted, and what depends on it.
 #[derive(Debug, Default, Serialize)]
 struct Plan {
     removed: Vec<String>,
@@ -103,7 +103,7 @@ impl Prune {
         Ends::of_deletions(&changes, ends).print(output)
     }
 
-    /// Adds what would go from one directory.
+    /// Adds what would be deleted from one directory.
     async fn plan(
         &self,
         store: &S3Store,

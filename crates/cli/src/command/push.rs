@@ -79,7 +79,7 @@ pub(crate) struct Push {
     target_options: TargetOptions,
 }
 
-/// A package that breaks no rule by itself.
+/// A package that was read without a rejection.
 struct Loaded {
     file: PathBuf,
     size: u64,
@@ -169,8 +169,8 @@ impl Push {
         Ends::new("published", uploaded.iter().map(Written::key), ends).print(output)
     }
 
-    /// Returns where packages for any architecture go: to each that the repository has or is about
-    /// to get, and to those that were said.
+    /// Returns the architectures that packages for any architecture go to: those that the
+    /// repository has or is about to get, and those given with `--arch` or in `--to`.
     async fn directories(
         &self,
         context: &Context,
@@ -196,7 +196,7 @@ async fn architectures(store: &S3Store, to: &RepositoryName) -> Result<Vec<Archi
     let mut found = Vec::new();
     for prefix in discovery::repositories(store, Prefix::from(to).as_str()).await? {
         let is_its_own = to.directory(prefix.architecture()).as_ref() == Some(&prefix);
-        // Anything may lie beside the architectures.
+        // Other directories may be next to the architectures.
         if is_its_own && has_packages(store, &prefix).await? {
             found.push(prefix.architecture().clone());
         }
@@ -212,7 +212,7 @@ async fn has_packages(store: &S3Store, prefix: &RepositoryPrefix) -> Result<bool
     Ok(listed.iter().any(|object| object.key.ends_with(".apk")))
 }
 
-/// Reads a package, and judges it as the pipeline will.
+/// Reads a package, and checks it as the pipeline will.
 fn load(file: &Path, policy: Policy) -> Result<Result<Loaded, RejectedFile>, Error> {
     let size = fs::metadata(file).map_err(Error::file("inspect", file))?.len();
     if size > policy.max_size {
@@ -240,7 +240,7 @@ impl Loaded {
         self.architecture().is_noarch()
     }
 
-    /// Finds where the package goes, and judges it there as the pipeline will.
+    /// Finds where the package goes, and checks it there as the pipeline will.
     fn target(
         &self,
         to: Option<&RepositoryName>,
@@ -265,8 +265,8 @@ impl Loaded {
         Ok(Ok(writes))
     }
 
-    /// Returns the directories for the package: what was said, or what its path says as it was
-    /// given. Where the command is run says nothing.
+    /// Returns the directories for the package, from `--to` or from its path as given. The working
+    /// directory does not matter.
     fn destinations(
         &self,
         to: Option<&RepositoryName>,
@@ -291,8 +291,8 @@ impl Loaded {
     }
 }
 
-/// Returns the directory that a path says, if it is relative and ends in the name of an
-/// architecture: all of it counts.
+/// Returns the directory that a path names, if it is relative and ends in the name of an
+/// architecture. The whole path counts.
 fn prefix_in(file: &Path) -> Option<RepositoryPrefix> {
     let parts = file.parent()?.components().filter(|part| *part != Component::CurDir);
     let names = parts.map(|part| match part {

@@ -18,7 +18,7 @@ use crate::{
     repository::{self, Prefix},
 };
 
-/// The most bytes of a report: that of 100,000 packages has some ten million.
+/// The maximum size of a report in bytes. A report of 100,000 packages has some ten million.
 const MAX_REPORT: u64 = 256 * 1024 * 1024;
 
 const EXAMPLES: &str = "\
@@ -104,7 +104,7 @@ pub(super) async fn start(
     Ok(ended)
 }
 
-/// Reads the report of a run, if it came to write one.
+/// Reads the report of a reindex, if it wrote one.
 async fn read_report(store: &S3Store, run: &str) -> Result<Option<Findings>, Error> {
     let key = format!("{}report.json", reindex_prefix(run));
     let Some(found) = port::read(store, &key, MAX_REPORT).await? else { return Ok(None) };

@@ -56,7 +56,7 @@ struct One {
     end: End,
 }
 
-/// How an execution was repeated.
+/// How an execution was replayed.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum How {
@@ -93,7 +93,7 @@ impl Replay {
     }
 }
 
-/// Returns the executions that failed, but for those of rejected packages.
+/// Returns the executions that failed, except those of rejected packages.
 async fn failed(
     executions: &Executions,
     state_machine: &str,
@@ -108,9 +108,9 @@ async fn failed(
     Ok(found)
 }
 
-/// Redrives an execution, or starts another one with its input, and returns the ARN to follow. What
-/// fails in a reindex is its report of what was left undone before, and what fails for a rejected
-/// package says no more than that: both have to begin anew.
+/// Redrives an execution, or starts a new one with its input, and returns the ARN to follow.
+/// Reindexes and rejected packages must start anew: the state that failed would only report the
+/// same again.
 async fn begin(
     executions: &Executions,
     execution: &Execution,
@@ -120,7 +120,7 @@ async fn begin(
     if execution.is_redrivable && !is_reindex && !is_rejected {
         match patiently(async || executions.redrive(&execution.arn).await).await {
             Ok(()) => return Ok((execution.arn.clone(), How::Redriven)),
-            // It can't be, after all.
+            // It can't be redriven after all.
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -54,7 +54,7 @@ impl Rm {
     }
 }
 
-/// Deletes packages as they were seen.
+/// Deletes packages. Fails if one has changed since it was listed.
 pub(super) async fn delete_all(
     store: &S3Store,
     packages: Vec<Listed>,

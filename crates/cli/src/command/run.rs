@@ -51,7 +51,7 @@ struct Shown {
 #[derive(Debug, Serialize)]
 struct State {
     name: String,
-    /// How long the execution was in it, if it has left it.
+    /// How long the execution was in it, if it has left the state.
     duration: Option<String>,
     failed_attempts: usize,
     last_error: Option<String>,
@@ -114,7 +114,7 @@ impl Shown {
     }
 }
 
-/// Returns the address of an execution in the console.
+/// Returns the URL of an execution in the console.
 fn console(arn: &str) -> String {
     let mut parts = arn.split(':').skip(1);
     let (partition, region) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());

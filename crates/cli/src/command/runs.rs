@@ -17,7 +17,7 @@ use crate::{
     time::{self, Since},
 };
 
-/// How many executions are looked at, at the same time.
+/// How many executions are described at once.
 const PARALLEL_LOOKS: usize = 8;
 
 const EXAMPLES: &str = "\
@@ -79,12 +79,12 @@ impl Runs {
     }
 }
 
-/// Returns whether an execution ended in another way than well.
+/// Returns whether an execution ended without success.
 pub(super) fn has_failed(status: Status) -> bool {
     !matches!(status, Status::Running | Status::Succeeded)
 }
 
-/// Looks at executions, in their order.
+/// Describes executions, in the given order.
 pub(super) async fn look_at_all(
     executions: &Executions,
     listed: Vec<Listed>,
@@ -97,7 +97,7 @@ pub(super) async fn look_at_all(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Returns the name of an execution, with which it can be asked for.
+/// Returns the name of an execution, which identifies it in other commands.
 pub(super) fn id(arn: &str) -> &str {
     arn.rsplit(':').next().unwrap_or(arn)
 }

@@ -44,9 +44,9 @@ pub(crate) struct Setup {
 struct Client {
     /// The line for /etc/apk/repositories.
     repository: String,
-    /// Where the files for /etc/apk/keys are.
+    /// The URLs of the files for /etc/apk/keys.
     public_keys: Vec<String>,
-    /// What they are called there.
+    /// Their names there.
     key_names: Vec<String>,
 }
 

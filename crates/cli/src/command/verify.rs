@@ -45,7 +45,7 @@ pub(crate) struct Verify {
     target_options: TargetOptions,
 }
 
-/// What was looked at, and what is wrong.
+/// What was checked, and what is wrong.
 #[derive(Debug, Default, Serialize)]
 struct Verified {
     repositories: usize,
@@ -66,8 +66,7 @@ struct FoundProblem {
     problem: String,
     /// The command that fixes it.
     fix: Option<String>,
-    /// The command that deletes the package, which nothing else is to be done with but what the
-    /// problem says.
+    /// The command that deletes the package, if no command can fix the problem.
     delete: Option<String>,
 }
 
@@ -78,7 +77,7 @@ impl Verify {
         let depth = if self.deep { Depth::Content } else { Depth::Listing };
         let signers = match key::names_in_use(&context).await {
             Ok(names) => names,
-            // Whoever looks need not be somebody who may look at keys.
+            // Credentials that may read the bucket may not be allowed to read the keys.
             Err(Error::Store(StoreError::Denied { .. })) => Vec::new(),
             Err(error) => return Err(error),
         };
@@ -127,7 +126,7 @@ impl FoundProblem {
 }
 
 impl FoundProblem {
-    /// A package in a directory that is none of a repository.
+    /// A package in a directory that belongs to no repository.
     fn stray(bucket: &str, key: &str) -> Self {
         let delete = format!("aws s3 rm 's3://{bucket}/{}'", key.replace('\'', r"'\''"));
         let problem = "it is in no directory of a repository, so no index lists it".to_owned();

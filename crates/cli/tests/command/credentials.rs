@@ -12,7 +12,7 @@ sso_start_url = https://company.example.com/start
 sso_region = eu-central-1
 ";
 
-/// Both fail here, but as they fail with the AWS CLI.
+/// Both fail here, but in the same way as with the AWS CLI.
 #[test]
 fn credentials_are_taken_from_a_process_or_sso_where_the_profile_says_so() {
     let bench = Bench::new();

@@ -140,8 +140,7 @@ fn there_is_no_index_of_nothing() {
     assert!(!bench.path("bad/APKINDEX.tar.gz").exists());
 }
 
-/// The key passes all checks of its form; only when it signs, its numbers turn out not to belong
-/// together.
+/// The key passes all checks of its form; only signing shows that its numbers do not match.
 #[test]
 fn a_key_that_does_not_sign_is_told_as_such() {
     let bench = bench();

@@ -49,7 +49,7 @@ fn a_signature_is_shown_whatever_its_key_is_called() {
             format!("  RSA256 by {name}: not checked: --keys-dir has no key of this name");
         assert_eq!(verdict("none"), unknown);
     }
-    // A wrong one decides, as for `apk add FILE`.
+    // A wrong signature decides, as in `apk add FILE`.
     let other = signed_as("mykey.pem", &package("b", "1-r0"));
     let signature_of_other = &other[..other.len() - package("b", "1-r0").len()];
     bench.write("a-1-r0.apk", [signature_of_other, &package("a", "1-r0")].concat());
@@ -67,7 +67,8 @@ fn every_rule_that_a_package_breaks_is_told() {
     assert_eq!((said.status, &*said.err), (1, ""));
     let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(report["entry"], serde_json::Value::Null);
-    // In an order of its own: that of the fields depends on the features that others ask for.
+    // Parsed into a map, since the order of the fields depends on features that other crates
+    // enable.
     let broken: Vec<BTreeMap<String, String>> =
         serde_json::from_value(report["broken_rules"].clone()).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&broken).unwrap());
@@ -96,7 +97,7 @@ fn nothing_in_a_package_can_command_a_terminal() {
     assert!(said.out.contains(" .SIGN.RSA256.\\u{202e}key\n"), "{}", said.out);
     assert!(!said.out.contains('\u{202e}'), "{}", said.out);
 
-    // What is rejected is shown as well.
+    // Rejected packages are shown in the same way.
     bench.write("a-1-r0.apk", package_with(&format!("{info}\u{1b}[2J\u{9b}2J\n")));
     let said = bench.run("inspect a-1-r0.apk");
     assert_eq!((said.status, &*said.err), (1, ""));

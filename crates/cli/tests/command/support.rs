@@ -20,12 +20,12 @@ use tempfile::TempDir;
 /// The name of the key that [`Bench`] has.
 pub(crate) const KEY_NAME: &str = "ops@example.com-5f3c2a1b.rsa.pub";
 
-/// A directory to work in, and what is needed there.
+/// A directory to work in, with the files that a test needs.
 pub(crate) struct Bench {
     directory: TempDir,
 }
 
-/// What the command said, and how it ended.
+/// What the command printed, and how it ended.
 pub(crate) struct CommandOutput {
     pub(crate) status: i32,
     pub(crate) out: String,
@@ -51,12 +51,12 @@ impl Bench {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    /// Puts a private key into `ops.rsa`.
+    /// Writes a private key to `ops.rsa`.
     pub(crate) fn write_key(&self) {
         self.write("ops.rsa", key().to_pem().unwrap().as_bytes());
     }
 
-    /// Runs the command there, without anything of this machine's environment.
+    /// Runs the command there, with an empty environment.
     pub(crate) fn run(&self, arguments: &str) -> CommandOutput {
         self.run_with(&[], arguments)
     }
@@ -66,7 +66,7 @@ impl Bench {
         run_in(self.directory.path(), &[], arguments)
     }
 
-    /// Runs the command there, with nothing but these variables in its environment.
+    /// Runs the command there, with only these environment variables.
     pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &str) -> CommandOutput {
         run_in(self.directory.path(), environment, &arguments.split(' ').collect::<Vec<_>>())
     }
@@ -84,7 +84,7 @@ fn run_in(directory: &Path, environment: &[(&str, &str)], arguments: &[&str]) ->
     }
 }
 
-/// A private key, the same for all tests of the process: it takes seconds to make.
+/// A private key, the same for all tests of the process, since generating one takes seconds.
 pub(crate) fn key() -> SigningKey {
     static KEY: std::sync::OnceLock<SigningKey> = std::sync::OnceLock::new();
     KEY.get_or_init(|| SigningKey::generate(&mut OsRng).unwrap()).clone()
@@ -102,12 +102,12 @@ pub(crate) fn package_with(info: &str) -> Vec<u8> {
     [gzip(file(".PKGINFO", info)), data].concat()
 }
 
-/// Puts a signature before a package, by [`key`] under [`KEY_NAME`].
+/// Prepends a signature to a package, by [`key`] under [`KEY_NAME`].
 pub(crate) fn signed(package: &[u8]) -> Vec<u8> {
     signed_as(KEY_NAME, package)
 }
 
-/// Puts a signature before a package, by [`key`] under another name.
+/// Prepends a signature to a package, by [`key`] under another name.
 pub(crate) fn signed_as(key_name: &str, package: &[u8]) -> Vec<u8> {
     let control = streams(package)[0].0;
     let key_name = key_name.parse().unwrap();

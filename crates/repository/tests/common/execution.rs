@@ -22,19 +22,19 @@ pub(crate) enum State {
     Write(Extracted),
     Aggregate(AggregateRequest),
     Publish(PublishRequest),
-    /// Not of this state machine, but of the function that starts it where something is wrong.
+    /// Not a state, but the function that starts executions where something is wrong.
     Heal(HealRequest),
 }
 
 /// Where a state leads.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// To start this.
+    /// Starts these.
     Start(Healed),
     Go(State),
-    /// To wait before the next state.
+    /// Waits before the next state.
     Wait(State),
-    /// The execution ends: well, or because the package was rejected.
+    /// Ends the execution: successfully, or because the package was rejected.
     End(Option<RejectionReport>),
 }
 
@@ -66,7 +66,7 @@ impl State {
                     Err(failure) if failure.kind() == FailureKind::Superseded => {
                         Ok(Next::Go(Self::Extract(target)))
                     }
-                    // A reindex looks at all packages before it makes an index.
+                    // A reindex processes all packages before it makes an index.
                     Ok(_) if target.reindex.is_some() && target.key.ends_with(".apk") => {
                         Ok(Next::End(None))
                     }
@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-/// Starts nothing: what was to be started is in the response.
+/// Starts nothing: the response says what would be started.
 struct NothingStarted;
 
 impl Starter for NothingStarted {

@@ -39,11 +39,11 @@ pub(crate) struct Keys {
     pub(crate) second: Option<Second>,
 }
 
-/// The key in the second place.
+/// The key in the second slot.
 pub(crate) struct Second {
     pub(crate) name: String,
     pub(crate) private_key: String,
-    /// What a key service signs in the place of a digest, if the key is in one.
+    /// What a key service signs instead of a digest, if the key is in one.
     pub(crate) remote: Option<fn([u8; 32]) -> [u8; 32]>,
 }
 
@@ -84,7 +84,8 @@ impl KeyStore for Keys {
         assert_eq!(key, "remote");
         let second = self.second.as_ref().expect("only the second key is remote");
         let key = RsaPrivateKey::from_pkcs8_pem(&second.private_key).unwrap();
-        // The prefix of RFC 8017, 9.2: the crate derives it from hashes of another version.
+        // The prefix of RFC 8017, 9.2: the crate derives it from hash types of another version than
+        // ours.
         let prefix = hex::decode("3031300d060960864801650304020105000420").unwrap();
         let sha256 = second.remote.expect("it is in a key service")(sha256);
         let padding = Pkcs1v15Sign { hash_len: Some(32), prefix: prefix.into() };
@@ -100,7 +101,7 @@ pub(crate) fn key(stem: &str) -> String {
     format!("{PREFIX}{stem}.apk")
 }
 
-/// A package of `architecture` whose one file has `content`.
+/// A package of `architecture` whose only file has `content`.
 pub(crate) fn package_of(name: &str, version: &str, architecture: &str, content: &str) -> Vec<u8> {
     let data = gzip_at([installed("content", content), end_of_archive()].concat(), 1);
     let info = format!(
@@ -117,7 +118,7 @@ pub(crate) fn signed_package(name: &str, version: &str, signature: &str) -> Vec<
     with_signatures(&package, &[("RSA.somebody.rsa.pub", signature.as_bytes())])
 }
 
-/// Puts signatures, by `<kind>.<key name>`, before a package.
+/// Prepends signatures, named `<kind>.<key name>`, to a package.
 pub(crate) fn with_signatures(package: &[u8], signatures: &[(&str, &[u8])]) -> Vec<u8> {
     let file = |(name, signature): &(&str, &[u8])| file(format!(".SIGN.{name}"), signature);
     let tar: Vec<u8> = signatures.iter().flat_map(file).collect();

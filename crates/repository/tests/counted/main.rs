@@ -1,5 +1,5 @@
-//! What one upload costs in what can be counted: requests, bytes that are read, allocations and
-//! memory. Times are no matter here, but follow from these.
+//! What one upload costs, as far as it can be counted: requests, bytes read, allocations and
+//! memory. Times are not measured here, but follow from these.
 
 #![cfg(test)]
 
@@ -29,19 +29,19 @@ use tokio::runtime::{Builder, Runtime};
 
 const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
 
-/// What the steps of one execution cost, by their names.
+/// What the steps of one execution cost, by name.
 type Costs = BTreeMap<&'static str, Cost>;
 
 /// What one step cost.
 #[derive(Clone, Debug, Default)]
 struct Cost {
-    /// The operations of the requests, in their order.
+    /// The operations of the requests, in order.
     operations: Vec<&'static str>,
     /// The prefixes that were listed.
     listed: Vec<String>,
     /// How many bytes were read, by object.
     read: BTreeMap<String, usize>,
-    /// What was allocated, and the most that was allocated at once.
+    /// The allocations, and their peak.
     heap: AllocationInfo,
 }
 
@@ -58,12 +58,12 @@ fn published(runtime: &Runtime, packages: usize) -> MemoryStore {
         }
     });
     assert!(store.content(INDEX).is_some());
-    // Nobody is at work, and the index is not of this second.
+    // No execution is running, and the index is older than this second.
     store.pass(Duration::from_mins(5));
     store
 }
 
-/// The entry of a package as they usually are.
+/// The entry of a typical package.
 fn entry(number: usize) -> IndexEntry {
     let checksum = format!("{number:026}0=");
     format!(
@@ -78,7 +78,7 @@ fn entry(number: usize) -> IndexEntry {
     .unwrap()
 }
 
-/// Puts a package, of which nobody looks at the content, and its fragment.
+/// Puts a package, whose content nobody reads, and its fragment.
 async fn upload(store: &MemoryStore, entry: &IndexEntry) {
     let stem = entry.file_stem();
     let put = async |key: &str, bytes: Vec<u8>, attributes| {
@@ -159,7 +159,7 @@ fn an_upload_makes_as_many_requests_into_a_large_repository_as_into_a_small_one(
     let expected = BTreeMap::from([
         ("extract", vec!["GET"]),
         ("write", vec!["PUT", "HEAD"]),
-        // Its own package and fragment alone are listed.
+        // Only its own package and fragment are listed.
         ("aggregate", vec!["GET", "HEAD", "PUT", "LIST", "PUT"]),
         ("publish", vec!["GET", "GET", "GET", "PUT", "HEAD"]),
     ]);

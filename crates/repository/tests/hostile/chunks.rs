@@ -1,4 +1,4 @@
-//! A bucket that hands out its objects chunk by chunk, and counts what is taken of one of them.
+//! A bucket that hands out its objects chunk by chunk, and counts how much of one is taken.
 
 use std::sync::{
     Arc,
@@ -13,11 +13,11 @@ use bytes::Bytes;
 
 use crate::stream::{PIECE, Stream};
 
-/// What hands out the chunks.
+/// The layer that hands out the chunks.
 pub(crate) struct Chunks {
     /// The key of the object that is counted.
     key: String,
-    /// What it has, unless that is in the bucket.
+    /// Its content, unless that is in the bucket.
     stream: Option<Stream>,
     taken: Arc<AtomicU64>,
 }
@@ -29,7 +29,7 @@ impl Chunks {
         bucket.behind(Self { key: key.to_owned(), stream: None, taken: Arc::default() })
     }
 
-    /// Puts a stream into a bucket, where its name takes its place.
+    /// Puts a stream into a bucket, where its name stands in for it.
     pub(crate) fn with_stream(bucket: MemoryStore, key: &str, stream: Stream) -> MemoryStore<Self> {
         bucket.upload(key, stream.name);
         bucket.behind(Self { key: key.to_owned(), stream: Some(stream), taken: Arc::default() })

@@ -1,4 +1,4 @@
-//! Makes the files of the corpus. Each is a package in order, but for one thing.
+//! Makes the files of the corpus. Each is a correct package, except for one thing.
 
 use alpinist_apk::{index::Index, index_archive};
 use alpinist_samples::{
@@ -8,10 +8,10 @@ use alpinist_samples::{
 };
 use tar::EntryType;
 
-/// A name, and what is made of a package of that name.
+/// A name, and what makes the file from a package with that name.
 type Case = (&'static str, fn(Parts) -> Vec<u8>);
 
-/// What the names of files begin with that are rejected long before their end.
+/// The beginnings of the names of files that are rejected long before their end.
 pub(crate) const IN_THE_FIRST_PIECE: [&str; 4] = [
     "bomb-in-a-script-",
     "bomb-in-the-signatures-",
@@ -101,7 +101,7 @@ const DAMAGE: &[Case] = &[
     ("wrong-length-of-data", |parts| parts.sections().map_data(|s| flip(s, 4)).build()),
 ];
 
-/// Changes a bit of the byte that is so far from the end.
+/// Flips a bit of the byte at this distance from the end.
 fn flip(mut stream: Vec<u8>, from_end: usize) -> Vec<u8> {
     let position = stream.len() - from_end;
     stream[position] ^= 1;
@@ -186,7 +186,7 @@ const ENTRIES: &[Case] = &[
     ("climbing-path-in-control", |parts| parts.after_info(file("../.a", "")).build()),
 ];
 
-/// An entry in the place of `.PKGINFO` that is no file.
+/// An entry in place of `.PKGINFO` that is not a file.
 fn link(kind: EntryType) -> Vec<u8> {
     entry(kind, ".PKGINFO", "")
 }

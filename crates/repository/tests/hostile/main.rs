@@ -1,15 +1,15 @@
 //! What a hostile uploader sends, and how little it costs to reject it.
 //!
-//! Each file of `corpus/` breaks one rule. The [`generator`] makes them, and a test compares both;
-//! after a change of the generator, this writes them anew:
+//! Each file in `corpus/` breaks one rule. The [`generator`] makes them, and a test compares both.
+//! After a change of the generator, rewrite them:
 //!
 //! ```text
 //! HOSTILE_CORPUS=write cargo test --test hostile
 //! ```
 //!
-//! What is too large for a repository of source code is a [`stream`], made while it is read.
+//! What is too large for a source code repository is a [`stream`], made while it is read.
 //! [`chunks`] is a bucket that hands out objects chunk by chunk and counts what was taken,
-//! [`memory`] tells the peak, and [`rejected`] puts all of it before the real steps, beside a good
+//! [`memory`] measures the peak, and [`rejected`] runs the real steps on all of it, next to a good
 //! package.
 
 #![cfg(test)]

@@ -1,4 +1,4 @@
-//! The peak of this process's memory, which belongs to one test at a time.
+//! The peak memory of this process, which one test at a time may measure.
 
 use std::{
     fs,
@@ -14,9 +14,10 @@ pub(crate) fn alone<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test)
 }
 
-/// Runs `work` and returns by how many bytes memory exceeded at most what it took before.
+/// Runs `work`, and returns its result and by how many bytes the peak exceeded the memory used
+/// before.
 pub(crate) async fn growth<T>(work: impl Future<Output = T>) -> (T, u64) {
-    // Makes the kernel forget the peak so far (proc(5)).
+    // Resets the peak (proc(5)).
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak();
     let outcome = work.await;

@@ -1,5 +1,5 @@
-//! Each file and each stream before the real steps: rejected in words that name the rule, with few
-//! bytes read and little memory, and the index as it was.
+//! Runs the real steps on each file and each stream: they are rejected with a message that names
+//! the rule, few bytes are read, little memory is used, and the index stays as it was.
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
@@ -19,11 +19,11 @@ use crate::{
     stream::{PIECE, streams},
 };
 
-/// The most memory that a package may take, whatever it is: the limit of a section before the data,
-/// twice, since a growing buffer is copied, and something for all else.
+/// The maximum memory that a package may take, whatever it is: twice the limit of a section before
+/// the data, since a growing buffer is copied, and something for the rest.
 const MAX_GROWTH: u64 = 48 * 1024 * 1024;
 
-/// The names under which the variable below lets the corpus be written.
+/// The environment variable that makes the test write the corpus.
 const VARIABLE: &str = "HOSTILE_CORPUS";
 
 fn corpus() -> PathBuf {
@@ -100,7 +100,7 @@ async fn one_good_package() -> MemoryStore {
     bucket
 }
 
-/// Returns how many bytes of the object were read.
+/// Checks that a package is rejected, and returns how many of its bytes were read.
 async fn assert_rejected(store: &MemoryStore<Chunks>, key: &str, name: &str) -> u64 {
     let (rejection, grown) = growth(execute(store, key)).await;
     let rejection = rejection.unwrap_or_else(|| panic!("{name} was accepted"));
@@ -116,8 +116,7 @@ async fn assert_rejected(store: &MemoryStore<Chunks>, key: &str, name: &str) -> 
     store.layer().taken()
 }
 
-/// Keys of which none is the one that the files name as their signer's: each is to break its own
-/// rule, and no other.
+/// A key with another name than the files' signer, so that each file breaks only its own rule.
 fn keys() -> Keys {
     Keys { name: "other@example.com-5f3c2a1b.rsa.pub".to_owned(), ..Keys::good() }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
 use tar::EntryType;
 
-/// A large object: what it begins with, and what follows again and again.
+/// A large object: its beginning, and what is repeated after it.
 #[derive(Clone)]
 pub(crate) struct Stream {
     pub(crate) name: &'static str,
@@ -49,7 +49,7 @@ impl Stream {
     }
 }
 
-/// All streams. Each has the 5 GiB that S3 takes at once, but for one.
+/// All streams. All except one have 5 GiB, which is the maximum of one request to S3.
 pub(crate) fn streams() -> Vec<Stream> {
     let info = entry(EntryType::Regular, ".PKGINFO", "");
     let script = file(".post-install", "");
@@ -74,8 +74,8 @@ pub(crate) fn streams() -> Vec<Stream> {
     ]
 }
 
-/// Returns the begin of a gzip stream that holds a tar header, which declares the most that it can,
-/// and zeros that can be repeated for ever.
+/// Returns the beginning of a gzip stream with a tar header that declares the maximum size, and
+/// zeros that can be repeated forever.
 fn bomb(header: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
     let mut deflate = Compress::new(Compression::best(), false);
     let mut flushed = |content: &[u8]| {

@@ -1,5 +1,5 @@
 //! Faults that are planted to see whether the search finds them. None of them is in the steps: the
-//! bucket lies to them, or the chain goes astray.
+//! bucket lies to them, or they are chained wrongly.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,26 +23,25 @@ pub(crate) enum Fault {
     IndexWithoutPrecondition,
     /// The snapshot is replaced without `If-Match`.
     SnapshotWithoutPrecondition,
-    /// Whether the package is still the one that was read is not checked when its fragment is
-    /// written.
+    /// A fragment is written without a check that its package is still the one that was read.
     PackageUnchecked,
     /// The index is made from a listing that was taken before the snapshot and the index were read.
     ListingTakenFirst,
-    /// A package is looked at before the snapshot was read to which its change is applied.
+    /// A package is checked before the snapshot is read to which its change is applied.
     LookTakenFirst,
-    /// A snapshot says that the bucket was listed for it, and it was not.
+    /// A snapshot says that the bucket was listed for it, although it was not.
     LookTakenForListing,
-    /// The signer takes blocks for signed that nobody has signed.
+    /// The signer takes blocks for signed ones that nobody has signed.
     BlocksBelieved,
-    /// Nobody knows of those who wait, so nobody lists the bucket for them.
+    /// Waiting executions are not seen, so nobody lists the bucket for them.
     CrowdUnseen,
-    /// A change counts as published if the published index knows the name of the package.
+    /// A change counts as published if the published index has the name of the package.
     CoveredByName,
-    /// Each package that nobody has looked at counts as rejected, so it may be left out.
+    /// Each unknown package counts as rejected, so it may be left out.
     UnknownTakenForRejected,
-    /// Nobody is told of what somebody else deletes or overwrites.
+    /// The healer is not notified of what somebody else deletes or overwrites.
     HealerDeaf,
-    /// Versions that apk can't tell apart are not ordered by the time of their upload.
+    /// Versions that apk can't tell apart are not ordered by upload time.
     TimesForgotten,
 }
 
@@ -50,7 +49,7 @@ pub(crate) enum Fault {
 #[derive(Clone, Default)]
 pub(crate) struct Tampering {
     fault: Option<Fault>,
-    /// The package that [`Fault::PackageUnchecked`] pretends to be there, and its version.
+    /// The package that [`Fault::PackageUnchecked`] pretends still exists, and its version.
     package: Option<(String, ETag)>,
     is_aggregation: bool,
     is_publication: bool,
@@ -70,7 +69,7 @@ impl Tampering {
         Self { fault, package, is_aggregation, is_publication, first_listing: Arc::default() }
     }
 
-    /// Sees the bucket before each request.
+    /// Inspects the bucket before each request.
     pub(crate) fn look(&self, bucket: &MemoryStore) {
         let is_early = [Fault::ListingTakenFirst, Fault::LookTakenFirst].map(Some);
         if is_early.contains(&self.fault) && self.is_aggregation {
@@ -89,7 +88,7 @@ impl Tampering {
         }
     }
 
-    /// Returns an object as it is written.
+    /// Returns an object as the fault lets it be written.
     pub(crate) fn object(&self, key: &str, object: NewObject) -> NewObject {
         if key != snapshot_key() || !self.is_aggregation {
             return object;
@@ -114,7 +113,7 @@ impl Tampering {
         NewObject { bytes, ..object }
     }
 
-    /// Returns the content of an object as it is read.
+    /// Returns the content of an object as the fault lets it be read.
     pub(crate) fn content(&self, bucket: &MemoryStore, key: &str, content: Bytes) -> Bytes {
         let staged = bucket.content(&snapshot_key());
         match (self.fault, staged) {
@@ -144,7 +143,7 @@ impl Tampering {
         }
     }
 
-    /// Returns a listing as it is told.
+    /// Returns a listing as the fault lets it be seen.
     pub(crate) fn listing(
         &self,
         bucket: &MemoryStore,
@@ -183,7 +182,7 @@ impl Tampering {
     }
 }
 
-/// What the keys of notes of rejected packages begin with.
+/// The beginning of the keys of rejection notes.
 const REJECTED: &str = ".alpinist/rejected/";
 
 /// The key of the snapshot.
@@ -191,7 +190,7 @@ pub(crate) fn snapshot_key() -> String {
     format!(".alpinist/published/{PREFIX}snapshot.json.gz")
 }
 
-/// Returns whether the published index knows the name of the package.
+/// Returns whether the published index has the name of the package.
 pub(crate) async fn is_covered_by_name(bucket: &MemoryStore, request: &AggregateRequest) -> bool {
     let Ok(Some(snapshot)) = read(bucket, &snapshot_key(), MAX_STORED).await else { return false };
     let Ok(Some(index)) = bucket.head(INDEX).await else { return false };

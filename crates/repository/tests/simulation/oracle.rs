@@ -1,4 +1,4 @@
-//! Who watches every request, and knows what may be published.
+//! Watches every request, and knows what may be published.
 
 use std::{
     cmp::Reverse,
@@ -31,21 +31,21 @@ pub(crate) type Time = usize;
 /// The entries of an index, by the `<name>-<version>` of their packages.
 pub(crate) type Entries = BTreeMap<String, IndexEntry>;
 
-/// What is known of one invocation.
+/// What is known about one invocation.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     state: State,
-    /// When the snapshot was read that a new one is to replace, and its version.
+    /// When the snapshot was read that a new one will replace, and its version.
     base_read: Option<(Time, Option<ETag>)>,
     /// When the listing began, and when it ended.
     listing: Option<(Time, Time)>,
-    /// What the store's clock said then, in seconds.
+    /// The store's clock at that time, in seconds.
     listed_at: i64,
     /// The package to which the listing was limited.
     own: Option<usize>,
     /// When the package was read.
     pub(crate) package_read: Option<Time>,
-    /// When the fragment was looked at or changed for the last time.
+    /// When the fragment was last read or changed.
     fragment_seen: Option<Time>,
 }
 
@@ -67,13 +67,13 @@ impl Watched {
 #[derive(Clone, Debug)]
 struct Making {
     base_read: Time,
-    /// When each package was looked at.
+    /// When each package was checked.
     looks: Vec<(Time, Time)>,
-    /// What the store's clock said when the bucket was listed, in seconds.
+    /// The store's clock when the bucket was listed, in seconds.
     listed_at: i64,
 }
 
-/// The index that is there.
+/// The current index.
 #[derive(Clone, Debug)]
 struct Publication {
     entries: Arc<Entries>,
@@ -81,14 +81,14 @@ struct Publication {
     order: Vec<String>,
     /// Its `Last-Modified`, in seconds.
     last_modified: u64,
-    /// When its maker read the snapshot before.
+    /// When its maker read the previous snapshot.
     base_read: Time,
-    /// Whether its snapshot had been replaced when it was published. Then the execution that did so
-    /// finds out at once, and mends it.
+    /// Whether its snapshot had already been replaced when it was published. If so, its publisher
+    /// notices immediately, and fixes it.
     is_overtaken: bool,
 }
 
-/// What an index must say of a package, from when on.
+/// What an index must say about a package, and since when.
 #[derive(Clone, Debug)]
 struct Settled {
     entry: Option<IndexEntry>,
@@ -103,17 +103,17 @@ pub(crate) struct Oracle {
     publication: Option<Publication>,
     /// The index of the last backup.
     backup: Option<Publication>,
-    /// When somebody began to list the bucket.
+    /// When the last listing of the bucket began.
     last_listing: Time,
-    /// The packages whose last change was processed to a good end.
+    /// The packages whose last change was processed successfully.
     settled: BTreeMap<usize, Settled>,
-    /// Whether somebody deleted an object that is nobody's business.
+    /// Whether somebody changed an object that only Alpinist may change.
     is_meddled: bool,
-    /// Whether a package could not be looked at by a reindex. If somebody deleted the index as
-    /// well, the others are published without it.
+    /// Whether a reindex could not process a package. If somebody also deleted the index, the rest
+    /// are published without it.
     is_reindex_incomplete: bool,
     pub(crate) publications: usize,
-    /// Snapshots whose makers looked at one package alone.
+    /// Snapshots whose makers checked only one package.
     pub(crate) looks: usize,
     pub(crate) overtaken: usize,
 }
@@ -151,35 +151,35 @@ impl Oracle {
         }
     }
 
-    /// Sees somebody upload or delete a package.
+    /// Records that somebody uploaded or deleted a package.
     pub(crate) fn changed(&mut self, now: Time, package: usize, content: Option<usize>) {
         self.changes[package].push((now, content));
         self.settled.remove(&package);
     }
 
-    /// Sees somebody delete what is nobody's business.
+    /// Records that somebody changed what only Alpinist may change.
     pub(crate) fn meddled(&mut self) {
         self.is_meddled = true;
     }
 
-    /// Sees somebody make a backup.
+    /// Records a backup.
     pub(crate) fn backed_up(&mut self) {
         self.backup = self.publication.clone();
     }
 
-    /// Sees the snapshot and the index of the backup take the place of those that are there. They
-    /// know nothing of what changed since.
+    /// Records that the snapshot and the index of the backup replaced the current ones. They lack
+    /// what has changed since.
     pub(crate) fn copied_back(&mut self) {
         self.meddled();
         self.publication = self.backup.clone();
     }
 
-    /// Sees a reindex pass over a package whose execution died.
+    /// Records that a reindex skipped a package whose execution died.
     pub(crate) fn reindexed_without(&mut self) {
         self.is_reindex_incomplete = true;
     }
 
-    /// Sees a request take effect.
+    /// Checks and records the effect of a request.
     pub(crate) fn effect(
         &mut self,
         now: Time,
@@ -264,8 +264,8 @@ impl Oracle {
             base_read: making.base_read,
             is_overtaken,
         };
-        // What a publisher that was overtaken puts back for a moment, by an ETag that came again,
-        // has the time of that moment, and so may have what replaces it.
+        // An overtaken publisher may briefly put back an index whose ETag has come again. It has
+        // the time of that moment, so what replaces it may have the same time.
         let is_newer =
             |old: &Publication| old.is_overtaken || old.last_modified < new.last_modified;
         let is_judged = !self.is_meddled && !is_overtaken;
@@ -279,7 +279,7 @@ impl Oracle {
                 return Err(broken("what is listed was true when it was looked at", stem));
             }
         }
-        // Whatever somebody else deletes or overwrites, nothing is lost for want of knowledge.
+        // Whatever somebody else deletes or overwrites, no package is lost for lack of information.
         let is_judged = !is_overtaken && !self.is_reindex_incomplete;
         if let Some(old) = old.as_ref().filter(|_| is_judged) {
             self.keeps(bucket, old, &entries, making.listed_at)?;
@@ -300,9 +300,9 @@ impl Oracle {
         Ok(())
     }
 
-    /// Checks that an index has each package that is unchanged since the one before it was made. If
-    /// somebody deletes that, too, nobody can tell a package of the last minutes from one that is
-    /// just being looked at.
+    /// Checks that an index has each package that has not changed since the previous index was
+    /// made. If somebody deletes that index, too, a package of the last minutes can't be told from
+    /// one that is still being processed.
     fn keeps(
         &self,
         bucket: &MemoryStore,
@@ -327,7 +327,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Returns whether a package had this entry at some moment when it was looked at.
+    /// Returns whether a package had this entry at some moment while it was checked.
     fn was_true(&self, stem: &str, entry: &IndexEntry, looks: &[(Time, Time)]) -> bool {
         let package = PACKAGES.iter().position(|package| package.stem == stem);
         package.is_some_and(|package| {
@@ -335,7 +335,7 @@ impl Oracle {
         })
     }
 
-    /// The contents that a package had during a time.
+    /// The contents that a package had during a period.
     fn had(&self, package: usize, (begin, end): (Time, Time)) -> impl Iterator<Item = &Content> {
         let changes = &self.changes[package];
         changes.iter().enumerate().filter_map(move |(i, &(since, content))| {
@@ -345,7 +345,7 @@ impl Oracle {
         })
     }
 
-    /// Sees a fragment that was left behind or found.
+    /// Checks a fragment that was written or found.
     pub(crate) fn wrote(&self, watched: &Watched, written: &Written) -> Result<(), Violation> {
         let package = PACKAGES.iter().position(|package| package.key == written.target.key);
         let (Some(package), Some(fragment)) = (package, &written.fragment) else { return Ok(()) };
@@ -359,7 +359,7 @@ impl Oracle {
         Err(broken("the package of a fragment was there after the fragment was written", stem))
     }
 
-    /// Sees an execution start over that had `written` this.
+    /// Checks an execution that starts over after it had `written` this.
     pub(crate) fn started_over(
         &self,
         bucket: &MemoryStore,
@@ -370,7 +370,7 @@ impl Oracle {
         let fragment_key = key.replace(".apk", ".index");
         let is_there = version(bucket, key).as_ref() == Some(&fragment.package)
             && version(bucket, &fragment_key).as_ref() == Some(&fragment.fragment);
-        // They may have come back in the meantime.
+        // Both may have come back in the meantime.
         let package = PACKAGES.iter().position(|package| package.key == *key);
         let is_first = package.is_some_and(|package| self.changes[package].len() < 3);
         if is_there && is_first && !self.is_meddled {
@@ -379,7 +379,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Sees an execution come to a good end that `began` then and read the package `read`.
+    /// Checks and records the regular end of an execution that began at `began` and read the
+    /// package at `read`.
     pub(crate) fn ended(
         &mut self,
         now: Time,
@@ -420,9 +421,9 @@ impl Oracle {
         listed == settled.entry.as_ref()
     }
 
-    /// Looks at the bucket when everything is quiet, and before anything is repaired: the end of
-    /// one execution harms no other package. Tells whether an index was published too late and its
-    /// publisher died before it could mend that.
+    /// Checks the bucket when everything is quiet, before any repair: the end of one execution
+    /// harms no other package. Returns whether an index was published too late and its publisher
+    /// died before it could fix that.
     pub(crate) fn quiet(&self, has_deaths: bool) -> Result<bool, Violation> {
         if self.is_meddled {
             return Ok(false);
@@ -436,7 +437,7 @@ impl Oracle {
         Err(broken("what was processed stays published", &PACKAGES[package].stem))
     }
 
-    /// Looks at the bucket when everything is quiet and repaired.
+    /// Checks the bucket when everything is quiet and repaired.
     pub(crate) fn end(&self, bucket: &MemoryStore) -> Result<(), Violation> {
         let entries = match version(bucket, INDEX) {
             Some(etag) => verified(bucket, &etag)?,
@@ -473,7 +474,7 @@ impl Oracle {
         let written = bucket.written();
         let mut expected: Vec<_> =
             tied.iter().filter(|package| entries.contains_key(&package.stem)).collect();
-        // Of one second, the greater number comes first.
+        // Within one second, the greater version comes first.
         expected.sort_by_key(|package| Reverse((written[&package.key].as_secs(), &package.stem)));
         let expected: Vec<_> = expected.into_iter().map(|package| package.stem.clone()).collect();
         let listed: Vec<_> = listed(bucket)
@@ -512,9 +513,9 @@ fn last_modified(bucket: &MemoryStore) -> u64 {
     bucket.written()[INDEX].as_secs()
 }
 
-/// Returns the entries of the published index, which is read and verified as a client does.
+/// Returns the entries of the published index, read and verified as a client does.
 fn verified(bucket: &MemoryStore, etag: &ETag) -> Result<Arc<Entries>, Violation> {
-    /// What was verified already: the same packages give the same bytes.
+    /// What was already verified: the same packages give the same bytes.
     static VERIFIED: LazyLock<Mutex<HashMap<ETag, Arc<Entries>>>> = LazyLock::new(Mutex::default);
     let lock = || VERIFIED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(entries) = lock().get(etag) {

@@ -27,7 +27,7 @@ use crate::{
 const PACKAGE_NAMES: [(&str, &str); 4] =
     [("a", "1_x.1-r0"), ("a", "1_x.2-r0"), ("c++", "1-r0"), ("d", "1-r0")];
 
-/// How many packages, from the first one on, are versions that apk can't tell apart.
+/// How many packages, from the first one on, have versions that apk can't tell apart.
 pub(crate) const TIED: usize = 2;
 
 /// Which packages a history is about.
@@ -39,16 +39,16 @@ pub(crate) struct Content {
     pub(crate) name: &'static str,
     pub(crate) bytes: Vec<u8>,
     pub(crate) etag: ETag,
-    /// Its entry, or `None` where it is rejected.
+    /// Its entry, or `None` if it is rejected.
     pub(crate) entry: Option<IndexEntry>,
 }
 
-/// A package and what can be uploaded in its place.
+/// A package, and what can be uploaded under its key.
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) key: String,
     pub(crate) stem: String,
-    /// The first one is there at the beginning of some histories.
+    /// The first one exists at the beginning of some histories.
     pub(crate) contents: Vec<Content>,
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn bucket(contents: Contents) -> MemoryStore {
     BUCKETS[&contents].duplicate()
 }
 
-/// Returns a bucket of somebody else: packages of some age, and an index that we know nothing of.
+/// Returns somebody else's bucket: packages of some age, and an index that Alpinist did not make.
 pub(crate) fn foreign_bucket(contents: Contents) -> MemoryStore {
     let bucket = bucket(contents);
     for key in bucket.keys() {
@@ -139,17 +139,17 @@ pub(crate) fn foreign_bucket(contents: Contents) -> MemoryStore {
 /// What somebody does to the bucket.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    /// Uploads this content of this package, or deletes it.
+    /// Uploads this content of this package, or deletes the package.
     Change { package: usize, content: Option<usize> },
     /// Starts an execution for the index.
     Rebuild,
-    /// Deletes or overwrites an object that is nobody's business.
+    /// Deletes or overwrites an object that only Alpinist may change.
     Meddle { object: Meddling, content: Option<&'static str> },
-    /// Somebody copies index and snapshot back as they were before the last change.
+    /// Copies index and snapshot back as they were before the last change.
     CopyBack,
 }
 
-/// What can be deleted or overwritten without anybody's leave.
+/// What somebody may delete or overwrite without permission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Meddling {
     Index,
@@ -158,19 +158,20 @@ pub(crate) enum Meddling {
     Fragment(usize),
 }
 
-/// When an operation follows another one.
+/// When an operation follows the previous one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Pace {
     /// At any time.
     Any,
-    /// After the first two, when nobody is at work. Whoever waits does so until the last one.
+    /// After the first two, when no execution is at work. Waiting executions wait until the last
+    /// one.
     InTurn,
 }
 
-/// How a history goes.
+/// The plan of a history.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// What is published in the beginning.
+    /// What is published at the beginning.
     pub(crate) beginning: Contents,
     /// Whether somebody else published it.
     pub(crate) is_foreign: bool,
@@ -178,7 +179,7 @@ pub(crate) struct Plan {
     pub(crate) pace: Pace,
     /// Whether events may be lost.
     pub(crate) drops_events: bool,
-    /// How often the turn goes to somebody else than who is first in line: once in this many steps.
+    /// How often the turn goes to somebody other than the first in line: once in this many steps.
     pub(crate) patience: u32,
     /// In how many of two cases some seconds pass before a function begins.
     pub(crate) pauses: u32,
@@ -186,9 +187,9 @@ pub(crate) struct Plan {
     pub(crate) failures: u32,
     pub(crate) conflicts: u32,
     pub(crate) crashes: u32,
-    /// Whether a crashed function may go on in the background.
+    /// Whether a crashed function may continue in the background.
     pub(crate) haunted: bool,
-    /// Of 1,000 steps, before how many a long time passes.
+    /// Before how many of 1,000 steps a long time passes.
     pub(crate) jumps: u32,
 }
 
@@ -228,8 +229,8 @@ impl Plan {
     }
 }
 
-/// Deletes and restores a package in turn. The same objects come back then, and nobody can
-/// tell from them that they were gone.
+/// Deletes and restores a package in turn. The restored objects are the same, so nobody can tell
+/// that they were gone.
 fn coming_and_going(number: usize, package: usize, beginning: &Contents) -> Operation {
     let is_there = beginning[package].is_some() == number.is_multiple_of(2);
     Operation::Change { package, content: (!is_there).then_some(0) }

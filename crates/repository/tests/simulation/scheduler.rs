@@ -1,4 +1,4 @@
-//! Runs one history: decides at each step who goes on, and what becomes of the request.
+//! Runs one history: decides at each step who continues, and what becomes of the request.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -36,25 +36,25 @@ use crate::{
     trace::Trace,
 };
 
-/// More steps than any history needs that comes to an end.
+/// More steps than any history that ends needs.
 const MAX_STEPS: usize = 20_000;
 /// More waits than any execution needs.
 const MAX_WAITS: u32 = 60;
-/// How late events about what we make are delivered, in seconds.
+/// The delay of events about derived objects, in seconds.
 const EVENT_DELAY: u64 = 20;
 /// How long a function may run, in seconds.
 const TIME_LIMIT: u64 = 120;
-/// How often the state machine tries again after a failure that passes, and after a crash.
+/// How often the state machine retries after a temporary failure, and after a crash.
 const MAX_RETRIES: u32 = 8;
 const MAX_CRASHES: u32 = 2;
 
-/// What came of a history.
+/// The result of a history.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Report {
     pub(crate) steps: usize,
     pub(crate) executions: usize,
     pub(crate) publications: usize,
-    /// Snapshots whose makers looked at one package alone.
+    /// Snapshots whose makers checked only one package.
     pub(crate) looks: usize,
     /// Indexes whose snapshot had been replaced when they were published.
     pub(crate) overtaken: usize,
@@ -78,7 +78,7 @@ impl Report {
         self.rejections += other.rejections;
     }
 
-    /// Returns whether everything happened that a search is for.
+    /// Returns whether everything happened that a search must cover.
     pub(crate) fn has_everything(&self) -> bool {
         let Self { publications, looks, overtaken, waits, crashes, rejections, .. } = *self;
         let counts = [publications, looks, overtaken, waits, crashes, rejections];
@@ -107,16 +107,16 @@ struct Simulation {
     operations: VecDeque<Operation>,
     executions: Vec<Execution>,
     zombies: Vec<Invocation>,
-    /// What the healer is to be told, and when.
+    /// The messages for the healer, and when they are due.
     events: VecDeque<(u64, Message)>,
-    /// The reindexes, and the executions of each that are still to be waited for.
+    /// The reindexes, each with the executions that it still waits for.
     reindexes: Vec<BTreeSet<usize>>,
     /// Who goes first.
     priorities: BTreeMap<Actor, u32>,
     step: usize,
     /// The bucket before the last change.
     backup: Option<MemoryStore>,
-    /// How much time passed, in seconds; writes take some more.
+    /// How much time has passed, in seconds; writes take some more.
     now: u64,
     /// Whether everything goes well from now on.
     is_calm: bool,
@@ -125,18 +125,18 @@ struct Simulation {
     trace: Trace,
 }
 
-/// Who can go on.
+/// Who can continue.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Actor {
     Uploader,
-    /// The queue of events about what we wrote, or somebody else.
+    /// The queue of events about derived objects, whoever wrote them.
     Queue,
     Execution(usize),
     Ghost(usize),
 }
 
 struct Execution {
-    /// Its package or index, or what it is called.
+    /// The key of its package or index, or its name.
     key: String,
     /// The step in which it was started.
     began: usize,
@@ -151,7 +151,7 @@ struct Execution {
 }
 
 enum Phase {
-    /// To go on with this task at this time.
+    /// Ready to run this state at this time.
     Ready(u64, Box<State>),
     Running(Box<Invocation>),
     Over,
@@ -222,7 +222,7 @@ impl Simulation {
         Ok(self.report)
     }
 
-    /// Does what the schedule does: looks for whatever is wrong, once.
+    /// Runs the scheduled check once, which finds whatever is wrong.
     fn repair(&mut self) -> Result<(), Violation> {
         self.say("repair", String::new);
         self.is_calm = true;
@@ -256,7 +256,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Returns who is first in line of those that can go on, and often changes the order then.
+    /// Returns the first in line of those that can continue, and often changes the order
+    /// afterwards.
     fn next_actor(&mut self) -> Option<Actor> {
         let is_waiting = |it: &Execution| matches!(it.phase, Phase::Ready(at, _) if at > self.now);
         let is_over = |it: &Execution| matches!(it.phase, Phase::Over);
@@ -334,7 +335,7 @@ impl Simulation {
             Operation::Meddle { object, content } => {
                 self.say("meddler", || format!("{object:?} {}", content.unwrap_or("deleted")));
                 self.oracle.meddled();
-                // Nobody is told of leases.
+                // No events report leases.
                 self.needs_repair |= matches!(object, Meddling::Leases);
                 for key in object.keys(&self.bucket) {
                     match content {
@@ -347,7 +348,7 @@ impl Simulation {
         }
     }
 
-    /// Puts an event into the queue if an object is one that we make.
+    /// Queues an event if an object is derived.
     fn tell_healer(&mut self, key: &str) {
         if key.parse::<Derived>().is_err() || self.fault == Some(Fault::HealerDeaf) {
             return;
@@ -367,7 +368,7 @@ impl Simulation {
         self.events.push_back((self.now + EVENT_DELAY, Message { body }));
     }
 
-    /// Hands the events to the healer whose time has come.
+    /// Hands the due events to the healer.
     fn deliver(&mut self) {
         let Some(&(due, _)) = self.events.front() else { return };
         self.pass(due.saturating_sub(self.now));
@@ -400,7 +401,7 @@ impl Simulation {
         }
     }
 
-    /// Makes the index when all packages of a reindex have been looked at.
+    /// Makes the index once all packages of a reindex have been processed.
     fn go_on_with_reindex(&mut self, number: usize, ended: Option<usize>) {
         let is_index = ended.is_some_and(|ended| self.executions[ended].key == INDEX);
         if let Some(ended) = ended {
@@ -432,7 +433,7 @@ impl Simulation {
         number
     }
 
-    /// Lets an execution begin its next task, or do its next request.
+    /// Lets an execution begin its next task, or make its next request.
     fn go_on(&mut self, number: usize) -> Result<(), Violation> {
         let phase = mem::replace(&mut self.executions[number].phase, Phase::Over);
         let mut invocation = match phase {
@@ -466,7 +467,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Lets a function go on whose result nobody waits for.
+    /// Lets a function continue whose result nobody waits for.
     fn haunt(&mut self, number: usize) -> Result<(), Violation> {
         let mut zombie = self.zombies.remove(number);
         if self.is_out_of_time(&zombie) {
@@ -531,7 +532,8 @@ impl Simulation {
         Injected::Served
     }
 
-    /// Runs an invocation until its requests are held, or to its end, which is returned.
+    /// Runs an invocation until its requests are held, or until it ends, and returns its result
+    /// then.
     fn advance(
         &mut self,
         invocation: &mut Invocation,
@@ -590,7 +592,7 @@ impl Simulation {
                 self.recover(number, invocation.state, is_retried);
                 Ok(())
             }
-            // Some of its packages could not be looked at.
+            // Some of its packages could not be processed.
             Err(Failure::Unadopted { .. }) if self.executions[number].reindex.is_some() => {
                 self.needs_repair = true;
                 self.enter(number, Next::End(None))
@@ -661,7 +663,7 @@ impl Simulation {
         self.recover(number, invocation.state, is_retried);
     }
 
-    /// Kills a function, or cuts the line to it.
+    /// Kills a function, or cuts the connection to it.
     fn crash(&mut self, number: usize, invocation: Box<Invocation>) {
         let execution = &mut self.executions[number];
         execution.crashes += 1;
@@ -673,7 +675,7 @@ impl Simulation {
             format!("crashes{}", if lives_on { " and goes on in the background" } else { "" })
         });
         if lives_on {
-            // Nobody hears if it finds that it has to look again.
+            // Nobody notices if it finds that it must start over.
             self.needs_repair = true;
             self.zombies.push(*invocation);
         }

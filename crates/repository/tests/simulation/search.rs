@@ -1,6 +1,7 @@
 //! Many histories, each made from a seed.
 //!
-//! The variables `ALPINIST_SEED` and `ALPINIST_HISTORIES` tell where to begin and how far to go.
+//! The variables `ALPINIST_SEED` and `ALPINIST_HISTORIES` set the first seed and the number of
+//! histories.
 
 use std::{
     env,
@@ -20,10 +21,10 @@ use crate::{
     scheduler::{Report, simulate, trace},
 };
 
-/// How many histories a search tries if nothing else is asked.
+/// How many histories a search runs by default.
 const HISTORIES: u64 = 20_000;
 
-/// What came of a search.
+/// The result of a search.
 #[derive(Debug, Default)]
 struct Search {
     histories: u64,
@@ -96,7 +97,7 @@ fn no_history_breaks_a_rule() {
     }
     tell(&format!("{search:?}"));
     assert!(seed.is_some() || search.total.has_everything(), "{search:?}");
-    // Only if whoever overtook has died as well.
+    // Such an index stays only if the execution that overtook it has also died.
     assert!(seed.is_some() || search.total.stayed == 0, "{search:?}");
 }
 

@@ -63,11 +63,11 @@ pub(crate) enum Injected {
     Repeated,
 }
 
-/// What a request that is let through is told.
+/// What happens to a request that is let through.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Passage {
     pub(crate) injected: Injected,
-    /// Decides whatever else is left to rng.
+    /// Decides whatever else is random.
     pub(crate) dice: u64,
 }
 
@@ -87,7 +87,8 @@ pub(crate) enum Outcome {
 }
 
 /// The requests of one invocation that wait to be let through, and what those did that were. They
-/// are sorted, for the order in which an invocation sends requests at the same time is not ours.
+/// are sorted, since we do not control the order of requests that an invocation sends at the same
+/// time.
 #[derive(Clone, Default)]
 pub(crate) struct Line(Arc<Mutex<LineState>>);
 
@@ -112,7 +113,7 @@ impl Line {
         waker.wake();
     }
 
-    /// Returns what requests did since this was called last.
+    /// Returns what requests have done since the last call.
     pub(crate) fn take_effects(&self) -> Vec<Effect> {
         mem::take(&mut self.lock().effects)
     }
@@ -205,7 +206,7 @@ fn now<T>(request: impl Future<Output = T>) -> T {
     request.now_or_never().expect("memory does not wait")
 }
 
-/// A content in one or two chunks. One whose transfer breaks off ends in a failure.
+/// Content in one or two chunks, which ends in a failure if the transfer breaks off.
 pub(crate) struct SimulatedBody {
     key: String,
     chunks: Vec<Bytes>,
@@ -303,7 +304,7 @@ impl ObjectStore for SimulatedStore {
         received(prefix, answer)
     }
 
-    /// Lists the keys in up to three parts, each at a moment of its own.
+    /// Lists the keys in up to three parts, each at its own moment.
     async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
         let mut listed = Vec::new();
         let mut parts = 1;

@@ -1,4 +1,4 @@
-//! What happened in a history, for whoever reads about one that broke a rule.
+//! What happened in a history, for people who investigate one that broke a rule.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,7 +13,7 @@ use crate::{
     store::{Effect, Method, Outcome, Request},
 };
 
-/// Lines of text, or nothing if nobody wants to read them.
+/// Lines of text, or nothing if no trace is wanted.
 #[derive(Default)]
 pub(crate) struct Trace {
     lines: Option<Vec<String>>,
@@ -38,7 +38,7 @@ impl Trace {
         }
     }
 
-    /// Returns what a request did, and which version of the object is there now.
+    /// Writes what a request did, and which version the object has now.
     pub(crate) fn say_effect(
         &mut self,
         step: usize,

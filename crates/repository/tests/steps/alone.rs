@@ -1,4 +1,4 @@
-//! Executions that meet nobody: they look at their own package, and add its change to the snapshot.
+//! Executions that meet no other: they check their own package, and add its change to the snapshot.
 
 use std::{
     sync::{Arc, Mutex},
@@ -28,7 +28,7 @@ fn header(store: &MemoryStore) -> Header {
     Snapshot::read(&store.content(SNAPSHOT).unwrap()).unwrap().0
 }
 
-/// Uploads a package, and goes as far as its fragment.
+/// Uploads a package, and runs the steps up to its fragment.
 async fn written(store: &MemoryStore, stem: &str, bytes: Vec<u8>) -> AggregateRequest {
     store.upload(&key(stem), bytes);
     let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
@@ -43,7 +43,7 @@ async fn one_package() -> MemoryStore {
     store
 }
 
-/// Notes what is listed from now on.
+/// Records what is listed from now on.
 fn listings(store: &MemoryStore) -> Arc<Mutex<Vec<String>>> {
     let listings = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&listings);

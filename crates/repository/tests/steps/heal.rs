@@ -1,4 +1,4 @@
-//! What somebody else deletes or overwrites, and directories of which nothing is cached.
+//! What somebody else deletes or overwrites, and directories without a snapshot.
 
 use std::{
     sync::{Arc, Mutex},
@@ -38,7 +38,7 @@ async fn heal(store: &MemoryStore, request: HealRequest) -> Vec<String> {
     healed.executions.into_iter().chain(reindexes).collect()
 }
 
-/// What is started for events about objects as they are now.
+/// Returns what is started for events about the objects as they are now.
 async fn told(store: &MemoryStore, keys: &[&str]) -> Vec<String> {
     let mut records = Vec::new();
     for key in keys {
@@ -57,7 +57,7 @@ fn event(kind: &str, key: &str, etag: &str) -> Message {
     Message { body: event.to_string() }
 }
 
-/// What the schedule starts.
+/// Returns what the scheduled check starts.
 async fn check(store: &MemoryStore) -> Vec<String> {
     heal(store, HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() }).await
 }
@@ -73,7 +73,7 @@ async fn two_packages() -> MemoryStore {
     store
 }
 
-/// A bucket to which a package came ten minutes ago, and the bucket as it was before.
+/// A bucket that got a package ten minutes ago, and the bucket as it was before.
 async fn a_third_package() -> (MemoryStore, MemoryStore) {
     let store = two_packages().await;
     let before = store.duplicate();
@@ -147,10 +147,10 @@ async fn an_index_that_cannot_be_written_is_not_tried_again_for_ever() {
     assert!(aggregated.staged.is_some());
     store.pass(Duration::from_mins(10));
     assert_eq!(told(&store, &[SNAPSHOT]).await, Vec::<String>::new());
-    // News of the index before come late. What somebody does to the index counts, and so does the
-    // check.
+    // Events about the previous index are late. What somebody does to the index counts, and so does
+    // the check.
     assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, Vec::<String>::new());
-    // In a bucket with versions, the one before takes the place of one that was deleted.
+    // In a versioned bucket, the previous version replaces a deleted one.
     let records = vec![event("Object Deleted", INDEX, "")];
     assert_eq!(heal(&store, HealRequest::Messages { records }).await, [INDEX]);
     assert_eq!(check(&store).await, [INDEX]);
@@ -159,7 +159,7 @@ async fn an_index_that_cannot_be_written_is_not_tried_again_for_ever() {
     store.remove(INDEX);
     assert_eq!(told(&store, &[SNAPSHOT, INDEX]).await, [INDEX]);
 
-    // An older snapshot that somebody puts back is made by nobody.
+    // No execution is working on an older snapshot that somebody puts back.
     execute(&store, INDEX).await.unwrap();
     store.pass(Duration::from_mins(10));
     store.upload(SNAPSHOT, older);
@@ -220,7 +220,7 @@ async fn where_many_packages_are_doubtful_a_reindex_looks_at_them() {
     assert_eq!(check(&store).await, [format!("reindex of {PREFIX}")]);
 }
 
-/// A bucket of somebody else, with two packages and an index of their own.
+/// Somebody else's bucket, with two packages and an index of their own.
 async fn foreign_bucket() -> MemoryStore {
     let store = two_packages().await;
     for key in store.keys() {
@@ -329,7 +329,7 @@ async fn one_directory_that_can_not_be_looked_at_stands_in_the_way_of_no_other()
     }
 }
 
-/// Hears of what is started.
+/// Records what is started.
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);
 
@@ -391,7 +391,7 @@ async fn files_of_others_that_are_called_like_fragments_stay() {
         assert!(store.content(key).is_some(), "{key}");
     }
     assert!(before.iter().all(|key| store.content(key).is_some()));
-    // Ours, in a directory that is called as no known architecture, are still ours.
+    // Our objects are still ours in a directory whose name is no known architecture.
     let own = "own/mine/a-1-r0.apk";
     store.upload(own, package_of("a", "1-r0", "mine", ""));
     execute(&store, own).await.unwrap();
@@ -465,7 +465,7 @@ async fn a_fragment_of_a_backup_is_not_believed_when_nothing_is_remembered() {
     publish(&store, "a", "1-r0", "new").await;
     let index = store.content(INDEX).unwrap();
     store.pass(Duration::from_mins(10));
-    // `aws s3 cp` brings back the bytes alone. Old and new are of the same size.
+    // `aws s3 cp` restores only the bytes. Old and new have the same size.
     store.upload(&fragment, backup);
     store.remove(SNAPSHOT);
     assert_eq!(told(&store, &[SNAPSHOT]).await, [INDEX]);
@@ -510,7 +510,7 @@ async fn the_same_bytes_uploaded_again_are_not_looked_at_each_day() {
         store.pass(Duration::from_mins(10));
         assert_eq!(check(&store).await, Vec::<String>::new());
     }
-    // Our label on other bytes.
+    // Our attributes on other bytes.
     let attributes = store.head(COPY).await.unwrap().unwrap().attributes;
     let object = NewObject { bytes: b"foreign".to_vec(), content_type: "x/y", attributes };
     store.put(COPY, object, Precondition::None).await.unwrap();

@@ -1,5 +1,5 @@
 //! Objects that somebody planted: fragments, snapshots, leases and indexes. None of them stops a
-//! publication, and a reindex puts right whatever they have published.
+//! publication, and a reindex fixes whatever they have published.
 
 use std::{iter, time::Duration};
 
@@ -44,7 +44,7 @@ async fn two_packages() -> (MemoryStore, Bytes) {
     (store, index)
 }
 
-/// Overwrites an object, and leaves its attributes.
+/// Overwrites an object, and keeps its attributes.
 async fn plant(store: &MemoryStore, key: &str, bytes: Vec<u8>) {
     let attributes = store.head(key).await.unwrap().unwrap().attributes;
     let object = NewObject { bytes, content_type: "text/plain", attributes };
@@ -52,7 +52,7 @@ async fn plant(store: &MemoryStore, key: &str, bytes: Vec<u8>) {
     store.pass(Duration::from_mins(5));
 }
 
-/// Lets another package come and go, so that the index is made anew twice.
+/// Uploads and deletes another package, so that the index is rebuilt twice.
 async fn come_and_go(store: &MemoryStore) {
     let key = key("new-1-r0");
     store.upload(&key, package("new", "1-r0", ""));
@@ -105,7 +105,7 @@ async fn a_fragment_with_the_attributes_of_ours_is_made_again(
     }
 }
 
-/// Lets the package `b` be looked at again, or all packages.
+/// Processes the package `b` again, or all packages.
 async fn fix(store: &MemoryStore, by: &str) {
     match by {
         "its execution" => execute(store, &key("b-1-r0")).await.unwrap(),
@@ -113,13 +113,12 @@ async fn fix(store: &MemoryStore, by: &str) {
     }
 }
 
-/// Takes a snapshot apart.
+/// Parses a snapshot.
 fn read(stored: &[u8]) -> (Header, Snapshot) {
     Snapshot::read(&Bytes::copy_from_slice(stored)).unwrap()
 }
 
-/// The lines of JSON of which a snapshot was made by earlier builds: the header, and the records of
-/// `b` and `a`.
+/// The lines of JSON in a snapshot of earlier builds: the header, and the records of `b` and `a`.
 fn lines_of(stored: &[u8]) -> Vec<String> {
     let (header, snapshot) = read(stored);
     let records = snapshot.records().unwrap();
@@ -133,7 +132,7 @@ fn lines_of(stored: &[u8]) -> Vec<String> {
     iter::once(header).chain(records.iter().rev().map(line)).collect()
 }
 
-/// Writes a snapshot as earlier builds did, after a change of its lines.
+/// Writes a snapshot as earlier builds did, with changed lines.
 fn with_lines(stored: &[u8], change: impl FnOnce(&mut Vec<String>)) -> Vec<u8> {
     let mut lines = lines_of(stored);
     assert!(lines[0].contains("digest") && lines[1].contains("P:b") && lines[2].contains("P:a"));
@@ -225,14 +224,14 @@ async fn a_snapshot_that_we_cannot_have_written_costs_time_and_nothing_else(
     assert_eq!(others.content(INDEX).unwrap(), index);
 }
 
-/// Writes a snapshot with another header.
+/// Writes a snapshot with a changed header.
 fn with_header(stored: &[u8], change: impl FnOnce(&mut Header)) -> Vec<u8> {
     let (mut header, snapshot) = read(stored);
     change(&mut header);
     snapshot.to_bytes(&header).unwrap()
 }
 
-/// Writes a snapshot with a change of each record.
+/// Writes a snapshot with changed records.
 fn with_records(stored: &[u8], change: fn(&mut Record)) -> Vec<u8> {
     let (header, snapshot) = read(stored);
     let mut records = snapshot.records().unwrap();
@@ -301,8 +300,7 @@ async fn a_snapshot_that_lacks_a_package_is_damaged() {
     }
 }
 
-/// A snapshot of what is there with entries that are not the packages', in every other respect in
-/// order.
+/// A snapshot of the current objects with forged entries, but correct in every other respect.
 fn forged(stored: &[u8]) -> Vec<u8> {
     with_records(stored, |record| {
         record.entry.metadata.description = "Forged".parse().unwrap();
@@ -357,7 +355,7 @@ async fn leases_that_nobody_holds_stop_no_publication() {
     assert_eq!(store.content(INDEX).unwrap(), index);
 }
 
-/// Signs an index of both packages with a key that no client has, under the name of ours.
+/// Signs an index of both packages with a key that no client has, under our key name.
 fn signed_by_another(own: &[u8]) -> Vec<u8> {
     let unsigned = IndexArchive::read(own).unwrap().unsigned;
     let key = SigningKey::from_pem(&private_key()).unwrap();
@@ -365,7 +363,7 @@ fn signed_by_another(own: &[u8]) -> Vec<u8> {
     index_archive::write_signed(&signatures, unsigned).unwrap()
 }
 
-/// Replaces the index of both packages by one without any, and leaves the signature.
+/// Replaces the index of both packages with one without any, and keeps the signature.
 fn without_packages(own: &[u8]) -> Vec<u8> {
     let signed = IndexArchive::read(own).unwrap().unsigned.len();
     let other = index_archive::write_unsigned("3.22/main", &Index::default()).unwrap();
@@ -441,7 +439,7 @@ async fn an_old_index_of_ours_that_somebody_restored_is_replaced() {
     assert_eq!(store.content(INDEX).unwrap(), index);
 }
 
-/// Lets each index be signed again, as for the sake of other keys.
+/// Signs the index again, as after a change of keys.
 async fn sign_again(store: &MemoryStore) {
     let reindex = Reindex { run: "signing".to_owned(), only_stale: false, sign: true };
     let target = Target { reindex: Some(reindex), ..target(INDEX) };

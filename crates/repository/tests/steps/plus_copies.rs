@@ -62,12 +62,12 @@ async fn a_copy_that_somebody_deletes_or_overwrites_comes_back() {
     assert_eq!(store.content(COPY).unwrap(), bytes);
     assert_eq!(listed(&store), [NAME]);
 
-    // Bytes of somebody else's would be served to whoever asks for the package.
+    // Somebody else's bytes would be served to clients that request the package.
     store.upload(COPY, "something else");
     execute(&store, COPY).await.unwrap();
     assert_eq!(store.content(COPY).unwrap(), bytes);
 
-    // Ours, which go with a rejected package, are no news.
+    // Our own deletion, together with a rejected package, needs no action.
     store.upload(&key(NAME), "garbage");
     execute(&store, &key(NAME)).await.unwrap_err();
     let before = store.written();

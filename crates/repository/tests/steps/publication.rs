@@ -1,4 +1,4 @@
-//! What one execution after the other leaves behind, and what it costs.
+//! What consecutive executions leave behind, and what they cost.
 
 use alpinist_repository::memory::MemoryStore;
 

@@ -1,4 +1,4 @@
-//! Executions that meet, and executions that come late.
+//! Executions that meet, and executions that are late.
 
 use std::{
     fmt::Debug,
@@ -28,7 +28,7 @@ fn now<T, E: Debug>(step: impl Future<Output = Result<T, E>>) -> T {
     step.now_or_never().expect("memory does not wait").unwrap()
 }
 
-/// Runs another execution to its end, in the middle of a request of ours.
+/// Runs another execution to its end, in the middle of one of our requests.
 fn rival(store: &MemoryStore, key: &str) {
     now(execute(store, key));
 }
@@ -75,7 +75,7 @@ async fn the_first_index_does_not_cover_a_rebuild_that_began_before_it() {
     let begun = rebuild.clone();
     store.before_requests(move |store, request| {
         if matches!(request, Request::Put(key) if key.ends_with("snapshot.json.gz")) {
-            // Listed already; and the event of b is lost.
+            // The bucket was already listed, and the event of b is lost.
             store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
             let extracted = now(step::extract(store, Policy::default(), target(&key("b-1-r0"))));
             now(step::write_index(store, PlusCopies::Kept, extracted));
@@ -115,7 +115,7 @@ async fn a_late_execution_does_not_overwrite_a_newer_fragment() {
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), fragment);
 }
 
-/// Replaces a package, and lets its execution run, just before our first request of a kind.
+/// Replaces a package, and runs its execution, just before our first request of a kind.
 async fn replaced_before(is_moment: fn(Request<'_>) -> bool) {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
@@ -179,7 +179,7 @@ async fn a_package_that_is_deleted_while_it_is_published_does_not_stay_listed() 
     assert_eq!(listed(&store), <[&str; 0]>::default());
 }
 
-/// Arms `store` to do something once, before the first request that fits.
+/// Arms `store` to do something once, before the first matching request.
 fn once(
     store: &MemoryStore,
     is_moment: fn(Request<'_>) -> bool,
@@ -271,7 +271,7 @@ async fn a_replaced_package_is_not_listed_with_the_fragment_of_the_old_one() {
     assert_eq!(listed(&store), ["b-1-r0"]);
 }
 
-/// Brings an upload to where its index is staged, and returns what `publish` is asked then.
+/// Runs an upload until its index is staged, and returns the request for `publish`.
 async fn staged(store: &MemoryStore, stem: &str) -> PublishRequest {
     let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
     let mut request = AggregateRequest::from(
@@ -435,7 +435,7 @@ async fn a_snapshot_that_is_replaced_while_it_is_read_is_looked_at_again() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    // What a reader is told whose connection broke.
+    // What a reader gets whose connection broke.
     store.before_requests(|_, request| match request {
         Request::Get(key) if key.ends_with("snapshot.json.gz") => {
             Err(StoreError::Conflict { key: key.to_owned() })

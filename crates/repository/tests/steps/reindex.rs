@@ -1,4 +1,4 @@
-//! A bucket whose fragments and indexes are made again from its packages.
+//! A bucket whose fragments and indexes are rebuilt from its packages.
 
 use alpinist_repository::{
     failure::{Failure, FailureKind},
@@ -25,7 +25,7 @@ pub(crate) async fn reindex(
     reindex_under(store, prefix, only_stale, PackageSignatures::Verify).await
 }
 
-/// Does what the second state machine does.
+/// Does what the state machine of the reindex does.
 async fn reindex_under(
     store: &MemoryStore,
     prefix: &str,
@@ -139,9 +139,8 @@ async fn what_a_reindex_rejects_under_a_stricter_setting_is_not_listed_from_memo
     assert_eq!((report.unchanged, report.failed), (Vec::new(), Vec::new()));
 }
 
-/// What a distributed map writes of an execution for a package that failed, as AWS documents it:
-/// one that ran out of time stands among those that failed. Without a package, its input was left
-/// away.
+/// What a distributed map writes about a failed execution for a package, as AWS documents it: one
+/// that timed out is among those that failed. Without a package, its input is omitted.
 fn record(stem: &str) -> Value {
     let input = json!({"bucket": "bucket", "key": key(stem), "reindex": {"run": RUN}}).to_string();
     let input = if stem.is_empty() { String::new() } else { input };
@@ -161,7 +160,8 @@ fn record(stem: &str) -> Value {
     })
 }
 
-/// Makes the index, then reports of a run whose executions for the packages `failed` did.
+/// Makes the index, and then the report of a run in which the executions for the packages `failed`
+/// failed.
 async fn report_with(store: &MemoryStore, failed: &[&str]) -> (Result<(), Failure>, Report) {
     let reindex = Some(Reindex { run: RUN.to_owned(), only_stale: false, sign: false });
     let reindexed = Target { reindex, ..target(INDEX) };
@@ -279,7 +279,8 @@ async fn a_bucket_of_the_original_project_is_adopted() {
 
     let report = reindex(&store, "", true).await.unwrap();
     assert_eq!(listed(&store), ["right-1-r0", "wrong-1-r0"]);
-    // Of which version of its package such a fragment tells can't be seen, so each package is read.
+    // Such a fragment does not say which version of its package it describes, so each package is
+    // read.
     assert_eq!(report.indexed, [key("right-1-r0"), key("wrong-1-r0")]);
     assert_eq!(report.removed, [key("gone-1-r0")]);
 }

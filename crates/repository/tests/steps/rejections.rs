@@ -1,4 +1,4 @@
-//! The door: what is rejected, in which words, and that nothing of it is ever listed.
+//! What is rejected, with which message, and that none of it is ever listed.
 
 use alpinist_repository::{
     failure::FailureKind,
@@ -263,7 +263,7 @@ async fn a_package_that_is_rejected_now_loses_its_fragment() {
     let write = async || step::write_index(&store, PlusCopies::Kept, rejected.clone()).await;
     write().await.unwrap();
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
-    // Its answer may be lost, and it is tried again.
+    // The response may be lost, and the step retried.
     let written = write().await.unwrap();
     aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap_err();
     assert_eq!(listed(&store), [""; 0]);

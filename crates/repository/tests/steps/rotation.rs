@@ -1,4 +1,4 @@
-//! One key takes the place of another.
+//! One key replaces another.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
 const NEW_NAME: &str = "ops@example.com-6a000000.rsa.pub";
 static NEW_KEY: LazyLock<String> = LazyLock::new(private_key);
 
-/// What a key service does, if the key is in one.
+/// What a key service signs, if the key is in one.
 type Remote = Option<fn([u8; 32]) -> [u8; 32]>;
 
 const HERE: Remote = None;
@@ -41,7 +41,7 @@ fn public(private_key: &str) -> VerifyingKey {
     SigningKey::from_pem(private_key).unwrap().verifying_key()
 }
 
-/// Returns whether clients with the old key alone, and those with the new one alone, accept the
+/// Returns whether clients with only the old key, and those with only the new one, accept the
 /// index.
 fn accepts(store: &MemoryStore) -> [bool; 2] {
     let bytes = store.content(INDEX).unwrap();

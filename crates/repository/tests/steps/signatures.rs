@@ -1,4 +1,4 @@
-//! Whose packages are listed: each setting against each kind of signature.
+//! Whose packages are listed: each setting with each kind of signature.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ const BUILDER: &str = "builder@example.com-5f3c2a1b.rsa.pub";
 const STRANGER: &str = "stranger@example.com-5f3c2a1b.rsa.pub";
 const TRUSTED: &str = ".alpinist/trusted-keys/builder@example.com-5f3c2a1b.rsa.pub";
 
-/// The keys of a builder who is trusted, and of somebody else.
+/// The keys of a trusted builder, and of somebody else.
 static KEYS: LazyLock<[SigningKey; 2]> =
     LazyLock::new(|| [(); 2].map(|()| SigningKey::from_pem(&private_key()).unwrap()));
 
@@ -28,7 +28,7 @@ fn pem(key: &SigningKey) -> String {
     key.verifying_key().to_pem().unwrap()
 }
 
-/// The package with a signature by each of these.
+/// A package with a signature by each of these signers.
 fn signed(signers: &[(&str, &SigningKey)]) -> Vec<u8> {
     let package = package("a", "1-r0", "");
     let control = streams(&package)[0].0;
@@ -89,12 +89,12 @@ async fn a_wrong_signature_under_the_name_of_a_trusted_key_is_rejected(
     let [builder, stranger] = &*KEYS;
     let store = MemoryStore::default();
     store.upload(TRUSTED, pem(builder));
-    // It is final even if a right one follows, as for apk.
+    // A wrong signature is final even if a right one follows, as in apk.
     for signers in [vec![(BUILDER, stranger)], vec![(BUILDER, stranger), (BUILDER, builder)]] {
         let cause = extract(&store, policy, signed(&signers)).await.unwrap_err();
         insta::assert_snapshot!("wrong_signature", cause);
     }
-    // What is in `.alpinist/` outweighs what is published under the same name.
+    // A key in `.alpinist/` takes precedence over one that is published under the same name.
     store.upload(BUILDER, pem(stranger));
     extract(&store, policy, signed(&[(BUILDER, stranger)])).await.unwrap_err();
 }
@@ -171,7 +171,7 @@ async fn a_package_of_many_signers_costs_few_requests() {
     signers.push((BUILDER, builder));
     let before = store.requests();
     extract(&store, PackageSignatures::Require, signed(&signers)).await.unwrap_err();
-    // The package, each key in both places, and whether it had been accepted before.
+    // Requests for the package, for each key in both places, and for an earlier acceptance.
     assert_eq!(store.requests() - before, 1 + 2 * 16 + 1);
 }
 

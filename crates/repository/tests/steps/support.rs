@@ -20,7 +20,7 @@ use crate::common::{
     execution::{Next, State},
 };
 
-/// How an execution failed, as whoever looks at it sees it.
+/// How an execution failed, as it is displayed.
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) error: String,
@@ -45,7 +45,7 @@ impl From<RejectionReport> for Failed {
     }
 }
 
-/// What extraction says of a package once a rule has become so strict that none may be listed.
+/// Extracts a package under a rule so strict that none may be listed.
 pub(crate) async fn rejected_now(store: &MemoryStore, key: &str) -> Extracted {
     let strict = Policy { max_size: 1, ..Policy::default() };
     step::extract(store, strict, target(key)).await.unwrap()
@@ -56,7 +56,7 @@ pub(crate) async fn execute(store: &MemoryStore, key: &str) -> Result<(), Failed
     execute_with(store, &Keys::good(), key).await
 }
 
-/// Uploads a package whose one file has `content`, and follows its execution.
+/// Uploads a package whose only file has `content`, and follows its execution.
 pub(crate) async fn publish(store: &MemoryStore, name: &str, version: &str, content: &str) {
     let key = key(&format!("{name}-{version}"));
     store.upload(&key, package(name, version, content));
@@ -79,7 +79,7 @@ pub(crate) async fn execute_target(
     go_on(store, keys, State::Extract(target)).await
 }
 
-/// Goes on after the fragment was written.
+/// Continues after the fragment was written.
 pub(crate) async fn aggregate_and_publish(
     store: &MemoryStore,
     keys: &Keys,
@@ -88,7 +88,7 @@ pub(crate) async fn aggregate_and_publish(
     go_on(store, keys, State::Aggregate(request)).await
 }
 
-/// Goes on from a state. Time passes while an execution waits.
+/// Continues from a state. Time passes while an execution waits.
 async fn go_on(store: &MemoryStore, keys: &Keys, mut state: State) -> Result<(), Failed> {
     for _ in 0..100 {
         state = match state.run(store, keys).await? {

@@ -1,4 +1,4 @@
-//! What is not believed: fragments, snapshots and indexes that somebody else may have written, and
+//! What is not trusted: fragments, snapshots and indexes that somebody else may have written, and
 //! keys that can't sign.
 
 use std::time::Duration;
@@ -41,14 +41,14 @@ fn fragment(store: &MemoryStore, stem: &str) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Lets another package be indexed, so that the index is made anew.
+/// Publishes another package, so that the index is rebuilt.
 async fn aggregate_anew(store: &MemoryStore) {
     publish(store, "new", "1-r0", "").await;
 }
 
-/// Begins an execution, and returns for how many packages that nobody has looked at it waits.
+/// Begins an execution, and returns for how many unknown packages it waits.
 async fn unknown(store: &MemoryStore, stem: &str) -> usize {
-    // The lease of the first snapshot has run out.
+    // The lease of the first snapshot has expired.
     store.pass(Duration::from_mins(1));
     let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
     let written = step::write_index(store, PlusCopies::Kept, extracted).await.unwrap();

@@ -1,4 +1,4 @@
-//! The `openssl` command, as the maker of keys and the judge of signatures.
+//! The `openssl` command, which makes keys and verifies signatures.
 
 use std::{
     io::Write as _,
@@ -32,7 +32,7 @@ pub(crate) fn pem(arguments: &[&str], input: &str) -> String {
     String::from_utf8(openssl(arguments, input.as_bytes())).unwrap()
 }
 
-/// A private key for all tests that need just any: 2048 bits, PKCS #8.
+/// A private key for all tests that need any key: 2048 bits, PKCS #8.
 pub(crate) static KEY: LazyLock<String> = LazyLock::new(|| pem(&["genrsa", "2048"], ""));
 
 pub(crate) fn signing_key() -> SigningKey {
