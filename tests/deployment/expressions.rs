@@ -52,14 +52,14 @@ fn inputs() -> Vec<Value> {
         json!({"staged": {"is_too_soon": false}}),
         json!({"staged": {"is_too_soon": true}, "rejection": {"error": "e", "cause": "c"}}),
         json!({"rejection": {"error": "e", "cause": "c \"quoted\""}}),
-        json!({"waiting": {"times": 0, "overtook": true}}),
+        json!({"waiting": {"seconds": 2, "overtook": true}}),
         failed(json!(text), json!("a \"cause\"")),
         failed(json!(text), json!("{\"errorMessage\": \"said\", \"errorType\": \"t\"}")),
         failed(json!("{}"), Value::Null),
         failed(Value::Null, json!("{ no JSON")),
         failed(json!("no JSON"), json!("")),
     ];
-    inputs.extend((1..8).map(|times| json!({"waiting": {"times": times}})));
+    inputs.extend((1..8).map(|seconds| json!({"waiting": {"seconds": seconds}})));
     inputs
 }
 

@@ -289,6 +289,10 @@ pub struct Waiting {
     pub since: Generation,
     /// How often it has waited.
     pub times: u32,
+    /// How long it is to wait now before it looks again, in seconds: at least this, and less than
+    /// twice as long.
+    #[serde(default)]
+    pub seconds: u64,
     /// Whether it has overtaken an execution that was about to publish, and waits until that one
     /// can't be running any more: longer than the timeout of its function.
     #[serde(default)]
@@ -383,7 +387,7 @@ mod tests {
         let json = serde_json::to_string(&written).unwrap();
         let request: AggregateRequest = serde_json::from_str(&json).unwrap();
         assert_eq!(request, AggregateRequest::from(written.clone()));
-        let waiting = Some(Waiting { since: 7, times: 1, overtook: true, unknown: 3 });
+        let waiting = Some(Waiting { since: 7, times: 1, seconds: 2, overtook: true, unknown: 3 });
         let staged = Some(Staged { snapshot: ETag("s".into()), replaces: None, is_too_soon: true });
         let aggregated = Aggregated { written, staged, waiting };
         let json = serde_json::to_string(&aggregated).unwrap();

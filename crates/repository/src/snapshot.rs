@@ -73,6 +73,9 @@ pub struct Header {
     pub digest: String,
     /// How many packages it has.
     pub packages: usize,
+    /// How many packages are not as in the snapshot before. Many are a sign of many uploads at once.
+    #[serde(default)]
+    pub changes: usize,
 }
 
 impl Header {

@@ -26,6 +26,14 @@ use crate::{
     },
 };
 
+/// How long an execution waits at least before it looks again, in seconds, if it waits often: twice
+/// as long each time, up to this.
+const LONGEST_WAIT: u64 = 16;
+
+/// How long an execution waits at least before it looks again, in seconds, if it is one of very
+/// many: as long as the publication before has changes, up to this. So most of them wait once.
+const CROWD_WAIT: u64 = 8;
+
 /// Makes the index of the repository prefix from the current bucket, and stages it if it differs
 /// from the published one. First checks whether another execution has done so or is at work.
 ///
@@ -56,10 +64,13 @@ pub async fn aggregate<S: ObjectStore>(
     let Ok(subject) = request.written.target.key.parse::<Subject>() else {
         return Ok(request.written.into());
     };
-    let mut unknown = 0;
+    let (mut unknown, mut changes) = (0, 0);
     let (generation, overtook) = match decide(store, &subject, &request).await.map_err(contended)? {
         Decision::UpToDate => return Ok(request.written.into()),
-        Decision::Contended(generation) => (generation, false),
+        Decision::Contended(contention) => {
+            changes = contention.changes;
+            (contention.generation, false)
+        }
         Decision::Work(work) => {
             let Job { lease, base, is_alone } = *work;
             let generation = base.generation;
@@ -109,7 +120,10 @@ pub async fn aggregate<S: ObjectStore>(
         return Err(Failure::Unadopted { prefix, unknown });
     }
     debug!(key = %subject, since, times, overtook, "another execution is at work");
-    let waiting = Some(Waiting { since, times: times + 1, overtook, unknown });
+    let times = times + 1;
+    let seconds = 2_u64.saturating_pow(times).min(LONGEST_WAIT);
+    let seconds = seconds.max(u64::try_from(changes).map_or(CROWD_WAIT, |n| n.min(CROWD_WAIT)));
+    let waiting = Some(Waiting { since, times, seconds, overtook, unknown });
     Ok(Aggregated { written: request.written, staged: None, waiting })
 }
 
@@ -192,6 +206,7 @@ impl<S: ObjectStore> Change<'_, S> {
             None => snapshot.row(stem).map(|_| Edit::Remove),
         };
         let is_fence = edit.is_some() || is_gone;
+        let changes = edit.iter().count();
         let edits = edit.map(|edit| (stem.to_owned(), edit)).into_iter().collect();
         let snapshot = snapshot.apply(edits).map_err(damaged)?;
         let (generation, evidence) = (generation + 1, Evidence::Attributes);
@@ -199,6 +214,7 @@ impl<S: ObjectStore> Change<'_, S> {
             etag,
             generation,
             listed,
+            changes,
             published,
             evidence,
             is_fence,
@@ -247,7 +263,7 @@ impl<S: ObjectStore> Change<'_, S> {
         let is_to_be_read = looking.is_some();
         let sources = Sources { store, prefix, listing: &listing, is_to_be_read };
         let edits = sources.collect(&cached, &forgotten, own).await?;
-        let is_same = edits.is_empty();
+        let (changes, is_same) = (edits.len(), edits.is_empty());
         let removed = edits.iter().filter(|(_, edit)| **edit == Edit::Remove);
         let removed: BTreeSet<_> = removed.map(|(stem, _)| stem.clone()).collect();
         let snapshot = cached.apply(edits).map_err(damaged)?;
@@ -281,6 +297,7 @@ impl<S: ObjectStore> Change<'_, S> {
             etag,
             generation,
             listed,
+            changes,
             published,
             evidence,
             is_fence,

@@ -24,11 +24,18 @@ const CROWD_TIME: Duration = Duration::from_secs(2);
 pub(super) enum Decision {
     /// Nothing: the published index has the change, and nobody can publish one without it.
     UpToDate,
-    /// To check again later: another execution is at work. This is the generation of the current
-    /// snapshot.
-    Contended(Generation),
+    /// To check again later: another execution is at work.
+    Contended(Contention),
     /// To make the next snapshot.
     Work(Box<Job>),
+}
+
+/// The current snapshot, while another execution is at work.
+pub(super) struct Contention {
+    /// Its generation.
+    pub(super) generation: Generation,
+    /// How many packages it changed, if that was just now.
+    pub(super) changes: usize,
 }
 
 /// What to start from, and the lease.
@@ -139,17 +146,16 @@ pub(super) async fn decide<S: ObjectStore>(
     // Somebody who replaced our index with their own publishes no snapshot of ours.
     let is_foreign = published.as_ref().is_some_and(|index| !index.attributes.contains_key(DIGEST));
     let is_ours = staged.as_ref().is_some_and(|ours| Some(&ours.snapshot) == cached.etag());
-    let is_being_signed = !is_published
-        && !is_ours
-        && !is_foreign
-        && cached.age().is_some_and(|age| age < SIGNING_TIME);
-    if is_being_signed {
-        return Ok(Decision::Contended(generation));
+    let age = cached.age();
+    let is_young = age.is_some_and(|age| age < SIGNING_TIME);
+    let changes = cached.header().filter(|_| is_young).map_or(0, |header| header.changes);
+    let contended = Decision::Contended(Contention { generation, changes });
+    if !is_published && !is_ours && !is_foreign && is_young {
+        return Ok(contended);
     }
     let owner = &written.target.key;
-    let age = cached.age();
     let Some(lease) = Lease::take(store, prefix, generation, owner).await? else {
-        return Ok(Decision::Contended(generation));
+        return Ok(contended);
     };
     let is_alone = generation > 0
         && waiting.is_none()

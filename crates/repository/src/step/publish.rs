@@ -1,4 +1,8 @@
 use alpinist_apk::{block::Block, index_archive, key::VerifyingKey, key_name::KeyName};
+use futures::{
+    TryFutureExt as _,
+    future::{try_join_all, try_join3},
+};
 use rand_core::CryptoRngCore;
 use tracing::debug;
 
@@ -20,8 +24,8 @@ use crate::{
 /// replace.
 ///
 /// The index is built here, from strictly parsed entries, and is read and verified as a client
-/// would before it is published. The public keys are published first. While there are two keys,
-/// both sign: a client needs one of them.
+/// would before it is published. Public keys that are missing are published first. While there are
+/// two keys, both sign: a client needs one of them.
 ///
 /// # Errors
 ///
@@ -39,8 +43,13 @@ pub async fn publish<S: ObjectStore>(
     let subject = written.target.key.parse::<Subject>().map_err(|_| Failure::InvalidInput)?;
     let prefix = subject.prefix();
     let signers = Signer::read_all(keys).await?;
-    let (Header { digest, packages, .. }, snapshot) = read_staged(store, prefix, &staged).await?;
-    let signed = signed_blocks(store, prefix, &signers).await?;
+    let (staged_snapshot, signed, missing) = try_join3(
+        read_staged(store, prefix, &staged),
+        signed_blocks(store, prefix, &signers).map_err(Failure::from),
+        try_join_all(signers.iter().map(|signer| MissingKey::find(store, &signer.name, &signer.public))),
+    )
+    .await?;
+    let (Header { digest, packages, .. }, snapshot) = staged_snapshot;
     let blocks = trusted_blocks(prefix, &snapshot, &signed)
         .map_err(|source| Failure::StagedDamaged { key: prefix.snapshot_key(), source })?;
     drop((snapshot, signed));
@@ -48,9 +57,7 @@ pub async fn publish<S: ObjectStore>(
     if staged.is_too_soon {
         store.wait_a_second().await;
     }
-    for signer in &signers {
-        publish_key(store, &signer.name, &signer.public).await?;
-    }
+    try_join_all(missing.into_iter().flatten().map(|key| key.put(store))).await?;
     let etag = replace(store, prefix, digest, signed, staged).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages };
     match written.rejection {
@@ -105,25 +112,51 @@ pub async fn publish_key<S: ObjectStore>(
     name: &KeyName,
     public: &VerifyingKey,
 ) -> Result<(), Failure> {
-    let key_name = name.to_string();
-    let pem = public.to_pem();
-    let pem = pem.map_err(|source| Failure::PublicKey { key_name: key_name.clone(), source })?;
-    let present = port::read(store, &key_name, MAX_KEY_LENGTH).await?;
-    let still = Precondition::still(present.as_ref().map(|object| object.info.etag.clone()));
-    let present = present.map(|object| String::from_utf8_lossy(&object.body).into_owned());
-    match present.map(|pem| VerifyingKey::from_pem(&pem)) {
-        Some(Ok(present)) if present == *public => return Ok(()),
-        Some(Ok(_)) => return Err(Failure::KeyNameTaken { key_name }),
-        Some(Err(_)) | None => {}
+    match MissingKey::find(store, name, public).await? {
+        Some(missing) => missing.put(store).await,
+        None => Ok(()),
     }
-    let object = NewObject {
-        bytes: pem.into_bytes(),
-        content_type: "application/x-pem-file",
-        attributes: Attributes::new(),
-    };
-    store.put(&key_name, object, still).await?;
-    debug!(key_name, "public key published");
-    Ok(())
+}
+
+/// A public key that is not published, or is damaged there.
+struct MissingKey {
+    name: String,
+    pem: String,
+    still: Precondition,
+}
+
+impl MissingKey {
+    /// Returns the key if it is to be published.
+    async fn find<S: ObjectStore>(
+        store: &S,
+        name: &KeyName,
+        public: &VerifyingKey,
+    ) -> Result<Option<Self>, Failure> {
+        let name = name.to_string();
+        let present = port::read(store, &name, MAX_KEY_LENGTH).await?;
+        let still = Precondition::still(present.as_ref().map(|object| object.info.etag.clone()));
+        let present = present.map(|object| String::from_utf8_lossy(&object.body).into_owned());
+        match present.map(|pem| VerifyingKey::from_pem(&pem)) {
+            Some(Ok(present)) if present == *public => return Ok(None),
+            Some(Ok(_)) => return Err(Failure::KeyNameTaken { key_name: name }),
+            Some(Err(_)) | None => {}
+        }
+        let pem = public.to_pem();
+        let pem = pem.map_err(|source| Failure::PublicKey { key_name: name.clone(), source })?;
+        Ok(Some(Self { name, pem, still }))
+    }
+
+    async fn put<S: ObjectStore>(self, store: &S) -> Result<(), Failure> {
+        let Self { name, pem, still } = self;
+        let object = NewObject {
+            bytes: pem.into_bytes(),
+            content_type: "application/x-pem-file",
+            attributes: Attributes::new(),
+        };
+        store.put(&name, object, still).await?;
+        debug!(key_name = name, "public key published");
+        Ok(())
+    }
 }
 
 /// Replaces the index, then checks that the snapshot is still the one that was signed: an execution

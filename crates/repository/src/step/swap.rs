@@ -24,6 +24,8 @@ pub(super) struct SnapshotUpdate {
     pub(super) generation: Generation,
     /// The last generation that was made from a listing of the bucket.
     pub(super) listed: Generation,
+    /// How many packages the new snapshot changes.
+    pub(super) changes: usize,
     pub(super) published: Option<ObjectInfo>,
     pub(super) evidence: Evidence,
     /// Whether to replace the snapshot even if the published index is right.
@@ -85,10 +87,11 @@ impl SnapshotUpdate {
         if is_right && !self.is_fence {
             return Ok(Swapped::Nothing);
         }
-        let (generation, listed, packages) = (self.generation, self.listed, snapshot.len());
+        let Self { generation, listed, changes, .. } = self;
+        let packages = snapshot.len();
         let key = prefix.snapshot_key();
         let bytes = snapshot
-            .to_bytes(&Header { generation, listed, digest, packages })
+            .to_bytes(&Header { generation, listed, digest, packages, changes })
             .map_err(|source| Failure::StagedDamaged { key: key.clone(), source })?;
         let object =
             NewObject { bytes, content_type: "application/gzip", attributes: Attributes::new() };

@@ -103,6 +103,31 @@ async fn who_had_to_wait_publishes_for_all() {
     assert_eq!(*listings.lock().unwrap(), [PREFIX]);
 }
 
+/// How long an upload waits, at first and then, that comes while this many others are published.
+async fn waits_behind(others: usize) -> [u64; 2] {
+    let store = one_package().await;
+    for number in 1..others {
+        let (name, version) = (format!("c{number}"), "1-r0");
+        let bytes = package(&name, version, &name);
+        written(&store, &format!("{name}-{version}"), bytes).await;
+    }
+    let mut last = written(&store, "b-1-r0", package("b", "1-r0", "b")).await;
+    // Who has waited publishes for all.
+    last.waiting = Some(Waiting { since: header(&store).generation, ..Waiting::default() });
+    assert!(step::aggregate(&store, last).await.unwrap().staged.is_some());
+    let late = written(&store, "d-1-r0", package("d", "1-r0", "d")).await;
+    let once = step::aggregate(&store, late).await.unwrap();
+    let twice = step::aggregate(&store, travelled(&once)).await.unwrap();
+    [once, twice].map(|aggregated| aggregated.waiting.unwrap().seconds)
+}
+
+#[tokio::test]
+async fn who_comes_while_many_are_published_waits_longer_at_first() {
+    assert_eq!(waits_behind(1).await, [2, 4]);
+    assert_eq!(waits_behind(6).await, [6, 6]);
+    assert_eq!(waits_behind(12).await, [8, 8]);
+}
+
 #[tokio::test]
 async fn whoever_asks_for_the_index_gets_it_from_a_listing() {
     let store = one_package().await;
@@ -161,7 +186,7 @@ async fn a_planted_snapshot_cannot_say_that_it_comes_from_a_later_listing() {
     store.pass(Duration::from_mins(1));
     let extracted = Extracted { target: target(INDEX), found: Found::Nothing };
     let request = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let waiting = Waiting { since: planted.generation, times: 1, overtook: false, unknown: 0 };
+    let waiting = Waiting { since: planted.generation, times: 1, seconds: 2, overtook: false, unknown: 0 };
     let request = AggregateRequest { waiting: Some(waiting), ..request.into() };
     let listings = listings(&store);
     step::aggregate(&store, request).await.unwrap();
