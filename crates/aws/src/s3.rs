@@ -7,8 +7,8 @@ use std::{
 };
 
 use alpinist_repository::port::{
-    Attributes, Directory, ETag, Listed, NewObject, Object, ObjectInfo, ObjectStore, Precondition,
-    Sought, StoreError,
+    Attributes, Directory, ETag, ListedObject, NewObject, Object, ObjectInfo, ObjectStore,
+    Precondition, Sought, StoreError,
 };
 use aws_sdk_s3::{
     Client,
@@ -335,7 +335,11 @@ impl ObjectStore for S3Store {
         Ok(directory)
     }
 
-    async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        split_points: &[String],
+    ) -> Result<Vec<ListedObject>, StoreError> {
         let begins = iter::once(None).chain(split_points.iter().cloned().map(Some));
         let ends = split_points.iter().cloned().map(Some).chain([None]);
         let ranges =
@@ -354,7 +358,7 @@ impl S3Store {
         prefix: &str,
         begin: Option<String>,
         end: Option<String>,
-    ) -> Result<Vec<Listed>, StoreError> {
+    ) -> Result<Vec<ListedObject>, StoreError> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         // Not every key is valid in XML, and one that isn't would make the response unreadable.
         let request = request.delimiter("/").encoding_type(EncodingType::Url);
@@ -367,7 +371,7 @@ impl S3Store {
                 if end.as_ref().is_some_and(|end| key > *end) {
                     return Ok(listed);
                 }
-                listed.push(Listed {
+                listed.push(ListedObject {
                     etag: etag(&key, object.e_tag)?,
                     size: size(object.size),
                     last_modified: object.last_modified.map_or(0, |time| time.secs()),

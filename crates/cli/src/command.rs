@@ -1,11 +1,11 @@
 //! The subcommands.
 
-mod ends;
 mod index;
 mod inspect;
 mod key;
 mod keygen;
 mod ls;
+mod outcomes;
 mod promote;
 mod prune;
 mod push;

@@ -320,7 +320,7 @@ advised! {
         },
         /// The report of a reindex can't be parsed.
         #[error("the report {key} can't be read")]
-        Report {
+        WriteText {
             /// Its key.
             key: String,
             /// What is wrong with it.

@@ -12,7 +12,7 @@ use alpinist_apk::{
     text::escaped,
 };
 use alpinist_aws::s3::{Newer, S3Store};
-use alpinist_executions::{Execution, Executions, Listed, Milliseconds, Status};
+use alpinist_executions::{Execution, Executions, ListedExecution, Milliseconds, Status};
 use alpinist_repository::{
     failure::FailureKind,
     location::{PackageKey, RepositoryPrefix},
@@ -90,7 +90,7 @@ impl Change {
 /// What became of a change.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub(crate) enum End {
+pub(crate) enum Outcome {
     /// The published index has it.
     Published,
     /// The package was rejected.
@@ -113,7 +113,7 @@ pub(crate) enum End {
     NotObserved,
 }
 
-impl End {
+impl Outcome {
     /// Returns how an execution ended, or `None` if it is still running.
     pub(crate) fn of(execution: &Execution) -> Option<Self> {
         let text = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
@@ -185,39 +185,42 @@ impl<'a> Watch<'a> {
         mut self,
         changes: &[Change],
         mut ended: impl FnMut(usize),
-    ) -> Result<Vec<End>, Error> {
-        let mut ends: Vec<Option<End>> = changes.iter().map(|_| None).collect();
+    ) -> Result<Vec<Outcome>, Error> {
+        let mut outcomes: Vec<Option<Outcome>> = changes.iter().map(|_| None).collect();
         let mut directories = by_directory(changes);
         let [mut interval, longest_interval] = INTERVALS;
         let [mut question, longest_question] = QUESTIONS;
         let (mut last_news, mut last_question) = (Instant::now(), Instant::now());
         self.until = (Timestamp::now() + PATIENCE + CLOCK_MARGIN).as_millisecond();
         loop {
-            let known = ends.iter().flatten().count();
+            let known = outcomes.iter().flatten().count();
             for directory in &mut directories {
                 directory
                     .awaited
-                    .retain(|(number, _)| ends.get(*number).is_some_and(Option::is_none));
+                    .retain(|(number, _)| outcomes.get(*number).is_some_and(Option::is_none));
                 if !directory.awaited.is_empty() {
-                    self.look(directory, changes, &mut ends).await?;
+                    self.look(directory, changes, &mut outcomes).await?;
                 }
             }
-            let is_all = |ends: &[Option<End>]| ends.iter().all(Option::is_some);
-            if !is_all(&ends) && last_question.elapsed() >= question {
+            let is_all = |outcomes: &[Option<Outcome>]| outcomes.iter().all(Option::is_some);
+            if !is_all(&outcomes) && last_question.elapsed() >= question {
                 let is_hidden = directories.iter().any(|directory| directory.is_hidden);
-                if self.ask(changes, &mut ends, is_hidden).await? {
+                if self.ask(changes, &mut outcomes, is_hidden).await? {
                     last_news = Instant::now();
                 }
                 question = (question * 2).min(longest_question);
                 last_question = Instant::now();
             }
-            let count = ends.iter().flatten().count();
+            let count = outcomes.iter().flatten().count();
             ended(count);
             if count > known {
                 (last_news, interval) = (Instant::now(), INTERVALS[0]);
             }
-            if is_all(&ends) || last_news.elapsed() > PATIENCE {
-                return Ok(ends.into_iter().map(|end| end.unwrap_or(End::NotObserved)).collect());
+            if is_all(&outcomes) || last_news.elapsed() > PATIENCE {
+                return Ok(outcomes
+                    .into_iter()
+                    .map(|outcome| outcome.unwrap_or(Outcome::NotObserved))
+                    .collect());
             }
             tokio::time::sleep(interval).await;
             interval = (interval * 3 / 2).min(longest_interval);
@@ -229,7 +232,7 @@ impl<'a> Watch<'a> {
         &self,
         directory: &mut Directory,
         changes: &[Change],
-        ends: &mut [Option<End>],
+        outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Error> {
         let key = directory.prefix.index_key();
         let index = match self
@@ -252,10 +255,10 @@ impl<'a> Watch<'a> {
         };
         let Some(index) = index else { return Ok(()) };
         for (number, key) in &directory.awaited {
-            if let (Some(change), Some(end)) = (changes.get(*number), ends.get_mut(*number))
+            if let (Some(change), Some(outcome)) = (changes.get(*number), outcomes.get_mut(*number))
                 && change.is_in(key, &index)
             {
-                *end = Some(End::Published);
+                *outcome = Some(Outcome::Published);
             }
         }
         Ok(())
@@ -266,12 +269,12 @@ impl<'a> Watch<'a> {
     async fn ask(
         &mut self,
         changes: &[Change],
-        ends: &mut [Option<End>],
+        outcomes: &mut [Option<Outcome>],
         is_hidden: bool,
     ) -> Result<bool, Error> {
-        let missing = |ends: &[Option<End>]| {
-            let missing = changes.iter().zip(ends).enumerate();
-            let missing = missing.filter(|(_, (_, end))| end.is_none());
+        let missing = |outcomes: &[Option<Outcome>]| {
+            let missing = changes.iter().zip(outcomes).enumerate();
+            let missing = missing.filter(|(_, (_, outcome))| outcome.is_none());
             missing.map(|(number, (change, _))| (number, change)).collect::<Vec<_>>()
         };
         let mut listed = match self.executions.list(self.state_machine, self.since).await {
@@ -283,9 +286,10 @@ impl<'a> Watch<'a> {
         let is_running = listed.iter().any(|listed| listed.status == Status::Running);
         // Success says no more than the index does, unless an index or an entry is unknown, or no
         // execution is running any more.
-        let is_unknown = missing(ends).iter().any(|(_, change)| change.listed == Listing::Unknown);
+        let is_unknown =
+            missing(outcomes).iter().any(|(_, change)| change.listed == Listing::Unknown);
         let all = is_hidden || is_unknown || !is_running;
-        let is_news = |listed: &&Listed| {
+        let is_news = |listed: &&ListedExecution| {
             listed.status != Status::Running
                 && (all || listed.status != Status::Succeeded)
                 && !self.looked_at.contains(&listed.arn)
@@ -302,24 +306,24 @@ impl<'a> Watch<'a> {
             });
         for execution in found.try_collect::<Vec<_>>().await? {
             let about = change_in(&execution.input);
-            for (number, change) in missing(ends) {
+            for (number, change) in missing(outcomes) {
                 let is_it = about
                     .as_ref()
                     .is_some_and(|(key, etag)| *key == change.key && *etag == change.etag);
-                if is_it && let Some(end) = ends.get_mut(number) {
-                    *end = End::of(&execution);
+                if is_it && let Some(outcome) = outcomes.get_mut(number) {
+                    *outcome = Outcome::of(&execution);
                 }
             }
             self.looked_at.insert(execution.arn);
         }
-        let looks = missing(ends).into_iter().map(async |(number, change)| {
+        let looks = missing(outcomes).into_iter().map(async |(number, change)| {
             Ok::<_, Error>((number, self.is_overtaken(change).await?))
         });
         let looks: Vec<_> =
             stream::iter(looks).buffer_unordered(PARALLEL_LOOKS).try_collect().await?;
         for (number, is_overtaken) in looks {
-            if is_overtaken && let Some(end) = ends.get_mut(number) {
-                *end = Some(End::Overtaken);
+            if is_overtaken && let Some(outcome) = outcomes.get_mut(number) {
+                *outcome = Some(Outcome::Overtaken);
             }
         }
         Ok(is_running)

@@ -51,7 +51,7 @@ impl From<bool> for Format {
 }
 
 /// What a command found or did.
-pub(crate) trait Report: Serialize {
+pub(crate) trait WriteText: Serialize {
     /// Writes it for people.
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()>;
 }
@@ -69,7 +69,7 @@ impl Output {
     }
 
     /// Prints what a command found or did, to standard output.
-    pub(crate) fn print(self, report: &impl Report) -> Result<(), Error> {
+    pub(crate) fn print(self, report: &impl WriteText) -> Result<(), Error> {
         let mut out = anstream::stdout().lock();
         let written = match self.format {
             Format::Text => report.write_text(&mut out),

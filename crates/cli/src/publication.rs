@@ -22,8 +22,8 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     context::Context,
     error::Error,
-    follow::{self, Change, End, Listing, Watch},
-    output::{self, BAD, Report},
+    follow::{self, Change, Listing, Outcome, Watch},
+    output::{self, BAD, WriteText},
     progress::Progress,
     repository,
 };
@@ -100,12 +100,12 @@ pub(crate) struct Written {
     /// The package.
     write: Write,
     /// How it ended.
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: WriteResult,
 }
 
 /// How a write ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Outcome {
+pub(crate) enum WriteResult {
     /// It was written; there was no object before.
     New(ETag),
     /// It was written, and replaced other bytes if there were any.
@@ -122,9 +122,9 @@ pub(crate) enum Outcome {
 /// What became of a package that was waited for.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Fate {
+pub(crate) enum PushOutcome {
     /// An execution handled it, or should have.
-    Followed(End),
+    Followed(Outcome),
     /// Nothing was written.
     NotWritten(NotWritten),
 }
@@ -321,14 +321,14 @@ pub(crate) async fn write_all(
         Progress::of_bytes(planned.iter().filter(is_new).map(|planned| planned.write.size).sum());
     let writes = planned.into_iter().map(async |Planned { write, present }| {
         let outcome = match &present {
-            Present::Same(etag) => Outcome::Unchanged(etag.clone()),
+            Present::Same(etag) => WriteResult::Unchanged(etag.clone()),
             present => make(store, &write, present, replace, &progress).await?,
         };
         Ok::<_, Error>(Written { write, outcome })
     });
     let written: Vec<_> = stream::iter(writes).buffered(PARALLEL).try_collect().await?;
     drop(progress);
-    if written.iter().any(|written| matches!(written.outcome, Outcome::Replaced(_))) {
+    if written.iter().any(|written| matches!(written.outcome, WriteResult::Replaced(_))) {
         output::status(
             "note: clients that have a replaced version installed keep its old files: `apk upgrade` does \
              nothing, since the version is the same. They take the new ones with `apk upgrade --available`; \
@@ -344,7 +344,7 @@ async fn make(
     present: &Present,
     replace: bool,
     progress: &Progress,
-) -> Result<Outcome, Error> {
+) -> Result<WriteResult, Error> {
     let precondition = present.precondition(replace);
     let made = match &write.content {
         Content::File(file) => store
@@ -358,9 +358,9 @@ async fn make(
         }
     };
     match made {
-        Ok(etag) if matches!(present, Present::Nothing) => Ok(Outcome::New(etag)),
-        Ok(etag) if matches!(present, Present::Hidden) && !replace => Ok(Outcome::New(etag)),
-        Ok(etag) => Ok(Outcome::Replaced(etag)),
+        Ok(etag) if matches!(present, Present::Nothing) => Ok(WriteResult::New(etag)),
+        Ok(etag) if matches!(present, Present::Hidden) && !replace => Ok(WriteResult::New(etag)),
+        Ok(etag) => Ok(WriteResult::Replaced(etag)),
         Err(
             error @ (Error::Store(StoreError::Conflict { .. })
             | Error::Upload {
@@ -368,9 +368,9 @@ async fn make(
             }),
         ) => match Present::look(store, write).await? {
             // Somebody else wrote the same bytes, or we did and the response was lost.
-            Present::Same(etag) => Ok(Outcome::Unchanged(etag)),
+            Present::Same(etag) => Ok(WriteResult::Unchanged(etag)),
             now => match now.reason() {
-                Some(reason) if !replace => Ok(Outcome::Taken { reason: reason.to_owned() }),
+                Some(reason) if !replace => Ok(WriteResult::Taken { reason: reason.to_owned() }),
                 _ => Err(error),
             },
         },
@@ -384,37 +384,37 @@ pub(crate) async fn follow(
     store: &S3Store,
     watch: Watch<'_>,
     written: &[Written],
-) -> Result<Vec<Fate>, Error> {
+) -> Result<Vec<PushOutcome>, Error> {
     let change = |written: &Written| match &written.outcome {
-        Outcome::New(etag) | Outcome::Replaced(etag) => {
+        WriteResult::New(etag) | WriteResult::Replaced(etag) => {
             let listed = match written.write.checksum {
                 Some(checksum) => Listing::As(written.write.size, checksum),
                 None => Listing::Unknown,
             };
             Some(Change { key: written.key().to_owned(), etag: Some(etag.clone()), listed })
         }
-        Outcome::Unchanged(_) | Outcome::Taken { .. } => None,
+        WriteResult::Unchanged(_) | WriteResult::Taken { .. } => None,
     };
     let changes: Vec<_> = written.iter().filter_map(change).collect();
     let progress = Progress::of_packages(changes.len());
     let mut followed = watch.follow(&changes, |ended| progress.set(ended)).await?.into_iter();
     drop(progress);
-    let mut ends = Vec::new();
+    let mut outcomes = Vec::new();
     for written in written {
-        ends.push(match &written.outcome {
-            Outcome::New(_) | Outcome::Replaced(_) => {
-                Fate::Followed(followed.next().unwrap_or(End::NotObserved))
+        outcomes.push(match &written.outcome {
+            WriteResult::New(_) | WriteResult::Replaced(_) => {
+                PushOutcome::Followed(followed.next().unwrap_or(Outcome::NotObserved))
             }
-            Outcome::Taken { reason } => {
-                Fate::NotWritten(NotWritten::Taken { reason: reason.clone() })
+            WriteResult::Taken { reason } => {
+                PushOutcome::NotWritten(NotWritten::Taken { reason: reason.clone() })
             }
-            Outcome::Unchanged(_) if is_listed(store, &written.write).await? => {
-                Fate::NotWritten(NotWritten::Unchanged)
+            WriteResult::Unchanged(_) if is_listed(store, &written.write).await? => {
+                PushOutcome::NotWritten(NotWritten::Unchanged)
             }
-            Outcome::Unchanged(_) => Fate::Followed(list(context, written.key()).await?),
+            WriteResult::Unchanged(_) => PushOutcome::Followed(list(context, written.key()).await?),
         });
     }
-    Ok(ends)
+    Ok(outcomes)
 }
 
 /// Returns whether the published index lists exactly this package.
@@ -436,15 +436,15 @@ async fn is_listed(store: &S3Store, write: &Write) -> Result<bool, Error> {
 }
 
 /// Starts an execution for a package that no event will report, and waits for its end.
-async fn list(context: &Context, key: &str) -> Result<End, Error> {
+async fn list(context: &Context, key: &str) -> Result<Outcome, Error> {
     let executions = context.executions();
     let input = json!({"bucket": context.bucket_name()?, "key": key}).to_string();
     let arn = executions.start(context.state_machine()?, &input).await?;
     let ended = follow::to_the_end(&executions, &arn).await?;
-    Ok(End::of(&ended).unwrap_or(End::NotObserved))
+    Ok(Outcome::of(&ended).unwrap_or(Outcome::NotObserved))
 }
 
-impl Report for Taken {
+impl WriteText for Taken {
     fn write_text(&self, out: &mut dyn io::Write) -> io::Result<()> {
         for TakenKey { key, reason } in &self.taken {
             writeln!(out, "{BAD}taken{BAD:#} {key}: {reason}.")?;
@@ -480,7 +480,7 @@ mod tests {
     }
 
     /// Pushes the bytes `ours`.
-    async fn push(rules: &[&Rule], replace: bool) -> Result<Outcome, Error> {
+    async fn push(rules: &[&Rule], replace: bool) -> Result<WriteResult, Error> {
         let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
         let store = S3Store::new(client, "bucket");
         let file = NamedTempFile::new().unwrap();
@@ -500,8 +500,8 @@ mod tests {
             .then_output(|| PutObjectOutput::builder().e_tag("\"2\"").build())
     }
 
-    fn new() -> Outcome {
-        Outcome::New(ETag("\"2\"".into()))
+    fn new() -> WriteResult {
+        WriteResult::New(ETag("\"2\"".into()))
     }
 
     #[tokio::test]
@@ -512,14 +512,14 @@ mod tests {
         let lost =
             mock!(Client::put_object).then_http_response(|| answer(412, "PreconditionFailed"));
         let outcome = push(&[&forbidden, &lost], false).await.unwrap();
-        let Outcome::Taken { reason } = outcome else { panic!("{outcome:?}") };
+        let WriteResult::Taken { reason } = outcome else { panic!("{outcome:?}") };
         assert!(reason.contains("these credentials may not read it"), "{reason}");
         let outcome = push(&[&forbidden, &uploaded(None)], true).await.unwrap();
-        assert_eq!(outcome, Outcome::Replaced(ETag("\"2\"".into())));
+        assert_eq!(outcome, WriteResult::Replaced(ETag("\"2\"".into())));
     }
 
     /// Pushes just after somebody else has written these bytes.
-    async fn race(rival: &'static str) -> Outcome {
+    async fn race(rival: &'static str) -> WriteResult {
         let absent = mock!(Client::head_object)
             .sequence()
             .http_status(404, None)
@@ -536,9 +536,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_rival_with_the_same_bytes_has_done_our_work() {
-        assert_eq!(race("ours").await, Outcome::Unchanged(ETag("\"1\"".into())));
+        assert_eq!(race("ours").await, WriteResult::Unchanged(ETag("\"1\"".into())));
         let outcome = race("else").await;
-        let Outcome::Taken { reason } = outcome else { panic!("{outcome:?}") };
+        let WriteResult::Taken { reason } = outcome else { panic!("{outcome:?}") };
         assert!(reason.starts_with("other bytes have this name"), "{reason}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use alpinist_apk::{entry::IndexEntry, index::Index};
 use alpinist_repository::{
     location::RepositoryPrefix,
-    port::{Listed, ObjectStore},
+    port::{ListedObject, ObjectStore},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ pub(crate) struct Selected {
     /// Its directory.
     pub(crate) prefix: RepositoryPrefix,
     /// The object.
-    pub(crate) object: Listed,
+    pub(crate) object: ListedObject,
     /// Its entry in the published index, if it is listed.
     pub(crate) entry: Option<IndexEntry>,
 }
@@ -36,7 +36,7 @@ impl Selected {
 /// What is in the directory of one architecture.
 struct Directory {
     prefix: RepositoryPrefix,
-    objects: BTreeMap<String, Listed>,
+    objects: BTreeMap<String, ListedObject>,
     /// Its published index, unless that is damaged or missing.
     index: Option<Index>,
 }

@@ -67,7 +67,7 @@ impl From<&ExecutionStatus> for Status {
 
 /// An execution, as a listing shows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listed {
+pub struct ListedExecution {
     /// Its ARN.
     pub arn: String,
     /// Whether it runs, or how it ended.
@@ -139,14 +139,14 @@ impl Executions {
         &self,
         state_machine: &str,
         since: Milliseconds,
-    ) -> Result<Vec<Listed>, StoreError> {
+    ) -> Result<Vec<ListedExecution>, StoreError> {
         let request = self.client.list_executions().state_machine_arn(state_machine);
         // The quota counts requests, not executions.
         let mut items = request.max_results(MAX_PAGE).into_paginator().items().send();
         let mut listed = Vec::new();
         while let Some(item) = items.next().await {
             let item = item.map_err(|error| store_error(state_machine, &error))?;
-            let item = Listed::from(item);
+            let item = ListedExecution::from(item);
             if item.ended.unwrap_or(item.began) < since {
                 break;
             }
@@ -163,11 +163,11 @@ impl Executions {
     /// # Errors
     ///
     /// [`StoreError::Denied`], [`StoreError::Unavailable`].
-    pub async fn latest(&self, state_machine: &str) -> Result<Option<Listed>, StoreError> {
+    pub async fn latest(&self, state_machine: &str) -> Result<Option<ListedExecution>, StoreError> {
         let request = self.client.list_executions().state_machine_arn(state_machine);
         let page = request.max_results(1).send().await;
         let page = page.map_err(|error| store_error(state_machine, &error))?;
-        Ok(page.executions.into_iter().next().map(Listed::from))
+        Ok(page.executions.into_iter().next().map(ListedExecution::from))
     }
 
     /// Returns an execution, or `None` if there is none.
@@ -226,7 +226,7 @@ impl Executions {
     }
 }
 
-impl From<ExecutionListItem> for Listed {
+impl From<ExecutionListItem> for ListedExecution {
     fn from(item: ExecutionListItem) -> Self {
         Self {
             status: (&item.status).into(),

@@ -37,7 +37,7 @@ pub async fn run<Request: DeserializeOwned, Answer: Response>(
                 Err(Failure::InvalidInput)
             }
         };
-        invocation.tell(outcome.as_ref(), Timestamp::now());
+        invocation.report(outcome.as_ref(), Timestamp::now());
         if let Err(error) = metrics.flush(io::stdout()) {
             warn!(%error, "metrics were not written");
         }

@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use alpinist_apk::text::escaped;
 use alpinist_repository::{
     failure::{Failure, FailureKind},
-    outcome::{Change, Response},
+    outcome::{ChangeState, Response},
 };
 use aws_sdk_s3::{
     config::{
@@ -111,33 +111,33 @@ impl Invocation {
     }
 
     /// Logs what a step did, in one line, and counts it.
-    pub fn tell(&self, outcome: Result<&impl Response, &Failure>, now: Timestamp) {
+    pub fn report(&self, outcome: Result<&impl Response, &Failure>, now: Timestamp) {
         let change = match outcome {
-            Ok(response) => self.tell_response(response),
-            Err(failure) => self.tell_failure(failure),
+            Ok(response) => self.report_response(response),
+            Err(failure) => self.report_failure(failure),
         };
         let age = self.changed.map(|changed| now.duration_since(changed).max(SignedDuration::ZERO));
         match change {
-            Change::Pending => record("UnpublishedAge", age.map(|age| age.as_secs_f64())),
-            Change::Published => {
+            ChangeState::Pending => record("UnpublishedAge", age.map(|age| age.as_secs_f64())),
+            ChangeState::Published => {
                 counter!("PackagesPublished").increment(1);
                 record("PublishLatency", age.map(|age| age.as_millis_f64()));
             }
-            Change::Removed => {
+            ChangeState::Removed => {
                 counter!("PackagesRemoved").increment(1);
                 record("PublishLatency", age.map(|age| age.as_millis_f64()));
             }
-            Change::Rejected { rule } => {
+            ChangeState::Rejected { rule } => {
                 counter!("PackagesRejected", "Rule" => rule.to_owned()).increment(1);
             }
-            Change::None => {}
+            ChangeState::None => {}
         }
     }
 
-    fn tell_response<'a>(&self, response: &'a impl Response) -> Change<'a> {
+    fn report_response<'a>(&self, response: &'a impl Response) -> ChangeState<'a> {
         let outcome = response.outcome();
         let subject = &self.subject;
-        if let Change::Rejected { rule } = outcome.change {
+        if let ChangeState::Rejected { rule } = outcome.change {
             warn!(subject, rule, "{}", outcome.text);
         } else if !outcome.warnings.is_empty() {
             counter!("PackagesWarned").increment(1);
@@ -148,7 +148,7 @@ impl Invocation {
         outcome.change
     }
 
-    fn tell_failure(&self, failure: &Failure) -> Change<'static> {
+    fn report_failure(&self, failure: &Failure) -> ChangeState<'static> {
         let (subject, error_type) = (&self.subject, failure.kind().name());
         if matches!(failure.kind(), FailureKind::Conflict | FailureKind::Superseded) {
             counter!("Conflicts").increment(1);
@@ -156,11 +156,11 @@ impl Invocation {
         } else if let Failure::PackageRejected { index, .. } = failure {
             // The log line of `ExtractMetadata` says why it was rejected.
             info!(subject, "{index}");
-            return Change::None;
+            return ChangeState::None;
         } else {
             error!(subject, error_type, "{}", failure.report());
         }
-        Change::Pending
+        ChangeState::Pending
     }
 }
 

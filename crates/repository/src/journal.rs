@@ -39,7 +39,7 @@ pub struct Rejected {
 
 /// What became of the packages of a repository prefix, as sorted keys.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Repository {
+pub struct RepositoryResult {
     /// Listed, with a fragment that this run wrote.
     pub indexed: Vec<String>,
     /// Listed, with a fragment that was already right.
@@ -222,7 +222,7 @@ pub(crate) async fn record_repository<S: ObjectStore>(
     store: &S,
     run: &str,
     prefix: &RepositoryPrefix,
-    found: &Repository,
+    found: &RepositoryResult,
 ) -> Result<(), Failure> {
     put_json(store, &repositories_prefix(run), &prefix.to_string(), found).await
 }
@@ -231,7 +231,7 @@ pub(crate) async fn record_repository<S: ObjectStore>(
 pub(crate) async fn repositories<S: ObjectStore>(
     store: &S,
     run: &str,
-) -> Result<Vec<Repository>, Failure> {
+) -> Result<Vec<RepositoryResult>, Failure> {
     read_all(store, &repositories_prefix(run)).await
 }
 

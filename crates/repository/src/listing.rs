@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     location::{PackageKey, RepositoryPrefix},
-    port::{Listed, ObjectStore, StoreError},
+    port::{ListedObject, ObjectStore, StoreError},
     snapshot::Snapshot,
 };
 
@@ -15,10 +15,10 @@ const PACKAGES_PER_REQUEST: usize = 496;
 /// The packages and fragments of a repository prefix, by `<name>-<version>`.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    pub(crate) packages: HashMap<String, Listed>,
-    pub(crate) fragments: HashMap<String, Listed>,
+    pub(crate) packages: HashMap<String, ListedObject>,
+    pub(crate) fragments: HashMap<String, ListedObject>,
     /// The copies of packages whose names have a `+`, by their names with spaces, without `.apk`.
-    pub(crate) copies: HashMap<String, Listed>,
+    pub(crate) copies: HashMap<String, ListedObject>,
     /// When the youngest object was written, in seconds since 1970.
     pub(crate) youngest: i64,
 }
@@ -45,7 +45,7 @@ impl Listing {
         Ok(Self::of(store.list(&beginning, &[]).await?))
     }
 
-    fn of(objects: Vec<Listed>) -> Self {
+    fn of(objects: Vec<ListedObject>) -> Self {
         let mut listing = Self {
             packages: HashMap::new(),
             fragments: HashMap::new(),

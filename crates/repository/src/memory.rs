@@ -13,8 +13,8 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::port::{
-    Attributes, Directory, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo, ObjectStore,
-    Precondition, Sought, StoreError,
+    Attributes, Directory, ETag, ListedObject, NewObject, Object, ObjectBody, ObjectInfo,
+    ObjectStore, Precondition, Sought, StoreError,
 };
 
 /// One request to a [`MemoryStore`], as its hook and its layer see it.
@@ -322,7 +322,11 @@ impl<L: Layer> ObjectStore for MemoryStore<L> {
         Ok(Directory { below, holds_what_was_sought })
     }
 
-    async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        split_points: &[String],
+    ) -> Result<Vec<ListedObject>, StoreError> {
         self.begin(Request::List { prefix, split_points }).await?;
         let state = lock(&self.state);
         let listed = state
@@ -333,7 +337,7 @@ impl<L: Layer> ObjectStore for MemoryStore<L> {
             .map(|(key, stored)| {
                 let ObjectInfo { etag, size, .. } = stored.info(state.clock);
                 let last_modified = stored.written.as_secs().cast_signed();
-                Listed { key: key.clone(), etag, size, last_modified }
+                ListedObject { key: key.clone(), etag, size, last_modified }
             })
             .collect())
     }

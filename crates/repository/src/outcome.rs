@@ -25,14 +25,14 @@ pub struct Outcome<'a> {
     /// For people: a clause in the past tense, or the cause of a rejection.
     pub text: Cow<'a, str>,
     /// How far the execution's change of a package has come.
-    pub change: Change<'a>,
+    pub change: ChangeState<'a>,
     /// What the maintainer of an accepted package should know. Reported once for each execution.
     pub warnings: &'a [String],
 }
 
 /// How far a change of a package has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Change<'a> {
+pub enum ChangeState<'a> {
     /// The published index does not have it yet, or that is not known.
     Pending,
     /// The published index lists the package as it was uploaded.
@@ -49,7 +49,7 @@ pub enum Change<'a> {
 }
 
 impl<'a> Outcome<'a> {
-    fn new(text: &'static str, change: Change<'a>) -> Self {
+    fn new(text: &'static str, change: ChangeState<'a>) -> Self {
         Self { text: Cow::Borrowed(text), change, warnings: &[] }
     }
 }
@@ -57,15 +57,15 @@ impl<'a> Outcome<'a> {
 impl Response for Extracted {
     fn outcome(&self) -> Outcome<'_> {
         match &self.found {
-            Found::Nothing => Outcome::new("nothing to list was found", Change::Pending),
-            Found::Indexed => Outcome::new("package had its fragment already", Change::None),
+            Found::Nothing => Outcome::new("nothing to list was found", ChangeState::Pending),
+            Found::Indexed => Outcome::new("package had its fragment already", ChangeState::None),
             Found::Accepted(accepted) => Outcome {
                 warnings: &accepted.warnings,
-                ..Outcome::new("package was accepted", Change::Pending)
+                ..Outcome::new("package was accepted", ChangeState::Pending)
             },
             Found::Rejected(report) => Outcome {
                 text: Cow::Borrowed(&report.cause),
-                change: Change::Rejected { rule: &report.rule },
+                change: ChangeState::Rejected { rule: &report.rule },
                 warnings: &[],
             },
         }
@@ -80,15 +80,15 @@ impl Response for Written {
             (None, true) => "fragment was removed",
             (None, false) => "there was no fragment to remove",
         };
-        Outcome::new(text, Change::Pending)
+        Outcome::new(text, ChangeState::Pending)
     }
 }
 
 impl Response for Aggregated {
     fn outcome(&self) -> Outcome<'_> {
         match (&self.waiting, &self.staged) {
-            (Some(_), _) => Outcome::new("another execution was at work", Change::Pending),
-            (None, Some(_)) => Outcome::new("index was staged", Change::Pending),
+            (Some(_), _) => Outcome::new("another execution was at work", ChangeState::Pending),
+            (None, Some(_)) => Outcome::new("index was staged", ChangeState::Pending),
             (None, None) => Outcome::new("published index was right", end(&self.written)),
         }
     }
@@ -107,7 +107,7 @@ impl Response for ReindexResponse {
             Self::Discovered { .. } => "repositories were listed",
             Self::Reported(_) => "reindex was reported",
         };
-        Outcome::new(text, Change::None)
+        Outcome::new(text, ChangeState::None)
     }
 }
 
@@ -125,17 +125,17 @@ impl Response for Healed {
             let (executions, reindexes) = (list(executions), list(reindexes));
             format!("something was wrong; executions started: {executions}; reindexes: {reindexes}")
         };
-        Outcome { text: text.into(), change: Change::None, warnings: &[] }
+        Outcome { text: text.into(), change: ChangeState::None, warnings: &[] }
     }
 }
 
 /// Returns what became of a change, now that the published index is right.
-fn end(written: &Written) -> Change<'_> {
+fn end(written: &Written) -> ChangeState<'_> {
     let is_package = matches!(written.target.key.parse(), Ok(Subject::Package(_)));
     match (&written.fragment, &written.rejection) {
-        (Some(_), None) => Change::Published,
-        (None, None) if is_package && written.changed => Change::Removed,
-        _ => Change::None,
+        (Some(_), None) => ChangeState::Published,
+        (None, None) if is_package && written.changed => ChangeState::Removed,
+        _ => ChangeState::None,
     }
 }
 
@@ -177,11 +177,11 @@ mod tests {
             let aggregated = Aggregated { written, staged, waiting };
             let change = aggregated.outcome().change;
             match change {
-                Change::Rejected { .. } => unreachable!("{change:?}"),
-                Change::Pending => "pending",
-                Change::Published => "published",
-                Change::Removed => "removed",
-                Change::None => "none",
+                ChangeState::Rejected { .. } => unreachable!("{change:?}"),
+                ChangeState::Pending => "pending",
+                ChangeState::Published => "published",
+                ChangeState::Removed => "removed",
+                ChangeState::None => "none",
             }
         };
         assert_eq!(change(written(PACKAGE, true, true), true, false), "pending");
@@ -204,7 +204,7 @@ mod tests {
         let cause = report.cause.clone();
         let target = written(PACKAGE, false, false).target;
         let extracted = Extracted { target, found: Found::Rejected(report) };
-        let change = Change::Rejected { rule: "Size" };
+        let change = ChangeState::Rejected { rule: "Size" };
         assert_eq!(extracted.outcome(), Outcome { text: cause.into(), change, warnings: &[] });
     }
 }

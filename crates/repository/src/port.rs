@@ -68,7 +68,7 @@ pub struct Object<B> {
 
 /// An object as a listing shows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listed {
+pub struct ListedObject {
     /// Its key.
     pub key: String,
     /// Its version.
@@ -237,7 +237,7 @@ pub trait ObjectStore: Send + Sync {
         &self,
         prefix: &str,
         split_points: &[String],
-    ) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<ListedObject>, StoreError>> + Send;
 }
 
 /// Starts the executions that repair something.

@@ -19,7 +19,7 @@ use crate::{
     message::Found,
     plus_copy::{self, PlusCopies},
     policy::Policy,
-    port::{self, Listed, ObjectStore, StoreError},
+    port::{self, ListedObject, ObjectStore, StoreError},
     snapshot::Snapshot,
     step,
     trust::MAX_KEY_LENGTH,
@@ -202,8 +202,8 @@ pub async fn verify<S: ObjectStore>(
         warnings.map(|warning| (key.clone(), warning)).collect::<Vec<_>>()
     };
     let warnings = entries.iter().flat_map(warned).collect();
-    let repository = Repository { store, prefix, options, listing };
-    repository.check(entries, &mut problems).await?;
+    let comparison = Comparison { store, prefix, options, listing };
+    comparison.check(entries, &mut problems).await?;
     if !is_readable {
         let found = problems.len();
         // Without a readable index, every package is unlisted.
@@ -248,7 +248,7 @@ async fn check_signatures<S: ObjectStore>(
 }
 
 /// A repository prefix that is compared with its index.
-struct Repository<'a, S> {
+struct Comparison<'a, S> {
     store: &'a S,
     prefix: &'a RepositoryPrefix,
     options: &'a VerifyOptions,
@@ -257,7 +257,7 @@ struct Repository<'a, S> {
 
 type Problems = Vec<(String, Problem)>;
 
-impl<S: ObjectStore> Repository<'_, S> {
+impl<S: ObjectStore> Comparison<'_, S> {
     async fn check(
         &self,
         entries: Vec<IndexEntry>,
@@ -284,7 +284,7 @@ impl<S: ObjectStore> Repository<'_, S> {
 
     async fn check_package(
         &self,
-        package: &Listed,
+        package: &ListedObject,
         entry: Option<&IndexEntry>,
         stem: &str,
     ) -> Result<Problems, Failure> {
@@ -300,7 +300,7 @@ impl<S: ObjectStore> Repository<'_, S> {
 
     async fn check_listed(
         &self,
-        package: &Listed,
+        package: &ListedObject,
         entry: &IndexEntry,
         stem: &str,
     ) -> Result<Vec<Problem>, Failure> {
@@ -327,7 +327,7 @@ impl<S: ObjectStore> Repository<'_, S> {
     /// Reads a package as the pipeline does, and compares it with its entry.
     async fn read(
         &self,
-        package: &Listed,
+        package: &ListedObject,
         entry: Option<&IndexEntry>,
     ) -> Result<Option<Problem>, Failure> {
         let found = step::examine(self.store, self.options.policy, &package.key).await?;
@@ -347,8 +347,8 @@ impl<S: ObjectStore> Repository<'_, S> {
     /// Returns whether a fragment describes a package as the index does.
     async fn describes(
         &self,
-        fragment: &Listed,
-        package: &Listed,
+        fragment: &ListedObject,
+        package: &ListedObject,
         entry: &IndexEntry,
     ) -> Result<bool, StoreError> {
         let read = port::read(self.store, &fragment.key, fragment::MAX_LENGTH).await;
@@ -362,7 +362,7 @@ impl<S: ObjectStore> Repository<'_, S> {
     }
 
     /// Returns whether a package has the copy that it needs, if it needs one.
-    async fn has_copy(&self, package: &Listed) -> Result<bool, StoreError> {
+    async fn has_copy(&self, package: &ListedObject) -> Result<bool, StoreError> {
         let key = package.key.parse::<PackageKey>().ok();
         let copy = key.and_then(|key| key.plus_copy_key());
         let Some(copy) = copy.filter(|_| self.options.plus_copies == PlusCopies::Kept) else {

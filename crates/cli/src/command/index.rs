@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::Error,
-    output::{self, BAD, ExitStatus, GOOD, Output, Report, pluralize},
+    output::{self, BAD, ExitStatus, GOOD, Output, WriteText, pluralize},
     package_file,
     repository::architecture_of_clients,
 };
@@ -214,7 +214,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     written.map(drop).map_err(Error::file("write", path))
 }
 
-impl Report for Indexed {
+impl WriteText for Indexed {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for Rejected { file, reason, remedy } in &self.rejected {
             writeln!(out, "{BAD}rejected{BAD:#} {}: {reason}. {remedy}", file.display())?;

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::{
     context::Access,
     error::Error,
-    output::{BAD, ExitStatus, GOOD, HEADING, Output, Report},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, WriteText},
     package_file,
     repository::architecture_of_clients,
     sections::{self, Section},
@@ -108,7 +108,7 @@ impl From<&Rejection> for BrokenRule {
     }
 }
 
-type Keys = BTreeMap<String, VerifyingKey>;
+type TrustedKeys = BTreeMap<String, VerifyingKey>;
 
 impl Inspect {
     pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
@@ -148,7 +148,7 @@ impl Inspect {
     fn verify_signatures(
         &self,
         package: &Package,
-        keys: &Keys,
+        keys: &TrustedKeys,
     ) -> (Vec<SignatureSeen>, Option<IndexEntry>, Vec<BrokenRule>) {
         let signatures: Vec<_> =
             package.signatures.iter().map(|signature| check(signature, keys)).collect();
@@ -198,7 +198,7 @@ fn file_name(package: &Package, stem: &str) -> Option<Rejection> {
     (stem != expected).then_some(Rejection::FileName { found, expected })
 }
 
-fn check(signature: &PackageSignature, keys: &Keys) -> SignatureSeen {
+fn check(signature: &PackageSignature, keys: &TrustedKeys) -> SignatureSeen {
     let key_name = signature.name.key_name.clone();
     let verdict = match keys.get(key_name.as_str()) {
         None => Verdict::Unknown,
@@ -209,8 +209,8 @@ fn check(signature: &PackageSignature, keys: &Keys) -> SignatureSeen {
 }
 
 /// Reads the public keys of a directory, by name. Other files are skipped, as apk does.
-fn read_keys(directory: &Path) -> Result<Keys, Error> {
-    let mut keys = Keys::new();
+fn read_keys(directory: &Path) -> Result<TrustedKeys, Error> {
+    let mut keys = TrustedKeys::new();
     for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {
         let path = entry.map_err(Error::file("list", directory))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -225,7 +225,7 @@ fn read_keys(directory: &Path) -> Result<Keys, Error> {
     Ok(keys)
 }
 
-impl Report for Inspected {
+impl WriteText for Inspected {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{HEADING}{}{HEADING:#}: {} bytes", self.file.display(), self.size)?;
         writeln!(out, "\n{HEADING}sections{HEADING:#}")?;

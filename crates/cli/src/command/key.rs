@@ -21,7 +21,7 @@ use crate::{
     command::reindex,
     context::{Context, TargetOptions},
     error::Error,
-    output::{self, BAD, ExitStatus, GOOD, Output, Report},
+    output::{self, BAD, ExitStatus, GOOD, Output, WriteText},
 };
 
 const EXAMPLES: &str = "\
@@ -93,7 +93,7 @@ struct Drop {
 
 /// The keys that sign from now on.
 #[derive(Debug, Serialize)]
-struct Keys {
+struct KeyList {
     signing: Vec<String>,
     /// The status of the reindex that signed everything again, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -357,11 +357,11 @@ async fn report(
     let is_well = signed.as_ref().is_none_or(|signed| signed.status == Status::Succeeded);
     let reindex = signed.as_ref().map(|signed| signed.status.name());
     let cause = signed.and_then(|signed| signed.cause);
-    output.print(&Keys { signing, reindex, cause })?;
+    output.print(&KeyList { signing, reindex, cause })?;
     Ok(if is_well { ExitStatus::Yes } else { ExitStatus::No })
 }
 
-impl Report for Keys {
+impl WriteText for KeyList {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for name in &self.signing {
             writeln!(out, "{GOOD}signing{GOOD:#} {name}")?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     error::Error,
-    output::{ExitStatus, Output, Report},
+    output::{ExitStatus, Output, WriteText},
 };
 
 const EXAMPLES: &str = "\
@@ -69,7 +69,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     file.write_all(text.as_bytes()).map_err(Error::file("write", path))
 }
 
-impl Report for NewKey {
+impl WriteText for NewKey {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "key name:    {}", self.key_name)?;
         writeln!(out, "private key: {}", self.private_key.display())?;

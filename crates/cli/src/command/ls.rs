@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     context::TargetOptions,
     error::Error,
-    output::{ExitStatus, Output, Report},
+    output::{ExitStatus, Output, WriteText},
     repository::{self, Prefix},
 };
 
@@ -81,7 +81,7 @@ impl Ls {
     }
 }
 
-impl Report for Packages {
+impl WriteText for Packages {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let widest = self.0.iter().map(|package| package.key.len()).max().unwrap_or_default();
         for ListedPackage { key, size, description, .. } in &self.0 {

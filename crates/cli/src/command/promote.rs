@@ -2,7 +2,7 @@ use alpinist_repository::location::RepositoryPrefix;
 use clap::Args;
 
 use crate::{
-    command::ends::Ends,
+    command::outcomes::Outcomes,
     context::TargetOptions,
     error::Error,
     follow::Watch,
@@ -68,8 +68,9 @@ impl Promote {
         };
         let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let written = publication::write_all(&store, planned, self.replace).await?;
-        let ends = publication::follow(&context, &store, watch, &written).await?;
-        Ends::new("published", written.iter().map(publication::Written::key), ends).print(output)
+        let outcomes = publication::follow(&context, &store, watch, &written).await?;
+        Outcomes::new("published", written.iter().map(publication::Written::key), outcomes)
+            .print(output)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
     location::RepositoryPrefix,
-    port::{Listed, ObjectStore as _},
+    port::{ListedObject, ObjectStore as _},
     prune::{self, Superseded},
 };
 use clap::Args;
@@ -14,13 +14,13 @@ use serde::Serialize;
 
 use crate::{
     command::{
-        ends::{self, Ends},
+        outcomes::{self, Outcomes},
         rm,
     },
     context::TargetOptions,
     error::Error,
     follow::Watch,
-    output::{self, BAD, ExitStatus, GOOD, HEADING, Output, Report},
+    output::{self, BAD, ExitStatus, GOOD, HEADING, Output, WriteText},
     repository::{self, Prefix},
     time::Since,
 };
@@ -68,7 +68,7 @@ struct Plan {
     /// What stays only because apk can't tell its version from one that stays.
     tied: Vec<String>,
     #[serde(skip)]
-    packages: Vec<Listed>,
+    packages: Vec<ListedObject>,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,8 +99,8 @@ impl Prune {
         }
         let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let changes = rm::delete_all(&store, plan.packages).await?;
-        let ends = ends::wait(watch, &changes).await?;
-        Ends::of_deletions(&changes, ends).print(output)
+        let outcomes = outcomes::wait(watch, &changes).await?;
+        Outcomes::of_deletions(&changes, outcomes).print(output)
     }
 
     /// Adds what would be deleted from one directory.
@@ -135,13 +135,13 @@ impl Prune {
         Ok(())
     }
 
-    fn is_old(&self, object: &Listed) -> bool {
+    fn is_old(&self, object: &ListedObject) -> bool {
         let written = object.last_modified.saturating_mul(1000);
         self.older_than.is_none_or(|since| written < since.milliseconds())
     }
 }
 
-impl Report for Plan {
+impl WriteText for Plan {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for key in &self.removed {
             writeln!(out, "{HEADING}would go{HEADING:#} {key}")?;

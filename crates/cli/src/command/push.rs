@@ -24,13 +24,13 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Serialize;
 
 use crate::{
-    command::ends::Ends,
+    command::outcomes::Outcomes,
     context::{Context, TargetOptions},
     error::Error,
     follow::Watch,
-    output::{self, BAD, ExitStatus, GOOD, Output, Report},
+    output::{self, BAD, ExitStatus, GOOD, Output, WriteText},
     package_file,
-    publication::{self, Content, Outcome, Written},
+    publication::{self, Content, WriteResult, Written},
     repository::{Prefix, RepositoryName, architecture_of_clients},
 };
 
@@ -157,7 +157,7 @@ impl Push {
     ) -> Result<ExitStatus, Error> {
         if !self.wait {
             let uploaded = publication::write_all(store, planned, self.replace).await?;
-            let is_taken = |file: &Written| matches!(file.outcome, Outcome::Taken { .. });
+            let is_taken = |file: &Written| matches!(file.outcome, WriteResult::Taken { .. });
             let is_well = !uploaded.iter().any(is_taken);
             output.print(&Uploaded(uploaded.into_iter().map(UploadedFile::from).collect()))?;
             return Ok(if is_well { ExitStatus::Yes } else { ExitStatus::No });
@@ -165,8 +165,8 @@ impl Push {
         let executions = context.executions();
         let watch = Watch::begin(store, &executions, context.state_machine()?).await?;
         let uploaded = publication::write_all(store, planned, self.replace).await?;
-        let ends = publication::follow(context, store, watch, &uploaded).await?;
-        Ends::new("published", uploaded.iter().map(Written::key), ends).print(output)
+        let outcomes = publication::follow(context, store, watch, &uploaded).await?;
+        Outcomes::new("published", uploaded.iter().map(Written::key), outcomes).print(output)
     }
 
     /// Returns the architectures that packages for any architecture go to: those that the
@@ -309,16 +309,16 @@ impl From<Written> for UploadedFile {
     fn from(written: Written) -> Self {
         let key = written.key().to_owned();
         let (outcome, etag, reason) = match written.outcome {
-            Outcome::New(etag) => ("uploaded", Some(etag), None),
-            Outcome::Replaced(etag) => ("replaced", Some(etag), None),
-            Outcome::Unchanged(etag) => ("unchanged", Some(etag), None),
-            Outcome::Taken { reason } => ("taken", None, Some(reason)),
+            WriteResult::New(etag) => ("uploaded", Some(etag), None),
+            WriteResult::Replaced(etag) => ("replaced", Some(etag), None),
+            WriteResult::Unchanged(etag) => ("unchanged", Some(etag), None),
+            WriteResult::Taken { reason } => ("taken", None, Some(reason)),
         };
         Self { key, outcome, etag, reason }
     }
 }
 
-impl Report for Rejected {
+impl WriteText for Rejected {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for RejectedFile { file, cause } in &self.rejected {
             writeln!(out, "{BAD}rejected{BAD:#} {}: {cause}", file.display())?;
@@ -327,7 +327,7 @@ impl Report for Rejected {
     }
 }
 
-impl Report for Uploaded {
+impl WriteText for Uploaded {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for UploadedFile { key, outcome, reason, .. } in &self.0 {
             match reason {

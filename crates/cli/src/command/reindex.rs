@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use alpinist_apk::text::escaped;
 use alpinist_aws::s3::S3Store;
 use alpinist_executions::{Execution, Executions, Status};
-use alpinist_repository::{location::reindex_prefix, port, step::Report as Findings};
+use alpinist_repository::{location::reindex_prefix, port, step::Report};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::{
     context::{Context, TargetOptions},
     error::Error,
     follow,
-    output::{BAD, ExitStatus, GOOD, HEADING, Output, Report, pluralize},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, WriteText, pluralize},
     progress::Progress,
     repository::{self, Prefix},
 };
@@ -62,7 +62,7 @@ struct Ended {
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<Findings>,
+    report: Option<Report>,
 }
 
 impl Reindex {
@@ -105,13 +105,13 @@ pub(super) async fn start(
 }
 
 /// Reads the report of a reindex, if it wrote one.
-async fn read_report(store: &S3Store, run: &str) -> Result<Option<Findings>, Error> {
+async fn read_report(store: &S3Store, run: &str) -> Result<Option<Report>, Error> {
     let key = format!("{}report.json", reindex_prefix(run));
     let Some(found) = port::read(store, &key, MAX_REPORT).await? else { return Ok(None) };
-    serde_json::from_slice(&found.body).map(Some).map_err(|source| Error::Report { key, source })
+    serde_json::from_slice(&found.body).map(Some).map_err(|source| Error::WriteText { key, source })
 }
 
-impl Report for Ended {
+impl WriteText for Ended {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(report) = &self.report {
             for rejected in &report.rejected {

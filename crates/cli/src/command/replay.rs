@@ -9,8 +9,8 @@ use crate::{
     command::{run, runs},
     context::TargetOptions,
     error::Error,
-    follow::{self, End, key_in, patiently},
-    output::{BAD, ExitStatus, GOOD, Output, Report},
+    follow::{self, Outcome, key_in, patiently},
+    output::{BAD, ExitStatus, GOOD, Output, WriteText},
     progress::Progress,
     time::Since,
 };
@@ -53,7 +53,7 @@ struct One {
     key: Option<String>,
     how: How,
     #[serde(flatten)]
-    end: End,
+    outcome: Outcome,
 }
 
 /// How an execution was replayed.
@@ -82,12 +82,12 @@ impl Replay {
         for ((arn, how), execution) in begun {
             let ended = follow::to_the_end(&executions, &arn).await?;
             progress.add(1);
-            let end = End::of(&ended).unwrap_or(End::NotObserved);
+            let outcome = Outcome::of(&ended).unwrap_or(Outcome::NotObserved);
             let key = key_in(&execution.input);
-            replayed.push(One { id: runs::id(&arn).to_owned(), key, how, end });
+            replayed.push(One { id: runs::id(&arn).to_owned(), key, how, outcome });
         }
         drop(progress);
-        let is_well = replayed.iter().all(|one| one.end == End::Published);
+        let is_well = replayed.iter().all(|one| one.outcome == Outcome::Published);
         output.print(&Replayed(replayed))?;
         Ok(if is_well { ExitStatus::Yes } else { ExitStatus::No })
     }
@@ -130,26 +130,26 @@ async fn begin(
     Ok((arn, How::StartedAgain))
 }
 
-impl Report for Replayed {
+impl WriteText for Replayed {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         if self.0.is_empty() {
             return writeln!(out, "{GOOD}nothing to do{GOOD:#}");
         }
-        for One { id, key, how, end } in &self.0 {
+        for One { id, key, how, outcome } in &self.0 {
             let key = key.as_deref().unwrap_or("-");
             let how = match how {
                 How::Redriven => "redriven",
                 How::StartedAgain => "started again",
             };
-            match end {
-                End::Published => writeln!(out, "{GOOD}succeeded{GOOD:#} {id} ({how}) {key}")?,
-                End::Rejected { cause } => {
+            match outcome {
+                Outcome::Published => writeln!(out, "{GOOD}succeeded{GOOD:#} {id} ({how}) {key}")?,
+                Outcome::Rejected { cause } => {
                     writeln!(out, "{BAD}rejected{BAD:#} {id} ({how}) {cause}")?;
                 }
-                End::Failed { error, cause, .. } => {
+                Outcome::Failed { error, cause, .. } => {
                     writeln!(out, "{BAD}failed{BAD:#} {id} ({how}) {key}: {error}: {cause}")?;
                 }
-                End::Overtaken | End::NotObserved => {
+                Outcome::Overtaken | Outcome::NotObserved => {
                     writeln!(out, "{BAD}not seen{BAD:#} {id} ({how}) {key}")?;
                 }
             }

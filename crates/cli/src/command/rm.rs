@@ -1,9 +1,9 @@
 use alpinist_aws::s3::S3Store;
-use alpinist_repository::port::{Listed, ObjectStore as _};
+use alpinist_repository::port::{ListedObject, ObjectStore as _};
 use clap::Args;
 
 use crate::{
-    command::ends::{self, Ends},
+    command::outcomes::{self, Outcomes},
     context::TargetOptions,
     error::Error,
     follow::{Change, Watch},
@@ -49,15 +49,15 @@ impl Rm {
         let found = found.into_iter().map(|found| found.object).collect();
         let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let changes = delete_all(&store, found).await?;
-        let ends = ends::wait(watch, &changes).await?;
-        Ends::of_deletions(&changes, ends).print(output)
+        let outcomes = outcomes::wait(watch, &changes).await?;
+        Outcomes::of_deletions(&changes, outcomes).print(output)
     }
 }
 
 /// Deletes packages. Fails if one has changed since it was listed.
 pub(super) async fn delete_all(
     store: &S3Store,
-    packages: Vec<Listed>,
+    packages: Vec<ListedObject>,
 ) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
     for package in packages {

@@ -10,7 +10,7 @@ use crate::{
     context::{Context, TargetOptions},
     error::Error,
     follow::patiently,
-    output::{BAD, ExitStatus, GOOD, HEADING, Output, Report, escaped_lines},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, WriteText, escaped_lines},
     time,
 };
 
@@ -138,7 +138,7 @@ impl From<Visit> for State {
     }
 }
 
-impl Report for Shown {
+impl WriteText for Shown {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let duration = self.duration.as_deref().unwrap_or("so far");
         let style = if self.status == "SUCCEEDED" { GOOD } else { BAD };

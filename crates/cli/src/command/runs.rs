@@ -4,7 +4,7 @@ use std::{
 };
 
 use alpinist_apk::text::escaped;
-use alpinist_executions::{Execution, Executions, Listed, Status};
+use alpinist_executions::{Execution, Executions, ListedExecution, Status};
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::{
     context::TargetOptions,
     error::Error,
     follow::{key_in, patiently},
-    output::{BAD, ExitStatus, GOOD, Output, Report},
+    output::{BAD, ExitStatus, GOOD, Output, WriteText},
     time::{self, Since},
 };
 
@@ -47,10 +47,10 @@ pub(crate) struct Runs {
 /// Executions.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Found(Vec<Run>);
+struct RunList(Vec<ListedRun>);
 
 #[derive(Debug, Serialize)]
-struct Run {
+struct ListedRun {
     id: String,
     status: &'static str,
     began: String,
@@ -74,7 +74,7 @@ impl Runs {
         }
         listed.retain(|listed| !self.failed || has_failed(listed.status));
         let found = look_at_all(&executions, listed).await?;
-        output.print(&Found(found.into_iter().map(Run::from).collect()))?;
+        output.print(&RunList(found.into_iter().map(ListedRun::from).collect()))?;
         Ok(ExitStatus::Yes)
     }
 }
@@ -87,7 +87,7 @@ pub(super) fn has_failed(status: Status) -> bool {
 /// Describes executions, in the given order.
 pub(super) async fn look_at_all(
     executions: &Executions,
-    listed: Vec<Listed>,
+    listed: Vec<ListedExecution>,
 ) -> Result<Vec<Execution>, Error> {
     let found: Vec<_> = stream::iter(listed)
         .map(|listed| async move { patiently(async || executions.find(&listed.arn).await).await })
@@ -102,7 +102,7 @@ pub(super) fn id(arn: &str) -> &str {
     arn.rsplit(':').next().unwrap_or(arn)
 }
 
-impl From<Execution> for Run {
+impl From<Execution> for ListedRun {
     fn from(execution: Execution) -> Self {
         let Execution { arn, status, began, ended, input, error, cause, .. } = execution;
         Self {
@@ -117,9 +117,9 @@ impl From<Execution> for Run {
     }
 }
 
-impl Report for Found {
+impl WriteText for RunList {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for Run { id, status, began, duration, key, error, .. } in &self.0 {
+        for ListedRun { id, status, began, duration, key, error, .. } in &self.0 {
             let style = match *status {
                 "SUCCEEDED" => GOOD,
                 "RUNNING" => anstyle::Style::new(),

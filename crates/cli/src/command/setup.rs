@@ -8,7 +8,7 @@ use crate::{
     command::key,
     context::TargetOptions,
     error::Error,
-    output::{ExitStatus, HEADING, Output, Report},
+    output::{ExitStatus, HEADING, Output, WriteText},
     repository::RepositoryName,
 };
 
@@ -82,7 +82,7 @@ impl Setup {
     }
 }
 
-impl Report for Client {
+impl WriteText for Client {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self { repository, public_keys, key_names } = self;
         writeln!(out, "{HEADING}# On a client, as root:{HEADING:#}")?;

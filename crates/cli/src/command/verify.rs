@@ -14,7 +14,7 @@ use crate::{
     command::key,
     context::TargetOptions,
     error::Error,
-    output::{BAD, ExitStatus, GOOD, HEADING, Output, Report, pluralize},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, WriteText, pluralize},
     repository::{self, Prefix},
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Verify {
 
 /// What was checked, and what is wrong.
 #[derive(Debug, Default, Serialize)]
-struct Verified {
+struct Verification {
     repositories: usize,
     packages: usize,
     problems: Vec<FoundProblem>,
@@ -83,7 +83,7 @@ impl Verify {
         };
         let (policy, plus_copies) = (context.policy()?, context.plus_copies()?);
         let options = VerifyOptions { depth, policy, plus_copies, signers };
-        let mut verified = Verified::default();
+        let mut verified = Verification::default();
         let bucket = context.bucket_name()?;
         let Discovery { repositories, strays } = repository::discover(&store, &self.prefix).await?;
         for directory in strays {
@@ -134,7 +134,7 @@ impl FoundProblem {
     }
 }
 
-impl Report for Verified {
+impl WriteText for Verification {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for FoundProblem { key, problem, fix, delete } in &self.problems {
             writeln!(out, "{BAD}wrong{BAD:#} {key}: {problem}")?;

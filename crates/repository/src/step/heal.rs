@@ -17,7 +17,7 @@ use crate::{
     location::{Derived, RepositoryPrefix, may_be_stem, plus_copy_stem},
     message::Target,
     plus_copy::PlusCopies,
-    port::{ETag, Listed, ObjectInfo, ObjectStore, Starter},
+    port::{ETag, ListedObject, ObjectInfo, ObjectStore, Starter},
     rank,
     rejection_note::RejectionNotes,
     snapshot::{Row, Snapshot},
@@ -223,33 +223,33 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
             continue;
         };
         let Ok(derived) = target.key.parse::<Derived>() else { continue };
-        let mut told = Changes::default();
+        let mut reported = Changes::default();
         let prefix = match derived {
             Derived::Fragment(package) => {
-                told.fragments.entry(package.stem().to_owned()).or_default().insert(written);
+                reported.fragments.entry(package.stem().to_owned()).or_default().insert(written);
                 package.prefix().clone()
             }
             Derived::Index(prefix) => {
-                told.index = News::of(written.as_ref());
+                reported.index = News::of(written.as_ref());
                 prefix
             }
             Derived::Snapshot(prefix) => {
-                told.snapshot = News::of(written.as_ref());
+                reported.snapshot = News::of(written.as_ref());
                 prefix
             }
             Derived::Adoption(prefix) => {
-                told.is_adoption_asked = true;
+                reported.is_adoption_asked = true;
                 prefix
             }
         };
         let (_, changes) =
             directories.entry(prefix.to_string()).or_insert_with(|| (prefix, Changes::default()));
-        for (stem, written) in told.fragments {
+        for (stem, written) in reported.fragments {
             changes.fragments.entry(stem).or_default().extend(written);
         }
-        changes.index = changes.index.max(told.index);
-        changes.snapshot = changes.snapshot.max(told.snapshot);
-        changes.is_adoption_asked |= told.is_adoption_asked;
+        changes.index = changes.index.max(reported.index);
+        changes.snapshot = changes.snapshot.max(reported.snapshot);
+        changes.is_adoption_asked |= reported.is_adoption_asked;
     }
     directories
 }
@@ -309,8 +309,8 @@ impl<S: ObjectStore> Directory<'_, S> {
             if let Cure::Executions(keys) = &mut cure
                 && self.prefix.architecture().is_known()
             {
-                let told = changes.fragments.keys().map(String::as_str);
-                self.add_wrong(told, |_| None, keys).await?;
+                let reported = changes.fragments.keys().map(String::as_str);
+                self.add_wrong(reported, |_| None, keys).await?;
             }
             return Ok(cure);
         };
@@ -473,7 +473,7 @@ impl<S: ObjectStore> Directory<'_, S> {
     /// size.
     fn without_copy(&self, rows: &Rows<'_>, listing: &Listing) -> Vec<String> {
         let before = self.store.now() - IN_FLIGHT;
-        let needs_copy = |stem: &str, package: &Listed| {
+        let needs_copy = |stem: &str, package: &ListedObject| {
             self.copies == PlusCopies::Kept
                 && package.last_modified < before
                 && rows.contains_key(stem)

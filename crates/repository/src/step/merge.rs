@@ -11,7 +11,7 @@ use crate::{
     fragment,
     listing::Listing,
     location::RepositoryPrefix,
-    port::{self, Listed, ObjectStore, StoreError},
+    port::{self, ListedObject, ObjectStore, StoreError},
     rank,
     snapshot::{Edit, Record, Row, Snapshot, SnapshotError},
 };
@@ -91,9 +91,14 @@ impl<S: ObjectStore> Sources<'_, S> {
     }
 
     /// Returns whether the row of a package can be kept without reading its fragment.
-    fn holds(&self, known: Option<&Row<'_>>, package: &Listed, fragment: Option<&Listed>) -> bool {
+    fn holds(
+        &self,
+        known: Option<&Row<'_>>,
+        package: &ListedObject,
+        fragment: Option<&ListedObject>,
+    ) -> bool {
         known.is_some_and(|known| {
-            let is_fragment = |there: &Listed| known.is_of_fragment(&there.etag);
+            let is_fragment = |there: &ListedObject| known.is_of_fragment(&there.etag);
             known.is_of_package(&package.etag)
                 && fragment.is_none_or(|there| !self.is_to_be_read && is_fragment(there))
         })
@@ -104,7 +109,11 @@ impl<S: ObjectStore> Sources<'_, S> {
     }
 
     /// Reads a fragment. One that can't be listed is skipped, and affects no other.
-    async fn read(&self, package: &Listed, written: &Listed) -> Result<Option<Record>, Failure> {
+    async fn read(
+        &self,
+        package: &ListedObject,
+        written: &ListedObject,
+    ) -> Result<Option<Record>, Failure> {
         let key = &written.key;
         let object = match port::read(self.store, key, fragment::MAX_LENGTH).await {
             Ok(Some(object)) => object,

@@ -46,7 +46,9 @@ pub async fn publish<S: ObjectStore>(
     let (staged_snapshot, signed, missing) = try_join3(
         read_staged(store, prefix, &staged),
         signed_blocks(store, prefix, &signers).map_err(Failure::from),
-        try_join_all(signers.iter().map(|signer| MissingKey::find(store, &signer.name, &signer.public))),
+        try_join_all(
+            signers.iter().map(|signer| MissingKey::find(store, &signer.name, &signer.public)),
+        ),
     )
     .await?;
     let (Header { digest, packages, .. }, snapshot) = staged_snapshot;

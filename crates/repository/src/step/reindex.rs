@@ -10,7 +10,7 @@ use crate::{
     discovery,
     failure::Failure,
     fragment,
-    journal::{self, Rejected, Repository},
+    journal::{self, Rejected, RepositoryResult},
     listing::Listing,
     location::{RepositoryPrefix, reindex_prefix},
     port::{Attributes, NewObject, ObjectStore, Precondition},
@@ -225,7 +225,7 @@ pub(super) async fn record_found<S: ObjectStore>(
     listed: &HashSet<&str>,
 ) -> Result<(), Failure> {
     let indexed: HashSet<_> = journal::indexed(store, run, prefix).await?.into_iter().collect();
-    let mut found = Repository::default();
+    let mut found = RepositoryResult::default();
     for stem in listing.packages.keys() {
         match listed.contains(stem.as_str()) {
             false => &mut found.unlisted,

@@ -7,7 +7,7 @@ use alpinist_apk::{index_archive, key::SigningKey};
 use alpinist_repository::{
     memory::MemoryStore,
     message::{AggregateRequest, Extracted, Found},
-    port::{ETag, Listed, NewObject, ObjectInfo, ObjectStore as _, Precondition, read},
+    port::{ETag, ListedObject, NewObject, ObjectInfo, ObjectStore as _, Precondition, read},
     snapshot::{Header, MAX_STORED, Snapshot},
 };
 use bytes::Bytes;
@@ -53,7 +53,7 @@ pub(crate) struct Tampering {
     package: Option<(String, ETag)>,
     is_aggregation: bool,
     is_publication: bool,
-    first_listing: Arc<Mutex<Option<Vec<Listed>>>>,
+    first_listing: Arc<Mutex<Option<Vec<ListedObject>>>>,
 }
 
 impl Tampering {
@@ -149,7 +149,7 @@ impl Tampering {
         bucket: &MemoryStore,
         prefix: &str,
         split_points: &[String],
-    ) -> Vec<Listed> {
+    ) -> Vec<ListedObject> {
         let list = |prefix: &str| {
             bucket.list(prefix, split_points).now_or_never().expect("memory does not wait").unwrap()
         };

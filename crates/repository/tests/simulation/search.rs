@@ -81,7 +81,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[expect(clippy::print_stdout, reason = "the figures of a search are to be reported")]
-fn tell(text: &str) {
+fn report(text: &str) {
     println!("{text}");
 }
 
@@ -95,7 +95,7 @@ fn no_history_breaks_a_rule() {
         let trace = trace(seed, None);
         panic!("{trace}\nAgain: ALPINIST_SEED={seed} cargo test --test simulation -- no_history");
     }
-    tell(&format!("{search:?}"));
+    report(&format!("{search:?}"));
     assert!(seed.is_some() || search.total.has_everything(), "{search:?}");
     // Such an index stays only if the execution that overtook it has also died.
     assert!(seed.is_some() || search.total.stayed == 0, "{search:?}");
@@ -118,5 +118,5 @@ fn a_planted_fault_is_found(#[case] fault: Fault) {
     let first = number("ALPINIST_SEED").unwrap_or(0);
     let search = Search::run(first, HISTORIES, Some(fault));
     let Some((seed, Violation(rule))) = search.broken else { panic!("{fault:?}: {search:?}") };
-    tell(&format!("{fault:?}: found by history {}: {rule}", seed - first + 1));
+    report(&format!("{fault:?}: found by history {}: {rule}", seed - first + 1));
 }

@@ -12,7 +12,7 @@ use std::{
 use alpinist_repository::{
     memory::MemoryStore,
     port::{
-        Attributes, Directory, ETag, Listed, NewObject, Object, ObjectBody, ObjectInfo,
+        Attributes, Directory, ETag, ListedObject, NewObject, Object, ObjectBody, ObjectInfo,
         ObjectStore, Precondition, Sought, StoreError,
     },
 };
@@ -305,7 +305,11 @@ impl ObjectStore for SimulatedStore {
     }
 
     /// Lists the keys in up to three parts, each at its own moment.
-    async fn list(&self, prefix: &str, split_points: &[String]) -> Result<Vec<Listed>, StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        split_points: &[String],
+    ) -> Result<Vec<ListedObject>, StoreError> {
         let mut listed = Vec::new();
         let mut parts = 1;
         let mut part = 0;

@@ -186,7 +186,8 @@ async fn a_planted_snapshot_cannot_say_that_it_comes_from_a_later_listing() {
     store.pass(Duration::from_mins(1));
     let extracted = Extracted { target: target(INDEX), found: Found::Nothing };
     let request = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let waiting = Waiting { since: planted.generation, times: 1, seconds: 2, overtook: false, unknown: 0 };
+    let waiting =
+        Waiting { since: planted.generation, times: 1, seconds: 2, overtook: false, unknown: 0 };
     let request = AggregateRequest { waiting: Some(waiting), ..request.into() };
     let listings = listings(&store);
     step::aggregate(&store, request).await.unwrap();
