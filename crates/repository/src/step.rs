@@ -33,3 +33,7 @@ pub use self::{
 
 /// The attribute of a published index that holds its [digest](crate::snapshot::Snapshot::digest).
 const DIGEST: &str = "index-sha256";
+
+/// The attribute of a published index that holds the last generation, up to its own, that was made
+/// from a listing of the bucket.
+const LISTED: &str = "listed-generation";

@@ -30,9 +30,10 @@ use crate::{
 /// as long each time, up to this.
 const LONGEST_WAIT: u64 = 16;
 
-/// How long an execution waits at least before it looks again, in seconds, if it is one of very
-/// many: as long as the publication before has changes, up to this. So most of them wait once.
-const CROWD_WAIT: u64 = 8;
+/// How long an execution waits at least before it looks again, in seconds, if it is one of many: as
+/// long as the last snapshot has changes, up to this, which is about two publications. So most of
+/// them look twice.
+const CROWD_WAIT: u64 = 4;
 
 /// Makes the index of the repository prefix from the current bucket, and stages it if it differs
 /// from the published one. First checks whether another execution has done so or is at work.

@@ -6,11 +6,11 @@ use crate::{
     cached_snapshot::CachedSnapshot,
     failure::Failure,
     lease::Lease,
-    location::Subject,
+    location::{RepositoryPrefix, Subject},
     message::AggregateRequest,
-    port::{ETag, Generation, ObjectInfo, ObjectStore},
+    port::{ETag, Generation, ObjectInfo, ObjectStore, StoreError},
     snapshot::{Header, Snapshot},
-    step::DIGEST,
+    step::{DIGEST, LISTED},
 };
 
 /// How long a snapshot is presumed to be waiting for its signature, which takes a few seconds.
@@ -19,6 +19,10 @@ pub(super) const SIGNING_TIME: Duration = Duration::from_secs(15);
 /// How long after a snapshot the next change is presumed to be one of many: its execution lists the
 /// bucket and publishes the rest with its own.
 const CROWD_TIME: Duration = Duration::from_secs(2);
+
+/// How many packages a snapshot changes at least that was made for very many executions. For the
+/// next moments, the others only wait.
+const CROWD_SIZE: usize = 8;
 
 /// What an execution has to do.
 pub(super) enum Decision {
@@ -86,6 +90,9 @@ pub(super) struct Baseline {
 /// Where apk can't order the versions of a package, only such a listing counts: a snapshot may have
 /// the same objects but come from a listing before they were uploaded again in another order.
 ///
+/// Of many executions that wait, most are covered by such a listing before they look again. The
+/// published index says so itself, whoever is making the next one, in a single request.
+///
 /// # Errors
 ///
 /// [`Failure::Superseded`], if others have changed the package since; [`Failure::Store`].
@@ -96,9 +103,24 @@ pub(super) async fn decide<S: ObjectStore>(
 ) -> Result<Decision, Failure> {
     let AggregateRequest { written, staged, waiting } = request;
     let prefix = subject.prefix();
+    if let (Subject::Package(_), Some(waiting)) = (subject, waiting)
+        && waiting.since > 0
+        && written.target.reindex.is_none()
+        && published_listing(store, prefix).await?.saturating_sub(waiting.since) > 1
+    {
+        return Ok(Decision::UpToDate);
+    }
     let mut cached = CachedSnapshot::begin(store, prefix).await?;
-    let published = store.head(&prefix.index_key()).await?;
     let generation = cached.generation();
+    let age = cached.age();
+    let is_young = age.is_some_and(|age| age < SIGNING_TIME);
+    let changes = cached.header().filter(|_| is_young).map_or(0, |header| header.changes);
+    let contended = Decision::Contended(Contention { generation, changes });
+    let is_new = age.is_some_and(|age| age < CROWD_TIME);
+    if is_new && changes >= CROWD_SIZE && staged.is_none() {
+        return Ok(contended);
+    }
+    let published = store.head(&prefix.index_key()).await?;
     let listed = cached.header().map_or(0, |header| header.listed);
     let newer_by = |generation: Generation| match waiting.as_ref().map(|waiting| waiting.since) {
         None => 0,
@@ -146,10 +168,6 @@ pub(super) async fn decide<S: ObjectStore>(
     // Somebody who replaced our index with their own publishes no snapshot of ours.
     let is_foreign = published.as_ref().is_some_and(|index| !index.attributes.contains_key(DIGEST));
     let is_ours = staged.as_ref().is_some_and(|ours| Some(&ours.snapshot) == cached.etag());
-    let age = cached.age();
-    let is_young = age.is_some_and(|age| age < SIGNING_TIME);
-    let changes = cached.header().filter(|_| is_young).map_or(0, |header| header.changes);
-    let contended = Decision::Contended(Contention { generation, changes });
     if !is_published && !is_ours && !is_foreign && is_young {
         return Ok(contended);
     }
@@ -162,7 +180,7 @@ pub(super) async fn decide<S: ObjectStore>(
         && staged.is_none()
         && is_published
         && !lease.was_stolen()
-        && age.is_some_and(|age| age >= CROWD_TIME);
+        && !is_new;
     cached.read_on().await?;
     // The rest of it may have turned out to be damaged.
     let generation = cached.generation();
@@ -170,6 +188,17 @@ pub(super) async fn decide<S: ObjectStore>(
     let snapshot = cached.into_snapshot().await?;
     let base = Baseline { etag, generation, listed, snapshot, published, is_published };
     Ok(Decision::Work(Box::new(Job { lease, base, is_alone })))
+}
+
+/// Returns the last generation that was made from a listing of the bucket, up to that of the
+/// published index; 0 if unknown.
+async fn published_listing<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+) -> Result<Generation, StoreError> {
+    let index = store.head(&prefix.index_key()).await?;
+    let listed = index.and_then(|index| index.attributes.get(LISTED)?.parse().ok());
+    Ok(listed.unwrap_or_default())
 }
 
 /// Returns whether the published index is that of a snapshot. About an index without a snapshot,

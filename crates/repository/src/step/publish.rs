@@ -14,7 +14,7 @@ use crate::{
     signer::Signer,
     snapshot::{self, Header, Snapshot},
     step::{
-        DIGEST,
+        DIGEST, LISTED,
         trusted_blocks::{signed_blocks, trusted_blocks},
     },
     trust::MAX_KEY_LENGTH,
@@ -51,7 +51,7 @@ pub async fn publish<S: ObjectStore>(
         ),
     )
     .await?;
-    let (Header { digest, packages, .. }, snapshot) = staged_snapshot;
+    let (header, snapshot) = staged_snapshot;
     let blocks = trusted_blocks(prefix, &snapshot, &signed)
         .map_err(|source| Failure::StagedDamaged { key: prefix.snapshot_key(), source })?;
     drop((snapshot, signed));
@@ -60,7 +60,8 @@ pub async fn publish<S: ObjectStore>(
         store.wait_a_second().await;
     }
     try_join_all(missing.into_iter().flatten().map(|key| key.put(store))).await?;
-    let etag = replace(store, prefix, digest, signed, staged).await?;
+    let packages = header.packages;
+    let etag = replace(store, prefix, header, signed, staged).await?;
     let index = PublishedIndex { key: prefix.index_key(), etag, packages };
     match written.rejection {
         Some(rejection) => Err(Failure::PackageRejected { cause: rejection.cause, index }),
@@ -166,14 +167,17 @@ impl MissingKey {
 async fn replace<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
-    digest: String,
+    Header { digest, listed, .. }: Header,
     signed: Vec<u8>,
     staged: Staged,
 ) -> Result<ETag, Failure> {
     let object = NewObject {
         bytes: signed,
         content_type: "application/gzip",
-        attributes: Attributes::from([(DIGEST.to_owned(), digest)]),
+        attributes: Attributes::from([
+            (DIGEST.to_owned(), digest),
+            (LISTED.to_owned(), listed.to_string()),
+        ]),
     };
     let still = Precondition::still(staged.replaces);
     let etag = store.put(&prefix.index_key(), object, still).await?;

@@ -43,6 +43,30 @@ async fn one_package() -> MemoryStore {
     store
 }
 
+/// Publishes a package in the execution of one who had to wait, and so lists the bucket.
+async fn publish_from_listing(store: &MemoryStore, name: &str) {
+    let stem = format!("{name}-1-r0");
+    let request = written(store, &stem, package(name, "1-r0", name)).await;
+    let waiting = Waiting { since: header(store).generation, ..Waiting::default() };
+    let request = AggregateRequest { waiting: Some(waiting), ..request };
+    aggregate_and_publish(store, &Keys::good(), request).await.unwrap();
+}
+
+/// Records the requests for objects from now on.
+fn requests(store: &MemoryStore) -> Arc<Mutex<Vec<String>>> {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&requests);
+    store.before_requests(move |_, request| {
+        noted.lock().unwrap().push(match request {
+            Request::Head(key) => format!("HEAD {key}"),
+            Request::Get(key) => format!("GET {key}"),
+            other => format!("{other:?}"),
+        });
+        Ok(())
+    });
+    requests
+}
+
 /// Records what is listed from now on.
 fn listings(store: &MemoryStore) -> Arc<Mutex<Vec<String>>> {
     let listings = Arc::new(Mutex::new(Vec::new()));
@@ -124,8 +148,58 @@ async fn waits_behind(others: usize) -> [u64; 2] {
 #[tokio::test]
 async fn who_comes_while_many_are_published_waits_longer_at_first() {
     assert_eq!(waits_behind(1).await, [2, 4]);
-    assert_eq!(waits_behind(6).await, [6, 6]);
-    assert_eq!(waits_behind(12).await, [8, 8]);
+    assert_eq!(waits_behind(3).await, [3, 4]);
+    assert_eq!(waits_behind(7).await, [4, 4]);
+}
+
+#[tokio::test]
+async fn who_waited_for_a_listing_asks_the_published_index_alone() {
+    let store = one_package().await;
+    let request = written(&store, "b-1-r0", package("b", "1-r0", "b")).await;
+    let since = header(&store).generation;
+    for name in ["c", "d"] {
+        publish_from_listing(&store, name).await;
+    }
+    let Header { listed, .. } = header(&store);
+    assert_eq!(listed, since + 2);
+    let requests = requests(&store);
+    let waiting = Some(Waiting { since, times: 1, ..Waiting::default() });
+    let ended = step::aggregate(&store, AggregateRequest { waiting, ..request }).await.unwrap();
+    assert_eq!((ended.staged, ended.waiting), (None, None));
+    assert_eq!(*requests.lock().unwrap(), [format!("HEAD {INDEX}")]);
+}
+
+#[tokio::test]
+async fn a_listing_that_may_be_older_than_the_change_is_not_enough() {
+    let store = one_package().await;
+    let request = written(&store, "b-1-r0", package("b", "1-r0", "b")).await;
+    let since = header(&store).generation;
+    publish_from_listing(&store, "c").await;
+    let requests = requests(&store);
+    let waiting = Some(Waiting { since, times: 1, ..Waiting::default() });
+    let ended = step::aggregate(&store, AggregateRequest { waiting, ..request }).await.unwrap();
+    assert_eq!((ended.staged, ended.waiting), (None, None));
+    let index = format!("HEAD {INDEX}");
+    assert_eq!(*requests.lock().unwrap(), [&*index, &*format!("GET {SNAPSHOT}"), &*index]);
+}
+
+#[tokio::test]
+async fn who_comes_right_after_a_snapshot_for_many_reads_that_alone() {
+    let store = one_package().await;
+    for number in 1..10 {
+        let name = format!("c{number}");
+        let bytes = package(&name, "1-r0", &name);
+        written(&store, &format!("{name}-1-r0"), bytes).await;
+    }
+    publish_from_listing(&store, "b").await;
+    let request = written(&store, "d-1-r0", package("d", "1-r0", "d")).await;
+    let requests = requests(&store);
+    let first = step::aggregate(&store, request).await.unwrap();
+    assert_eq!(first.waiting.as_ref().map(|waiting| waiting.seconds), Some(4));
+    assert_eq!(*requests.lock().unwrap(), [format!("GET {SNAPSHOT}")]);
+    store.pass(Duration::from_secs(4));
+    aggregate_and_publish(&store, &Keys::good(), travelled(&first)).await.unwrap();
+    assert_eq!(listed(&store).len(), 12);
 }
 
 #[tokio::test]
