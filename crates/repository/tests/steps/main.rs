@@ -7,6 +7,7 @@ mod alone;
 mod blocks;
 #[path = "../common/mod.rs"]
 mod common;
+mod edits;
 mod heal;
 mod planted;
 mod plus_copies;

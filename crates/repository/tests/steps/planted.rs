@@ -11,16 +11,20 @@ use alpinist_apk::{
 use alpinist_repository::{
     memory::{MemoryStore, Request},
     message::{Reindex, Target},
+    plus_copy::PlusCopies,
+    policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition},
     snapshot::{Beginning, Edit, Header, MAX_STORED, Record, Snapshot},
+    verify::{Depth, VerifyOptions, verify},
 };
-use alpinist_samples::gzip::{gzip, gzip_at};
+use alpinist_samples::gzip::{gzip, gzip_at, streams};
 use bytes::Bytes;
 use rand_core::OsRng;
 use rstest::rstest;
 use serde_json::json;
 
 use crate::{
+    common::PRIVATE_KEY,
     reindex::reindex,
     support::{
         INDEX, KEY_NAME, Keys, execute, execute_target, key, listed, package, private_key, publish,
@@ -444,4 +448,45 @@ async fn sign_again(store: &MemoryStore) {
     let reindex = Reindex { run: "signing".to_owned(), only_stale: false, sign: true };
     let target = Target { reindex: Some(reindex), ..target(INDEX) };
     execute_target(store, &Keys::good(), target).await.unwrap();
+}
+
+/// Puts snapshot and index in the form of builds before blocks into the place of ours.
+async fn make_legacy(store: &MemoryStore) {
+    let own = store.content(SNAPSHOT).unwrap();
+    plant(store, SNAPSHOT, with_lines(&own, |_| {})).await;
+    let index = store.content(INDEX).unwrap();
+    let (_, unsigned) = index_archive::split(&index).unwrap();
+    let [(_, tar)] = &*streams(unsigned) else { panic!("not one gzip stream") };
+    let unsigned = gzip(tar);
+    assert!(index_archive::read_blocks("3.22/main", &unsigned.clone().into()).is_none());
+    let key = SigningKey::from_pem(&PRIVATE_KEY).unwrap();
+    let signatures = key.sign_index(&KEY_NAME.parse().unwrap(), &unsigned, &mut OsRng).unwrap();
+    plant(store, INDEX, index_archive::write_signed(&signatures, &unsigned).unwrap()).await;
+}
+
+#[tokio::test]
+async fn what_builds_before_blocks_wrote_is_right_until_the_next_publication_replaces_it() {
+    let (store, index) = two_packages().await;
+    make_legacy(&store).await;
+    let legacy = store.content(INDEX).unwrap();
+    let options = VerifyOptions {
+        depth: Depth::Content,
+        policy: Policy::default(),
+        plus_copies: PlusCopies::Kept,
+        signers: vec![KEY_NAME.to_owned()],
+    };
+    let verified = verify(&store, &"3.22/main/x86_64/".parse().unwrap(), &options).await.unwrap();
+    assert_eq!(verified.packages, 2);
+    assert!(verified.problems.is_empty(), "{:?}", verified.problems);
+
+    let by_upload = store.duplicate();
+    come_and_go(&by_upload).await;
+    assert_eq!(by_upload.content(INDEX).unwrap(), index);
+    assert_eq!(read(&by_upload.content(SNAPSHOT).unwrap()).1.len(), 2);
+
+    let report = reindex(&store, "", false).await.unwrap();
+    assert_eq!(report.indexed.len() + report.unchanged.len(), 2, "{report:?}");
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
+    let is_ours = |now: &Bytes| *now == index || *now == legacy;
+    assert!(is_ours(&store.content(INDEX).unwrap()));
 }
