@@ -9,7 +9,7 @@
 //! | [`index`] | all entries of a repository prefix, in apk's order |
 //! | [`block`] | an index in compressed blocks, each of which can be replaced on its own |
 //! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
-//! | [`key`], [`key_name`] | RSA keys and their names |
+//! | [`key`], [`key_name`] | RSA and EC keys, and their names |
 //! | [`signature`], [`package_signature`] | signatures in general, and those of packages |
 //! | [`warning`] | what is valid in a package, but will surprise its users |
 //! | [`text`] | untrusted text and error messages, prepared for display |
@@ -50,8 +50,10 @@ pub mod version;
 pub mod warning;
 
 mod contents;
+mod ec;
 mod foreign;
 mod gzip;
 mod key_error;
 mod pem;
+mod spki;
 mod tar;
