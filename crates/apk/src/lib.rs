@@ -1,4 +1,4 @@
-//! The apk v2 formats, read from and written to memory: this crate does no I/O.
+//! The apk v2 and v3 formats, read from and written to memory: this crate does no I/O.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | [`index`] | all entries of a repository prefix, in apk's order |
 //! | [`block`] | an index in compressed blocks, each of which can be replaced on its own |
 //! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
+//! | [`adb`] | the v3 formats: ADB containers and what they hold |
 //! | [`key`], [`key_name`] | RSA and EC keys, and their names |
 //! | [`signature`], [`package_signature`] | signatures in general, and those of packages |
 //! | [`warning`] | what is valid in a package, but will surprise its users |
@@ -31,6 +32,7 @@
 //! # Ok::<(), alpinist_apk::entry::EntryError>(())
 //! ```
 
+pub mod adb;
 pub mod block;
 pub mod checksum;
 pub mod dependency;
@@ -53,6 +55,7 @@ mod contents;
 mod ec;
 mod foreign;
 mod gzip;
+mod inflate;
 mod key_error;
 mod pem;
 mod spki;

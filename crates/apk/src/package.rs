@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     checksum::{DataHash, PullChecksum},
     contents::Contents,
-    gzip::{GzipStream, NotGzip},
+    inflate::{InflateStream, Malformed},
     package_info::{PackageInfo, PackageInfoError},
     package_signature::{ControlDigest, PackageSignature},
     signature::{Signature, SignatureName},
@@ -158,8 +158,8 @@ pub enum PackageError {
     },
 }
 
-impl From<NotGzip> for PackageError {
-    fn from(_: NotGzip) -> Self {
+impl From<Malformed> for PackageError {
+    fn from(_: Malformed) -> Self {
         Self::NotAPackage
     }
 }
@@ -192,7 +192,7 @@ impl std::fmt::Display for Section {
 pub struct PackageReader {
     size: u64,
     magic: Vec<u8>,
-    stream: GzipStream,
+    stream: InflateStream,
     stream_length: u64,
     inflated: u64,
     tar: Scanner,
@@ -238,7 +238,7 @@ impl PackageReader {
         Self {
             size: 0,
             magic: Vec::new(),
-            stream: GzipStream::new(),
+            stream: InflateStream::gzip(),
             stream_length: 0,
             inflated: 0,
             tar: Scanner::new(Bodies::Keep, MAX_CONTROL_ENTRIES),
@@ -373,7 +373,7 @@ impl PackageReader {
             end @ Part::End { .. } => end,
         };
         if !matches!(self.part, Part::End { .. }) {
-            self.stream.restart();
+            self.stream.restart_gzip();
         }
         Ok(())
     }
