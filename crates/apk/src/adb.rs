@@ -13,11 +13,15 @@
 //! | [`container`] | the file as a stream of blocks, inflated |
 //! | [`value`] | a strict reader of the tree of values in the ADB block |
 //! | [`schema`] | which slot of an object holds what |
+//! | [`builder`] | a writer of that tree |
+//! | [`signature`] | what is in SIG blocks |
 //!
 //! The rules come from the manual page apk-v3(5), from the source of apk-tools, and from running
 //! apk-tools 3.0.8 on files built for the purpose ("measured"). Our readers are stricter than apk,
 //! which reads much that it does not expect as absent: a package's dependencies may vanish so.
 
+pub mod builder;
 pub mod container;
 pub mod schema;
+pub mod signature;
 pub mod value;

@@ -1,4 +1,4 @@
-//! Public keys: SubjectPublicKeyInfo (RFC 5280, 4.1.2.7), in DER or PEM form.
+//! Public keys: `SubjectPublicKeyInfo` (RFC 5280, 4.1.2.7), in DER or PEM form.
 
 use rsa::{
     RsaPublicKey, pkcs1,

@@ -202,7 +202,7 @@ fn a_compressed_point_is_written_anew_as_the_message_says() {
 fn the_id_of_a_key_is_a_hash_of_its_bare_public_half() {
     let first_half = |bare: &[u8]| {
         let printed = openssl(&["dgst", "-sha512", "-binary"], bare);
-        printed[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        hex::encode(&printed[..16])
     };
     let pkcs1 = openssl(&["rsa", "-RSAPublicKey_out", "-outform", "DER"], KEY.as_bytes());
     assert_eq!(signing_key().verifying_key().id().to_string(), first_half(&pkcs1));
