@@ -103,7 +103,7 @@ pub struct SigningKey {
 
 #[derive(Clone)]
 pub(crate) enum Private {
-    Rsa(RsaPrivateKey),
+    Rsa(Box<RsaPrivateKey>),
     P256(p256::SecretKey),
     P384(p384::SecretKey),
 }
@@ -134,7 +134,7 @@ impl SigningKey {
     /// [`KeyError::Unusable`], if the library finds no primes.
     pub fn generate(random: &mut impl CryptoRngCore) -> Result<Self, KeyError> {
         let key = RsaPrivateKey::new(random, MAX_BITS).map_err(|_| KeyError::Unusable)?;
-        Self::of(Private::Rsa(key))
+        Self::of(Private::Rsa(Box::new(key)))
     }
 
     /// Generates an EC key on P-256, as OpenWrt's build system does. It signs v3 alone.

@@ -95,7 +95,7 @@ impl Block<'_> {
                 .ok()
                 .or_else(|| RsaPrivateKey::from_pkcs1_pem(self.text).ok())
                 .ok_or_else(|| fault(info.ok().as_ref(), document.as_bytes()))
-                .and_then(|key| check_bits(key.n().bits()).map(|()| Private::Rsa(key))),
+                .and_then(|key| check_bits(key.n().bits()).map(|()| Private::Rsa(Box::new(key)))),
         }
     }
 }
