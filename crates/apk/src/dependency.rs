@@ -315,6 +315,12 @@ impl Dependencies {
         &self.0
     }
 
+    /// Appends a dependency.
+    pub fn push(&mut self, dependency: Dependency<'_>) {
+        let separator = if self.0.is_empty() { "" } else { " " };
+        let _infallible = write!(self.0, "{separator}{dependency}");
+    }
+
     /// Appends the tokens of `line`, which are separated by spaces.
     ///
     /// # Errors
@@ -328,14 +334,15 @@ impl Dependencies {
     ) -> Result<(), DependencyError> {
         self.0.reserve_exact(line.len() + usize::from(!self.0.is_empty()));
         for token in line.split(' ').filter(|token| !token.is_empty()) {
-            let separator = if self.0.is_empty() { "" } else { " " };
-            let _infallible = write!(
-                self.0,
-                "{separator}{}",
-                parse(token).map_err(|error| explain(line, error))?
-            );
+            self.push(parse(token).map_err(|error| explain(line, error))?);
         }
         Ok(())
+    }
+}
+
+impl<'a> Extend<Dependency<'a>> for Dependencies {
+    fn extend<I: IntoIterator<Item = Dependency<'a>>>(&mut self, dependencies: I) {
+        dependencies.into_iter().for_each(|dependency| self.push(dependency));
     }
 }
 

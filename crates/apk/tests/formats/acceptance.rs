@@ -224,5 +224,6 @@ fn a_file_name_is_the_name_and_version_as_they_stand(
 
 fn entry_of(package: Package) -> IndexEntry {
     let Package { info, checksum, size, has_content, .. } = package;
-    IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum, size, has_content).unwrap()
+    IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum.into(), size, has_content)
+        .unwrap()
 }

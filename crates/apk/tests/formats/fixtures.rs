@@ -98,7 +98,7 @@ fn entry(package: Package) -> IndexEntry {
     } else {
         info.metadata.architecture.clone()
     };
-    IndexEntry::new(info.metadata, architecture, checksum, size, has_content).unwrap()
+    IndexEntry::new(info.metadata, architecture, checksum.into(), size, has_content).unwrap()
 }
 
 #[test]
