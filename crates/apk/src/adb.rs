@@ -13,6 +13,7 @@
 //! | [`container`] | the file as a stream of blocks, inflated |
 //! | [`value`] | a strict reader of the tree of values in the ADB block |
 //! | [`schema`] | which slot of an object holds what |
+//! | [`package_info`] | what a package and its entry in an index have alike |
 //! | [`builder`] | a writer of that tree |
 //! | [`signature`] | what is in SIG blocks |
 //!
@@ -22,6 +23,7 @@
 
 pub mod builder;
 pub mod container;
+pub mod package_info;
 pub mod schema;
 pub mod signature;
 pub mod value;
