@@ -14,6 +14,7 @@
 //! | [`value`] | a strict reader of the tree of values in the ADB block |
 //! | [`schema`] | which slot of an object holds what |
 //! | [`package_info`] | what a package and its entry in an index have alike |
+//! | [`package`] | reading a package as a stream |
 //! | [`builder`] | a writer of that tree |
 //! | [`signature`] | what is in SIG blocks |
 //!
@@ -23,6 +24,7 @@
 
 pub mod builder;
 pub mod container;
+pub mod package;
 pub mod package_info;
 pub mod schema;
 pub mod signature;
