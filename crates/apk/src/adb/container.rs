@@ -205,11 +205,11 @@ impl From<Malformed> for ContainerError {
 
 /// What a [`ContainerReader`] finds, in this order: one payload, signatures, and then for each file
 /// its `Data` and the pieces of its `Content`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Piece<'a> {
-    /// The payload of the ADB block, whole.
-    Payload(&'a [u8]),
+    /// The payload of the ADB block, whole. It may be large, and is the receiver's to keep.
+    Payload(Vec<u8>),
     /// The payload of a SIG block, whole.
     Signature(&'a [u8]),
     /// The beginning of a DATA block.
@@ -479,7 +479,7 @@ impl Blocks {
                 self.begin_block(u32_at(&kept, 0) & LOWER_BITS, length, 16)?
             }
             Part::Payload { padding } => {
-                sink(Piece::Payload(&kept))?;
+                sink(Piece::Payload(kept))?;
                 (Part::Padding, padding)
             }
             Part::Signature { padding } => {
