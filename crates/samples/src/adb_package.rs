@@ -39,6 +39,8 @@ pub enum Node {
     Blob(Vec<u8>),
     /// An array of values.
     Array(Vec<Node>),
+    /// An array that holds one value so many times. The value is stored once.
+    Repeated(Box<Node>, usize),
     /// An object, with its slots.
     Object(Vec<Node>),
     /// Any value, which a test makes wrong.
@@ -129,8 +131,14 @@ impl AdbParts {
 
     /// Replaces the directories and their files, none of which has content.
     #[must_use]
-    pub fn paths(mut self, directories: Vec<Node>) -> Self {
-        self.paths = Node::Array(directories);
+    pub fn paths(self, directories: Vec<Node>) -> Self {
+        self.paths_as(Node::Array(directories))
+    }
+
+    /// Replaces the array of directories, whose files have no content.
+    #[must_use]
+    pub fn paths_as(mut self, paths: Node) -> Self {
+        self.paths = paths;
         self.data(vec![])
     }
 
@@ -219,15 +227,21 @@ fn store(bytes: &mut Vec<u8>, node: &Node) -> u32 {
             (_, Ok(length)) => (9, [&length.to_le_bytes()[..], blob].concat()),
             _ => (10, [&u32::try_from(blob.len()).unwrap().to_le_bytes()[..], blob].concat()),
         },
-        Node::Array(nodes) | Node::Object(nodes) => {
-            let words: Vec<_> = nodes.iter().map(|node| store(bytes, node)).collect();
+        Node::Array(_) | Node::Object(_) | Node::Repeated(..) => {
+            let words: Vec<_> = match node {
+                Node::Repeated(node, times) => vec![store(bytes, node); *times],
+                Node::Array(nodes) | Node::Object(nodes) => {
+                    nodes.iter().map(|node| store(bytes, node)).collect()
+                }
+                _ => Vec::new(),
+            };
             let stored = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
             if stored == 0 {
                 return 0;
             }
             let count = u32::try_from(stored + 1).unwrap();
             let words = [count].into_iter().chain(words.into_iter().take(stored));
-            let kind = if matches!(node, Node::Array(_)) { 13 } else { 14 };
+            let kind = if matches!(node, Node::Object(_)) { 14 } else { 13 };
             (kind, words.flat_map(u32::to_le_bytes).collect())
         }
     };

@@ -60,7 +60,10 @@ pub enum AdbError {
     Triggers,
     /// A client can't install its files.
     #[error(transparent)]
-    Contents(#[from] ContentsError),
+    Contents(ContentsError),
+    /// There are more than [`MAX_DATA_ENTRIES`].
+    #[error("the package has more than {MAX_DATA_ENTRIES} files and directories")]
+    Entries,
     /// The name of a file or a directory is one that no client installs, or that is unsafe.
     #[error("the package has a file or directory `{path}`, {rule}")]
     Path {
@@ -149,6 +152,15 @@ pub enum AdbError {
         /// The file.
         path: Excerpt,
     },
+}
+
+impl From<ContentsError> for AdbError {
+    fn from(error: ContentsError) -> Self {
+        match error {
+            ContentsError::Tar(TarError::Entries { .. }) => Self::Entries,
+            error => Self::Contents(error),
+        }
+    }
 }
 
 /// Reads a package of format v3, which begins with `ADB`.
@@ -339,7 +351,7 @@ fn check_paths(paths: Table<'_>) -> Result<bool, AdbError> {
         let files = entry.get(directory::FILES).array()?;
         entries = entries.saturating_add(1).saturating_add(files.len() as u64);
         if entries > MAX_DATA_ENTRIES {
-            return Err(ContentsError::from(TarError::Entries { max: MAX_DATA_ENTRIES }).into());
+            return Err(AdbError::Entries);
         }
         for value in files.iter() {
             length = length.saturating_add(check_file(value.object()?, path, &mut contents)?);
