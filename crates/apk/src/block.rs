@@ -10,8 +10,8 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    entry::IndexEntry,
-    index::{IndexError, parse_entries},
+    entry::{EntryError, IndexEntry},
+    index::{IndexError, parse_entries_by},
 };
 
 /// The end of a flushed deflate stream: an empty stored block without its header.
@@ -76,6 +76,13 @@ impl Block {
         Self::of_text(entries.into_iter().map(ToString::to_string).collect::<String>().as_bytes())
     }
 
+    /// Compresses `entries` of packages of any format, as they are [stored](IndexEntry::stored).
+    /// Such a block is no part of an index.
+    pub fn of_stored<'a>(entries: impl IntoIterator<Item = &'a IndexEntry>) -> Self {
+        let stored = |entry: &IndexEntry| entry.stored().to_string();
+        Self::of_text(entries.into_iter().map(stored).collect::<String>().as_bytes())
+    }
+
     /// Compresses any text.
     pub(crate) fn of_text(text: &[u8]) -> Self {
         Self {
@@ -112,12 +119,29 @@ impl Block {
     ///
     /// [`BlockError`], for anything that [`Block::new`] can't have made.
     pub fn entries(&self) -> Result<Vec<IndexEntry>, BlockError> {
+        self.read(str::parse, ToString::to_string)
+    }
+
+    /// Inflates and parses stored entries, strictly.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError`], for anything that [`Block::of_stored`] can't have made.
+    pub fn stored_entries(&self) -> Result<Vec<IndexEntry>, BlockError> {
+        self.read(IndexEntry::from_stored, |entry| entry.stored().to_string())
+    }
+
+    fn read(
+        &self,
+        parse: fn(&str) -> Result<IndexEntry, EntryError>,
+        print: fn(&IndexEntry) -> String,
+    ) -> Result<Vec<IndexEntry>, BlockError> {
         let text = String::from_utf8(self.inflate()?).map_err(|_| BlockError::Utf8)?;
         let mut rest = &*text;
         let mut entries = Vec::new();
-        for entry in parse_entries(&text) {
+        for entry in parse_entries_by(parse, &text) {
             let entry = entry?;
-            let printed = entry.to_string();
+            let printed = print(&entry);
             let position = entries.len() + 1;
             rest = rest.strip_prefix(&*printed).ok_or(BlockError::Form { position })?;
             entries.push(entry);

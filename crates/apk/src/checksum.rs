@@ -1,4 +1,4 @@
-//! The two hashes that tie an index entry to a package's bytes.
+//! The hashes that tie an index entry to a package's bytes.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use crate::value::InvalidValue;
 /// SHA-1 of a control section's gzip stream: the `C:` field, `Q1` and 28 characters of base64.
 ///
 /// It identifies the package to apk: a client compares it with what it downloads.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PullChecksum([u8; 20]);
 
 impl PullChecksum {
@@ -37,6 +37,100 @@ impl FromStr for PullChecksum {
 impl fmt::Display for PullChecksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Q1{}", Base64::encode_string(&self.0))
+    }
+}
+
+/// SHA-256 of the ADB payload of a v3 package, as inflated: what identifies it to apk, as `hashes`
+/// in a v3 index. The payload has a hash of each file.
+///
+/// As text it is `Q2` and 44 characters of base64, as apk 3 prints and reads it in a v2 index
+/// (measured). Alpinist never publishes that: apk 2 can't read it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PayloadHash([u8; 32]);
+
+impl PayloadHash {
+    /// Wraps a SHA-256 digest.
+    pub fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// Returns the digest.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl FromStr for PayloadHash {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let mut digest = [0; 32];
+        text.strip_prefix("Q2")
+            .and_then(|base64| Base64::decode(base64, &mut digest).ok())
+            .filter(|decoded| decoded.len() == 32)
+            .ok_or_else(|| {
+                InvalidValue::new("hash", text, "is not `Q2` and the base64 of 32 bytes")
+            })?;
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for PayloadHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Q2{}", Base64::encode_string(&self.0))
+    }
+}
+
+/// What identifies a package to apk, by its format.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Identity {
+    /// A package of format v2.
+    Control(PullChecksum),
+    /// A package of format v3.
+    Payload(PayloadHash),
+}
+
+impl Identity {
+    /// Returns the bytes that a v3 index has in `hashes`: 20 or 32.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Control(checksum) => &checksum.0,
+            Self::Payload(hash) => &hash.0,
+        }
+    }
+}
+
+impl From<PullChecksum> for Identity {
+    fn from(checksum: PullChecksum) -> Self {
+        Self::Control(checksum)
+    }
+}
+
+impl From<PayloadHash> for Identity {
+    fn from(hash: PayloadHash) -> Self {
+        Self::Payload(hash)
+    }
+}
+
+/// Parses either of the two texts.
+impl FromStr for Identity {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if text.starts_with("Q2") {
+            text.parse().map(Self::Payload)
+        } else {
+            text.parse().map(Self::Control)
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Control(checksum) => checksum.fmt(f),
+            Self::Payload(hash) => hash.fmt(f),
+        }
     }
 }
 
@@ -79,6 +173,11 @@ mod tests {
         fn printing_and_parsing_are_inverse(sha1: [u8; 20], sha256: [u8; 32]) {
             let checksum = PullChecksum::new(sha1);
             prop_assert_eq!(checksum.to_string().parse::<PullChecksum>(), Ok(checksum));
+            let payload = PayloadHash::new(sha256);
+            prop_assert_eq!(payload.to_string().parse::<PayloadHash>(), Ok(payload));
+            for identity in [Identity::from(checksum), payload.into()] {
+                prop_assert_eq!(identity.to_string().parse::<Identity>(), Ok(identity));
+            }
             let hash = DataHash::new(sha256);
             prop_assert_eq!(hash.to_string().parse::<DataHash>(), Ok(hash));
             prop_assert_eq!(hash.to_string().to_uppercase().parse::<DataHash>(), Ok(hash));
@@ -88,6 +187,8 @@ mod tests {
     #[test]
     fn a_digest_of_another_length_is_rejected() {
         assert!("Q1AAAA".parse::<PullChecksum>().is_err());
+        assert!("Q2AAAA".parse::<PayloadHash>().is_err());
+        assert!("Q2DNWZeWkviN7MJedLpYM8yBvmnGM=".parse::<Identity>().is_err());
         assert!("X10000000000000000000000000000000000000000".parse::<PullChecksum>().is_err());
         assert!("00ff".parse::<DataHash>().is_err());
     }

@@ -103,6 +103,39 @@ impl Operator {
         }
     }
 
+    /// Returns the operator as a set of bits, by which a v3 file has it: 1 is `=`, 2 `<`, 4 `>` and
+    /// 8 `~`, which includes `=` (measured).
+    fn bits(self) -> u64 {
+        match self {
+            Self::Equal => 1,
+            Self::Less => 2,
+            Self::LessOrEqual => 3,
+            Self::Greater => 4,
+            Self::GreaterOrEqual => 5,
+            Self::Checksum => 6,
+            Self::Fuzzy => 9,
+            Self::FuzzyLess => 11,
+            Self::FuzzyGreater => 13,
+        }
+    }
+
+    /// Returns the operator of such a set of bits.
+    fn of_bits(bits: u64) -> Option<Self> {
+        Some(match bits {
+            // No bit is `=`, and `~` alone is what it is with `=` (measured).
+            0 | 1 => Self::Equal,
+            2 => Self::Less,
+            3 => Self::LessOrEqual,
+            4 => Self::Greater,
+            5 => Self::GreaterOrEqual,
+            6 => Self::Checksum,
+            8 | 9 => Self::Fuzzy,
+            11 => Self::FuzzyLess,
+            13 => Self::FuzzyGreater,
+            _ => return None,
+        })
+    }
+
     /// Returns whether `version` satisfies this operator with `wanted`.
     fn admits(self, version: &str, wanted: &str) -> bool {
         let order = version::compare(version, wanted);
@@ -181,6 +214,62 @@ impl<'a> Dependency<'a> {
                 || version::is_canonical(version)
                 || version.parse::<Version>().is_ok()
         })
+    }
+
+    /// Returns the number that a v3 file has for how the version is compared, and for a conflict. It
+    /// is 0, and absent in the file, for `=`, and for a dependency that takes any version.
+    pub(crate) fn match_bits(&self) -> u64 {
+        /// A conflict: the dependency begins with `!`.
+        const CONFLICT: u64 = 16;
+        /// Any version: `<`, `=` and `>`.
+        const ANY: u64 = 7;
+        match (self.constraint, self.conflict) {
+            (None | Some((Operator::Equal, _)), false) => 0,
+            (None, true) => CONFLICT | ANY,
+            (Some((operator, _)), false) => operator.bits(),
+            (Some((operator, _)), true) => CONFLICT | operator.bits(),
+        }
+    }
+
+    /// Spells what a v3 file has as a name, a version that may be empty, and a number. `None`, if apk
+    /// has no operator for the number, or takes a part of the name for one.
+    ///
+    /// Without a version, the number tells a conflict alone (measured).
+    pub(crate) fn token_of_parts(name: &str, version: &str, match_bits: u64) -> Option<String> {
+        let conflict = match match_bits >> 4 {
+            0 => "",
+            1 => "!",
+            _ => return None,
+        };
+        let is_operator = |c| matches!(c, '<' | '>' | '=' | '~');
+        if name.starts_with('!') || name.contains(is_operator) || version.starts_with(is_operator) {
+            return None;
+        }
+        let operator = match version {
+            "" => "",
+            _ => Operator::of_bits(match_bits & 15)?.as_str(),
+        };
+        Some(format!("{conflict}{name}{operator}{version}"))
+    }
+
+    /// Returns the version, if there is one: a checksum after `><`.
+    pub fn version(&self) -> Option<&'a str> {
+        self.constraint.map(|(_, version)| version)
+    }
+
+    /// Compares two dependencies by their order in a v3 file: by name, then by version, and by match
+    /// (measured). apk's order of a dependency with and one without a version is not defined; here
+    /// the latter comes first.
+    pub(crate) fn order_in_adb(&self, other: &Self) -> Ordering {
+        let versions = match (self.version(), other.version()) {
+            (Some(version), Some(other)) => version::compare(version, other),
+            (version, other) => version.is_some().cmp(&other.is_some()),
+        };
+        self.name
+            .cmp(other.name)
+            .then(versions)
+            .then_with(|| self.match_bits().cmp(&other.match_bits()))
+            .then_with(|| self.version().cmp(&other.version()))
     }
 
     /// Returns whether it has a version.
@@ -315,6 +404,12 @@ impl Dependencies {
         &self.0
     }
 
+    /// Appends a dependency.
+    pub fn push(&mut self, dependency: Dependency<'_>) {
+        let separator = if self.0.is_empty() { "" } else { " " };
+        let _infallible = write!(self.0, "{separator}{dependency}");
+    }
+
     /// Appends the tokens of `line`, which are separated by spaces.
     ///
     /// # Errors
@@ -328,14 +423,15 @@ impl Dependencies {
     ) -> Result<(), DependencyError> {
         self.0.reserve_exact(line.len() + usize::from(!self.0.is_empty()));
         for token in line.split(' ').filter(|token| !token.is_empty()) {
-            let separator = if self.0.is_empty() { "" } else { " " };
-            let _infallible = write!(
-                self.0,
-                "{separator}{}",
-                parse(token).map_err(|error| explain(line, error))?
-            );
+            self.push(parse(token).map_err(|error| explain(line, error))?);
         }
         Ok(())
+    }
+}
+
+impl<'a> Extend<Dependency<'a>> for Dependencies {
+    fn extend<I: IntoIterator<Item = Dependency<'a>>>(&mut self, dependencies: I) {
+        dependencies.into_iter().for_each(|dependency| self.push(dependency));
     }
 }
 
@@ -463,6 +559,63 @@ mod tests {
     #[case("a\u{9b}b")]
     fn a_token_that_apk_would_garble_is_rejected(#[case] token: &str) {
         assert!(Dependency::parse(token).is_err());
+    }
+
+    #[rstest]
+    #[case("a", 0)]
+    #[case("!a", 23)]
+    #[case("a=1", 0)]
+    #[case("!a=1", 17)]
+    #[case("a<1", 2)]
+    #[case("a<=1", 3)]
+    #[case("a>1", 4)]
+    #[case("a>=1", 5)]
+    #[case("!a>=1", 21)]
+    #[case("a><Q1DNWZeWkviN7MJedLpYM8yBvmnGM=", 6)]
+    #[case("a~1", 9)]
+    #[case("a<~1", 11)]
+    #[case("a>~1", 13)]
+    fn a_v3_file_has_a_number_for_the_operator(#[case] token: &str, #[case] bits: u64) {
+        let dependency = Dependency::parse(token).unwrap();
+        assert_eq!(dependency.match_bits(), bits);
+        let version = dependency.version().unwrap_or_default();
+        let spelled = Dependency::token_of_parts(dependency.name(), version, bits);
+        assert_eq!(spelled.as_deref(), Some(token));
+    }
+
+    #[rstest]
+    #[case("a", "1", 1, Some("a=1"))]
+    #[case("a", "1", 8, Some("a~1"))]
+    #[case("a", "1", 17, Some("!a=1"))]
+    #[case("a", "", 5, Some("a"))]
+    #[case("a", "", 16, Some("!a"))]
+    #[case("a", "1", 7, None)]
+    #[case("a", "1", 10, None)]
+    #[case("a", "1", 15, None)]
+    #[case("a", "1", 31, None)]
+    #[case("a", "1", 32, None)]
+    #[case("a", "", 32, None)]
+    #[case("!a", "", 0, None)]
+    #[case("a=", "1", 0, None)]
+    #[case("a", "=1", 2, None)]
+    fn an_odd_number_is_normalised_or_refused(
+        #[case] name: &str,
+        #[case] version: &str,
+        #[case] bits: u64,
+        #[case] token: Option<&str>,
+    ) {
+        assert_eq!(Dependency::token_of_parts(name, version, bits).as_deref(), token);
+    }
+
+    #[test]
+    fn dependencies_stand_in_the_order_of_a_v3_file() {
+        let sorted =
+            "A B a a=1 a<1 a>1 !a=1 a=1.9 a=1.10 !b b=1 c".split(' ').map(Dependency::parse);
+        let sorted: Vec<_> = sorted.map(Result::unwrap).collect();
+        let mut shuffled = sorted.clone();
+        shuffled.sort_by_key(|dependency| std::cmp::Reverse(dependency.to_string()));
+        shuffled.sort_by(Dependency::order_in_adb);
+        assert_eq!(shuffled, sorted);
     }
 
     #[test]

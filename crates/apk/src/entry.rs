@@ -8,11 +8,12 @@ use serde::{
 };
 
 use crate::{
-    checksum::PullChecksum,
+    checksum::{Identity, PullChecksum},
     dependency::{Dependencies, Dependency, DependencyError},
     metadata::Metadata,
+    tags::Tags,
     text::Excerpt,
-    value::{Architecture, FieldText, InvalidValue},
+    value::{Architecture, InvalidValue},
 };
 
 /// One package in an index.
@@ -20,10 +21,13 @@ use crate::{
 /// Prints and parses the lines that `apk index` writes, in its order, with the empty line that ends
 /// an entry: `C P V A S I T U L [o] [m] [t] [c] [k] [D] [p] [i]` (measured on apk-tools 3.0.8 and
 /// on the 9,933 entries of Alpine 3.16 and 3.17).
+///
+/// These lines lack some fields of [`Metadata`], and no v2 index may list a v3 package: an entry of
+/// one prints for messages alone. [`IndexEntry::stored`] and [`Serialize`] give all of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IndexEntry {
     /// `C:`
-    pub checksum: PullChecksum,
+    pub identity: Identity,
     /// `S:`: the size of the package file in bytes
     pub size: u64,
     /// All other fields
@@ -34,8 +38,24 @@ pub struct IndexEntry {
 /// 2048 for them, and gives up on the whole index if they do not fit (measured).
 const MAX_HEAD: usize = 2000;
 
-/// The letters of the fields, in order.
-const LETTERS: &str = "CPVASITULomtckDpi";
+/// Which lines an entry has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    /// Those of an index.
+    Index,
+    /// Those of [`IndexEntry::stored`].
+    Stored,
+}
+
+impl Form {
+    /// Returns the letters of the fields, in order.
+    fn letters(self) -> &'static str {
+        match self {
+            Self::Index => "CPVASITULomtckDpi",
+            Self::Stored => "CPVASITULomtckDpiregy",
+        }
+    }
+}
 
 /// The lines that are always printed, but may be absent when an entry is parsed.
 const ABSENT_LINES: &str = "S:0\nI:0\nT:\nU:\nL:\n";
@@ -131,13 +151,13 @@ impl IndexEntry {
     pub fn new(
         metadata: Metadata,
         architecture: Architecture,
-        checksum: PullChecksum,
+        identity: Identity,
         size: u64,
         has_content: bool,
     ) -> Result<Self, EntryError> {
         let installed_size = metadata.installed_size.max(u64::from(has_content));
         let metadata = Metadata { architecture, installed_size, ..metadata };
-        let entry = Self { checksum, size, metadata };
+        let entry = Self { identity, size, metadata };
         entry.check_length()?;
         Ok(entry)
     }
@@ -147,22 +167,95 @@ impl IndexEntry {
         format!("{}-{}", self.metadata.name, self.metadata.version)
     }
 
-    fn check_length(&self) -> Result<(), EntryError> {
+    /// Returns the text in which fragments and snapshots keep an entry: the lines of an index, and
+    /// after `i:`, unless empty, `r:` [`replaces`](Metadata::replaces), `e:`
+    /// [`recommends`](Metadata::recommends), `g:` [`tags`](Metadata::tags) and `y:`
+    /// [`layer`](Metadata::layer). `C:` is a `Q2…` for a v3 package.
+    ///
+    /// `r:` and `g:` are the letters in a client's own database; the other two are ours.
+    pub fn stored(&self) -> impl fmt::Display + '_ {
+        Stored(self)
+    }
+
+    /// Parses what [`IndexEntry::stored`] returns, as strictly as [`FromStr`] does the lines of an
+    /// index.
+    ///
+    /// # Errors
+    ///
+    /// [`EntryError`].
+    pub fn from_stored(text: &str) -> Result<Self, EntryError> {
+        Self::parse(text, Form::Stored)
+    }
+
+    fn parse(text: &str, form: Form) -> Result<Self, EntryError> {
+        if text.len() > MAX_ENTRY + 1 {
+            return Err(EntryError::Length { length: text.len() });
+        }
+        let mut fields = Fields::of(text);
+        let identity = match form {
+            Form::Index => Identity::Control(fields.required::<PullChecksum>('C')?),
+            Form::Stored => fields.required('C')?,
+        };
+        let (name, version) = (fields.required('P')?, fields.required('V')?);
+        let architecture = fields.required('A')?;
+        let size = fields.number('S')?;
+        let mut metadata = Metadata {
+            name,
+            version,
+            architecture,
+            installed_size: fields.number('I')?,
+            description: fields.optional('T')?,
+            url: fields.optional('U')?,
+            license: fields.optional('L')?,
+            origin: fields.optional('o')?,
+            maintainer: fields.optional('m')?,
+            build_time: fields.number('t')?,
+            commit: fields.optional('c')?,
+            provider_priority: fields.number('k')?,
+            depends: fields.list('D', Dependency::parse_listed)?,
+            provides: fields.list('p', Dependency::parse_provided)?,
+            install_if: fields.list('i', Dependency::parse_listed)?,
+            replaces: Dependencies::default(),
+            recommends: Dependencies::default(),
+            tags: Tags::default(),
+            layer: 0,
+        };
+        if form == Form::Stored {
+            metadata.replaces = fields.list('r', Dependency::parse_listed)?;
+            metadata.recommends = fields.list('e', Dependency::parse_listed)?;
+            metadata.tags = fields.optional('g')?;
+            metadata.layer = fields.number('y')?;
+        }
+        let entry = Self { identity, size, metadata };
+        fields.finish(form)?;
+        // It prints no longer than `text`, except for lines that are absent there.
+        if text.len() + ABSENT_LINES.len() >= MAX_HEAD {
+            entry.check_length()?;
+        }
+        Ok(entry)
+    }
+
+    /// Returns how many bytes it has, stored.
+    ///
+    /// # Errors
+    ///
+    /// [`EntryError::HeadLength`], [`EntryError::Length`].
+    pub(crate) fn check_length(&self) -> Result<usize, EntryError> {
         let mut length = Length(0);
         let _infallible = self.write_head(&mut length);
         if length.0 > MAX_HEAD {
             return Err(EntryError::HeadLength { length: length.0 });
         }
-        let _infallible = self.write_lists(&mut length);
+        let _infallible = self.write_lists(&mut length).and(self.write_more(&mut length));
         if length.0 > MAX_ENTRY {
             return Err(EntryError::Length { length: length.0 });
         }
-        Ok(())
+        Ok(length.0)
     }
 
     fn write_head(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let metadata = &self.metadata;
-        writeln!(f, "C:{}", self.checksum)?;
+        writeln!(f, "C:{}", self.identity)?;
         write_text(f, "P:", metadata.name.as_str())?;
         write_text(f, "V:", metadata.version.as_str())?;
         write_text(f, "A:", metadata.architecture.as_str())?;
@@ -182,6 +275,27 @@ impl IndexEntry {
         write_text_unless_empty(f, "D:", depends.as_str())?;
         write_text_unless_empty(f, "p:", provides.as_str())?;
         write_text_unless_empty(f, "i:", install_if.as_str())
+    }
+
+    /// Writes what no index has.
+    fn write_more(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let Metadata { replaces, recommends, tags, layer, .. } = &self.metadata;
+        write_text_unless_empty(f, "r:", replaces.as_str())?;
+        write_text_unless_empty(f, "e:", recommends.as_str())?;
+        write_text_unless_empty(f, "g:", tags.as_str())?;
+        write_number_unless_zero(f, "y:", *layer)
+    }
+}
+
+/// Prints all of an entry.
+struct Stored<'a>(&'a IndexEntry);
+
+impl fmt::Display for Stored<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write_head(f)?;
+        self.0.write_lists(f)?;
+        self.0.write_more(f)?;
+        f.write_char('\n')
     }
 }
 
@@ -217,9 +331,10 @@ impl fmt::Display for IndexEntry {
     }
 }
 
+/// Serialises what [`IndexEntry::stored`] returns.
 impl Serialize for IndexEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.collect_str(&self.stored())
     }
 }
 
@@ -237,7 +352,7 @@ impl<'de> Deserialize<'de> for IndexEntry {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<IndexEntry, E> {
-                text.parse().map_err(E::custom)
+                IndexEntry::from_stored(text).map_err(E::custom)
             }
         }
 
@@ -253,38 +368,7 @@ impl FromStr for IndexEntry {
     type Err = EntryError;
 
     fn from_str(text: &str) -> Result<Self, EntryError> {
-        if text.len() > MAX_ENTRY + 1 {
-            return Err(EntryError::Length { length: text.len() });
-        }
-        let mut fields = Fields::of(text);
-        let checksum = fields.required('C')?;
-        let (name, version) = (fields.required('P')?, fields.required('V')?);
-        let architecture = fields.required('A')?;
-        let size = fields.number('S')?;
-        let metadata = Metadata {
-            name,
-            version,
-            architecture,
-            installed_size: fields.number('I')?,
-            description: fields.text('T')?,
-            url: fields.text('U')?,
-            license: fields.text('L')?,
-            origin: fields.text('o')?,
-            maintainer: fields.text('m')?,
-            build_time: fields.number('t')?,
-            commit: fields.text('c')?,
-            provider_priority: fields.number('k')?,
-            depends: fields.list('D', Dependency::parse_listed)?,
-            provides: fields.list('p', Dependency::parse_provided)?,
-            install_if: fields.list('i', Dependency::parse_listed)?,
-        };
-        let entry = Self { checksum, size, metadata };
-        fields.finish()?;
-        // It prints no longer than `text`, except for lines that are absent there.
-        if text.len() + ABSENT_LINES.len() >= MAX_HEAD {
-            entry.check_length()?;
-        }
-        Ok(entry)
+        Self::parse(text, Form::Index)
     }
 }
 
@@ -318,7 +402,7 @@ impl<'a> Fields<'a> {
         value.parse().map_err(|source| EntryError::Value { letter, source })
     }
 
-    fn text(&mut self, letter: char) -> Result<FieldText, EntryError> {
+    fn optional<T: FromStr<Err = InvalidValue>>(&mut self, letter: char) -> Result<T, EntryError> {
         let value = self.take(letter).unwrap_or_default();
         value.parse().map_err(|source| EntryError::Value { letter, source })
     }
@@ -354,10 +438,10 @@ impl<'a> Fields<'a> {
     }
 
     /// Checks that all lines were taken, or returns what is wrong with the next one.
-    fn finish(self) -> Result<(), EntryError> {
+    fn finish(self, form: Form) -> Result<(), EntryError> {
         match self.next_letter()? {
             None => Ok(()),
-            Some(letter) if !LETTERS.contains(letter) => Err(EntryError::Unknown { letter }),
+            Some(letter) if !form.letters().contains(letter) => Err(EntryError::Unknown { letter }),
             Some(letter) if self.is_taken(letter) => Err(EntryError::Repeated { letter }),
             Some(letter) => Err(EntryError::Order { letter }),
         }
@@ -398,6 +482,52 @@ mod tests {
         let entry: IndexEntry = ENTRY.parse().unwrap();
         assert_eq!(entry.to_string(), ENTRY);
         assert_eq!(entry.file_stem(), "hello-0.1.0-r0");
+    }
+
+    #[test]
+    fn what_no_index_has_is_stored_after_the_lines_of_an_index() {
+        let v3 = "C:Q2ypnNQgDCM8SJ1ZnQeMPnvhYgMd9iJXR/SyVPz8LFjuQ=";
+        let more = "r:old other>=1\ne:nice\ng:openwrt:abiversion=20\ny:1\n\n";
+        let stored = ENTRY.replacen("C:Q1DNWZeWkviN7MJedLpYM8yBvmnGM=", v3, 1);
+        let stored = stored.replacen("i:e f\n\n", &format!("i:e f\n{more}"), 1);
+        let entry = IndexEntry::from_stored(&stored).unwrap();
+        assert_eq!(entry.stored().to_string(), stored);
+        assert_eq!(entry.to_string(), stored.replacen(more, "\n", 1), "for messages");
+        for (line, letter) in
+            [(v3, 'C'), ("r:old\n", 'r'), ("e:a", 'e'), ("g:a", 'g'), ("y:1", 'y')]
+        {
+            let text = match letter {
+                'C' => ENTRY.replacen("C:Q1DNWZeWkviN7MJedLpYM8yBvmnGM=", line, 1),
+                _ => ENTRY.replacen("\n\n", &format!("\n{line}"), 1),
+            };
+            assert!(IndexEntry::from_stored(&text).is_ok(), "{line}");
+            let error = text.parse::<IndexEntry>().unwrap_err();
+            assert!(error.to_string().starts_with(&format!("field `{letter}:` is ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_fields_of_a_stored_entry_have_an_order() {
+        let text = ENTRY.replacen("\n\n", "\ng:a\ne:b\n", 1);
+        let error = IndexEntry::from_stored(&text).unwrap_err();
+        assert_eq!(error, EntryError::Order { letter: 'e' });
+    }
+
+    #[test]
+    fn what_a_v2_index_has_is_stored_as_it_is() {
+        let entry: IndexEntry = ENTRY.parse().unwrap();
+        assert_eq!(entry.stored().to_string(), ENTRY);
+        assert_eq!(IndexEntry::from_stored(ENTRY), Ok(entry));
+    }
+
+    #[test]
+    fn lists_that_no_index_has_count_for_the_length_of_an_entry() {
+        let list = |length: usize| "abcdefgh ".repeat(length / 9);
+        let text = ENTRY.replacen("D:a", &format!("D:{}a", list(60_000)), 1);
+        let text = |more| text.replacen("\n\n", &format!("\nr:{}", list(more)), 1);
+        assert!(IndexEntry::from_stored(&text(30_000)).is_ok());
+        let error = IndexEntry::from_stored(&text(38_200)).unwrap_err();
+        assert!(matches!(error, EntryError::Length { .. }), "{error}");
     }
 
     #[rstest]

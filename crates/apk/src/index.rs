@@ -94,8 +94,16 @@ impl FromStr for Index {
 
 /// Parses the entries of an `APKINDEX` one at a time.
 pub(crate) fn parse_entries(text: &str) -> impl Iterator<Item = Result<IndexEntry, IndexError>> {
-    text.split_inclusive("\n\n").enumerate().map(|(position, entry)| {
-        entry.parse().map_err(|source| IndexError { position: position + 1, source })
+    parse_entries_by(str::parse, text)
+}
+
+/// Parses entries one at a time that are in the form that `parse` takes.
+pub(crate) fn parse_entries_by(
+    parse: fn(&str) -> Result<IndexEntry, EntryError>,
+    text: &str,
+) -> impl Iterator<Item = Result<IndexEntry, IndexError>> {
+    text.split_inclusive("\n\n").enumerate().map(move |(position, entry)| {
+        parse(entry).map_err(|source| IndexError { position: position + 1, source })
     })
 }
 

@@ -15,8 +15,9 @@ use flate2::FlushCompress;
 
 use crate::{
     block::{self, Block},
-    gzip::{self, GzipStream, NotGzip},
+    gzip,
     index::{Index, IndexError},
+    inflate::{InflateStream, Malformed},
     key::VerifyingKey,
     key_name::KeyName,
     signature::{Signature, SignatureName},
@@ -65,8 +66,8 @@ pub enum ArchiveError {
     NotAsWritten,
 }
 
-impl From<NotGzip> for ArchiveError {
-    fn from(_: NotGzip) -> Self {
+impl From<Malformed> for ArchiveError {
+    fn from(_: Malformed) -> Self {
         Self::Gzip
     }
 }
@@ -362,7 +363,7 @@ fn stem(entry: &str) -> Option<String> {
 fn read_stream(bytes: &[u8]) -> Result<(tar::Scan, &[u8]), ArchiveError> {
     let mut scanner = Scanner::new(Bodies::Keep, 64);
     let mut length = 0;
-    let fed = GzipStream::new().push(bytes, |out| {
+    let fed = InflateStream::gzip().push(bytes, |out| {
         length += out.len() as u64;
         if length > MAX_LENGTH { Err(ArchiveError::Length) } else { Ok(scanner.push(out)?) }
     })?;

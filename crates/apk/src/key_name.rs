@@ -6,15 +6,18 @@ use crate::value::{InvalidValue, checked_string};
 
 /// The file name of a public key in `/etc/apk/keys`, such as `ops@example.com-5f3c2a1b.rsa.pub`.
 ///
-/// A client finds a signature's key by this name alone (apk-keys(5)). Has ASCII letters, digits and
-/// `@._+-`, ends in `.rsa.pub`, and does not begin with `.` (apk skips hidden files, measured). At
-/// most 80 bytes, so that `.SIGN.RSA256.<key name>` fits a tar header.
+/// A client finds the key of a v2 signature by this name alone (apk-keys(5)); the name of a v3
+/// signature's key does not matter (measured). Has ASCII letters, digits and `@._+-`, ends in `.pub`
+/// or `.pem`, and does not begin with `.` (apk skips hidden files, measured). At most 80 bytes, so
+/// that `.SIGN.RSA256.<key name>` fits a tar header.
+///
+/// apk takes any other ending as well. Alpine's keys end in `.rsa.pub`, and OpenWrt's in `.pem`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyName(String);
 
 impl KeyName {
-    /// Names a new key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where `who`
+    /// Names a new RSA key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where `who`
     /// is usually an e-mail address, and the digits are the time at which it was `made`, in seconds
     /// since 1970.
     ///
@@ -23,6 +26,15 @@ impl KeyName {
     /// [`InvalidValue`], if `who` can't be a part of a key name.
     pub fn new(who: &str, made: u32) -> Result<Self, InvalidValue> {
         Self::try_from(format!("{who}-{made:08x}.rsa.pub"))
+    }
+
+    /// Names a new EC key likewise: `<who>-<8 hexadecimal digits>.ec.pub`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidValue`], if `who` can't be a part of a key name.
+    pub fn new_ec(who: &str, made: u32) -> Result<Self, InvalidValue> {
+        Self::try_from(format!("{who}-{made:08x}.ec.pub"))
     }
 }
 
@@ -36,8 +48,8 @@ impl TryFrom<String> for KeyName {
             "starts with `.`"
         } else if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"@._+-".contains(&b)) {
             "may hold only ASCII letters, digits, `@`, `.`, `_`, `+` and `-`"
-        } else if !value.ends_with(".rsa.pub") {
-            "does not end in `.rsa.pub`"
+        } else if !value.ends_with(".pub") && !value.ends_with(".pem") {
+            "does not end in `.pub` or `.pem`"
         } else {
             return Ok(Self(value));
         };

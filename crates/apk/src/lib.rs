@@ -1,4 +1,4 @@
-//! The apk v2 formats, read from and written to memory: this crate does no I/O.
+//! The apk v2 and v3 formats, read from and written to memory: this crate does no I/O.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -9,11 +9,12 @@
 //! | [`index`] | all entries of a repository prefix, in apk's order |
 //! | [`block`] | an index in compressed blocks, each of which can be replaced on its own |
 //! | [`index_archive`] | `APKINDEX.tar.gz`: writing, signing, reading, verifying |
-//! | [`key`], [`key_name`] | RSA keys and their names |
+//! | [`adb`] | the v3 formats: ADB containers and what they hold |
+//! | [`key`], [`key_name`] | RSA and EC keys, and their names |
 //! | [`signature`], [`package_signature`] | signatures in general, and those of packages |
 //! | [`warning`] | what is valid in a package, but will surprise its users |
 //! | [`text`] | untrusted text and error messages, prepared for display |
-//! | [`value`], [`version`], [`dependency`], [`checksum`] | checked values that the rest uses |
+//! | [`value`], [`version`], [`dependency`], [`tags`], [`checksum`] | checked values that the rest uses |
 //!
 //! A package file is a sequence of gzip streams (*members* in RFC 1952), called *sections* here and
 //! *segments* elsewhere: signatures, control, data. Together they inflate to a single tar.
@@ -31,6 +32,7 @@
 //! # Ok::<(), alpinist_apk::entry::EntryError>(())
 //! ```
 
+pub mod adb;
 pub mod block;
 pub mod checksum;
 pub mod dependency;
@@ -44,14 +46,19 @@ pub mod package;
 pub mod package_info;
 pub mod package_signature;
 pub mod signature;
+pub mod tags;
 pub mod text;
 pub mod value;
 pub mod version;
 pub mod warning;
 
 mod contents;
+mod ec;
 mod foreign;
 mod gzip;
+mod inflate;
 mod key_error;
+mod package_v2;
 mod pem;
+mod spki;
 mod tar;

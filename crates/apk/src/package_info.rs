@@ -14,22 +14,17 @@
 //! copyright entry of its configuration. Keys that decide what is installed or checked must not
 //! have two different values: a reader that takes the first would see another package.
 
-use std::collections::{HashMap, hash_map::Entry};
-
 use crate::{
     checksum::DataHash,
     dependency::{Dependencies, Dependency, DependencyError},
-    metadata::Metadata,
+    metadata::{MAX_REPLACES, Metadata, SelfConflict},
+    tags::Tags,
     text::Excerpt,
     value::{FieldText, InvalidValue},
 };
 
 /// The maximum size of a `.PKGINFO` in bytes. Real ones stay below 100 KiB.
 pub const MAX_LENGTH: usize = 1024 * 1024;
-
-/// The maximum length of all `replaces` tokens in bytes, each with a space. Above some 5,000, a
-/// client fails to write its database (measured).
-const MAX_REPLACES: usize = 4000;
 
 /// The maximum length of a `triggers` value in bytes. A client writes a longer one to its database,
 /// which it then can't read (measured).
@@ -41,8 +36,11 @@ const MAX_LINE: usize = 128 * 1024;
 
 /// The content of `.PKGINFO` that an index or a check of the package needs.
 ///
-/// Omits `packager`, `triggers`, `replaces` and `replaces_priority`, which `apk index` reads but
-/// never writes. Only the lengths of `triggers` and `replaces` are checked.
+/// Omits `packager`, `triggers` and `replaces_priority`, which `apk index` reads but never writes.
+/// Only the length of `triggers` is checked.
+///
+/// What `replaces` has besides dependencies is left out: neither `apk index` nor a client rejects
+/// that (measured), and a client takes `replaces` from the package.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PackageInfo {
     /// The fields that the index entry shares.
@@ -156,6 +154,16 @@ pub enum PackageInfoError {
     },
 }
 
+impl From<SelfConflict> for PackageInfoError {
+    fn from(conflict: SelfConflict) -> Self {
+        match conflict {
+            SelfConflict::ProvidesItself { token } => Self::ProvidesItself { token },
+            SelfConflict::ProvidesTwice { first, second } => Self::ProvidesTwice { first, second },
+            SelfConflict::Unmet { token } => Self::Unmet { token },
+        }
+    }
+}
+
 impl PackageInfo {
     /// Parses the content of a `.PKGINFO`.
     ///
@@ -217,8 +225,9 @@ struct Keys<'a> {
     depend: Dependencies,
     provides: Dependencies,
     install_if: Dependencies,
+    replaces: Dependencies,
     /// Bytes of all `replaces` tokens, each with a space.
-    replaces: usize,
+    replaces_length: usize,
 }
 
 impl<'a> Keys<'a> {
@@ -246,7 +255,11 @@ impl<'a> Keys<'a> {
             }
             "replaces" => {
                 let tokens = value.split(|byte| *byte == b' ').filter(|token| !token.is_empty());
-                self.replaces += tokens.map(|token| token.len() + 1).sum::<usize>();
+                for token in tokens {
+                    self.replaces_length += token.len() + 1;
+                    let token = str::from_utf8(token).ok();
+                    self.replaces.extend(token.and_then(|token| Dependency::parse(token).ok()));
+                }
                 return Ok(());
             }
             "triggers" if value.len() > MAX_TRIGGERS => {
@@ -263,8 +276,8 @@ impl<'a> Keys<'a> {
     }
 
     fn finish(self) -> Result<PackageInfo, PackageInfoError> {
-        if self.replaces > MAX_REPLACES {
-            return Err(PackageInfoError::Replaces { length: self.replaces });
+        if self.replaces_length > MAX_REPLACES {
+            return Err(PackageInfoError::Replaces { length: self.replaces_length });
         }
         let metadata = Metadata {
             name: required("pkgname", self.pkgname)?,
@@ -282,40 +295,13 @@ impl<'a> Keys<'a> {
             depends: self.depend,
             provides: self.provides,
             install_if: self.install_if,
+            replaces: self.replaces,
+            recommends: Dependencies::default(),
+            tags: Tags::default(),
+            layer: 0,
         };
-        check_itself(&metadata)?;
+        metadata.check_itself()?;
         Ok(PackageInfo { metadata, data_hash: required("datahash", self.datahash)? })
-    }
-}
-
-/// Checks that neither `provides` nor `depend` makes a package conflict with itself.
-fn check_itself(metadata: &Metadata) -> Result<(), PackageInfoError> {
-    let excerpt = |provided: &Dependency<'_>| Excerpt::of(provided.to_string().as_bytes());
-    let mut names = HashMap::new();
-    for provided in metadata.provides.iter() {
-        if provided.name() == metadata.name.as_str() {
-            return Err(PackageInfoError::ProvidesItself { token: excerpt(&provided) });
-        }
-        match names.entry(provided.name()) {
-            Entry::Vacant(free) => {
-                free.insert(provided);
-            }
-            Entry::Occupied(first) if first.get().has_version() || provided.has_version() => {
-                let (first, second) = (excerpt(first.get()), excerpt(&provided));
-                return Err(PackageInfoError::ProvidesTwice { first, second });
-            }
-            Entry::Occupied(_) => {}
-        }
-    }
-    let (name, version) = (metadata.name.as_str(), metadata.version.as_str());
-    let is_unmet = |wanted: &Dependency<'_>| {
-        let own = wanted.name() == name && !wanted.is_met_by(name, version);
-        let provided = names.get(wanted.name()).filter(|it| it.version_outside_grammar().is_none());
-        own || provided.is_some_and(|provided| !wanted.is_met_by_provided(*provided))
-    };
-    match metadata.depends.iter().find(|wanted| wanted.is_requirement() && is_unmet(wanted)) {
-        Some(wanted) => Err(PackageInfoError::Unmet { token: excerpt(&wanted) }),
-        None => Ok(()),
     }
 }
 
@@ -391,6 +377,15 @@ mod tests {
         let info = info.unwrap();
         assert_eq!(info.metadata.depends.to_string(), "b a a");
         assert_eq!(info.metadata.provides.to_string(), "x=1 y=0unstable");
+    }
+
+    #[test]
+    fn of_replaces_only_dependencies_are_kept() {
+        let info = parse("replaces = b=>1  c@edge !d\nreplaces = c=xyz (<< c\\t e\n").unwrap();
+        assert_eq!(info.metadata.replaces.to_string(), "b>=1 !d c\\t e");
+        let latin = [MINIMAL.as_bytes(), b"replaces = Andr\xe9 b\n"].concat();
+        let info = PackageInfo::parse(&latin).unwrap();
+        assert_eq!(info.metadata.replaces.to_string(), "b");
     }
 
     #[test]

@@ -1,12 +1,18 @@
-//! RSA private keys in PEM form (RFC 7468), as people copy and paste them.
+//! Private keys in PEM form (RFC 7468), as people copy and paste them.
 
 use rsa::{
     RsaPrivateKey, RsaPublicKey,
     pkcs1::{self, DecodeRsaPrivateKey as _},
-    pkcs8::{DecodePrivateKey as _, PrivateKeyInfo, SecretDocument},
+    pkcs8::{DecodePrivateKey as _, ObjectIdentifier, PrivateKeyInfo, SecretDocument},
+    traits::PublicKeyParts as _,
 };
+use sec1::EcPrivateKey;
 
-use crate::key_error::{KeyError, check_bits};
+use crate::{
+    ec::{self, Curve},
+    key::Private,
+    key_error::{KeyError, check_bits, kind_of},
+};
 
 /// The text from a line `-----BEGIN …-----` to its `-----END …-----`, inclusive.
 #[derive(Clone, Copy)]
@@ -40,8 +46,8 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
 ///
 /// # Errors
 ///
-/// [`KeyError`], unless there is exactly one, and it is a usable RSA key.
-pub(crate) fn read_private_key(text: &str) -> Result<RsaPrivateKey, KeyError> {
+/// [`KeyError`], unless there is exactly one, and it is a usable RSA or EC key.
+pub(crate) fn read_private_key(text: &str) -> Result<Private, KeyError> {
     let blocks = blocks(text);
     let private: Vec<_> =
         blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
@@ -50,18 +56,17 @@ pub(crate) fn read_private_key(text: &str) -> Result<RsaPrivateKey, KeyError> {
         [] if blocks.iter().any(|block| block.label.ends_with("PUBLIC KEY")) => {
             Err(KeyError::IsPublic)
         }
-        [] => Err(KeyError::NotAnRsaKey),
+        [] => Err(KeyError::NotAKey),
         _ => Err(KeyError::Several),
     }
 }
 
 impl Block<'_> {
-    fn read(self) -> Result<RsaPrivateKey, KeyError> {
+    fn read(self) -> Result<Private, KeyError> {
         if self.label.starts_with("ENCRYPTED") || self.text.contains("Proc-Type: 4,ENCRYPTED") {
             return Err(KeyError::Encrypted);
         }
         let kind = match self.label {
-            "EC PRIVATE KEY" => Some("an EC"),
             "DSA PRIVATE KEY" => Some("a DSA"),
             "OPENSSH PRIVATE KEY" => Some("an OpenSSH"),
             _ => None,
@@ -75,41 +80,57 @@ impl Block<'_> {
         if !self.text.contains(['\n', '\r']) {
             return Err(KeyError::OneLine);
         }
-        RsaPrivateKey::from_pkcs8_pem(self.text)
-            .ok()
-            .or_else(|| RsaPrivateKey::from_pkcs1_pem(self.text).ok())
-            .ok_or_else(|| self.fault())
-    }
-
-    /// Returns why it is not a usable key.
-    fn fault(self) -> KeyError {
-        let Ok((_, document)) = SecretDocument::from_pem(self.text) else {
-            return KeyError::Damaged;
-        };
-        let info = document.decode_msg::<PrivateKeyInfo<'_>>().ok();
-        match info {
-            Some(info) if info.algorithm.oid != pkcs1::ALGORITHM_OID => {
-                other_kind(&info.algorithm.oid.to_string())
+        let (_, document) = SecretDocument::from_pem(self.text).map_err(|_| KeyError::Damaged)?;
+        if self.label == "EC PRIVATE KEY" {
+            let key = document.decode_msg().map_err(|_| fault_of_ec(document.as_bytes()))?;
+            return read_ec(None, key);
+        }
+        match document.decode_msg::<PrivateKeyInfo<'_>>() {
+            Ok(info) if info.algorithm.oid == ec::ALGORITHM => {
+                let key = EcPrivateKey::try_from(info.private_key);
+                let curve = Curve::of(info.algorithm.parameters_oid().ok())?;
+                read_ec(Some(curve), key.map_err(|_| KeyError::Damaged)?)
             }
-            Some(info) => fault_of_numbers(info.private_key),
-            None => fault_of_numbers(document.as_bytes()),
+            info => RsaPrivateKey::from_pkcs8_pem(self.text)
+                .ok()
+                .or_else(|| RsaPrivateKey::from_pkcs1_pem(self.text).ok())
+                .ok_or_else(|| fault(info.ok().as_ref(), document.as_bytes()))
+                .and_then(|key| check_bits(key.n().bits()).map(|()| Private::Rsa(Box::new(key)))),
         }
     }
 }
 
-/// Returns the error for a key whose algorithm has this object identifier.
-fn other_kind(identifier: &str) -> KeyError {
-    // RFC 5480, 3279, 8410 and 4055.
-    const IDENTIFIERS: [(&str, &str); 4] = [
-        ("1.2.840.10045.2.1", "an EC"),
-        ("1.2.840.10040.4.1", "a DSA"),
-        ("1.3.101.112", "an Ed25519"),
-        ("1.2.840.113549.1.1.10", "an RSA-PSS"),
-    ];
-    match IDENTIFIERS.iter().find(|(known, _)| *known == identifier) {
-        Some(&(_, kind)) => KeyError::OtherKind { kind },
-        None => KeyError::NotAnRsaKey,
+/// Reads the key of a curve that PKCS #8 or the key itself names.
+fn read_ec(curve: Option<Curve>, key: EcPrivateKey<'_>) -> Result<Private, KeyError> {
+    let named = || Curve::of(key.parameters.and_then(sec1::EcParameters::named_curve));
+    let read = match curve.map_or_else(named, Ok)? {
+        Curve::P256 => p256::SecretKey::try_from(key).ok().map(Private::P256),
+        Curve::P384 => p384::SecretKey::try_from(key).ok().map(Private::P384),
+    };
+    read.ok_or(KeyError::InconsistentEc)
+}
+
+/// Returns why something is not an EC key that names its curve.
+fn fault_of_ec(der: &[u8]) -> KeyError {
+    // The identifier of prime fields (RFC 3279, 2.3.5), in DER form: a description of a curve begins
+    // with it.
+    const PRIME_FIELD: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x01\x01";
+    let describes = der.windows(PRIME_FIELD.len()).any(|window| window == PRIME_FIELD);
+    if describes { KeyError::Curve { curve: ec::UNNAMED } } else { KeyError::Damaged }
+}
+
+/// Returns why something is not a usable RSA key.
+fn fault(info: Option<&PrivateKeyInfo<'_>>, document: &[u8]) -> KeyError {
+    match info {
+        Some(info) if info.algorithm.oid != pkcs1::ALGORITHM_OID => other_kind(info.algorithm.oid),
+        Some(info) => fault_of_numbers(info.private_key),
+        None => fault_of_numbers(document),
     }
+}
+
+/// Returns the error for a key whose algorithm has this identifier.
+fn other_kind(identifier: ObjectIdentifier) -> KeyError {
+    kind_of(identifier).map_or(KeyError::NotAKey, |kind| KeyError::OtherKind { kind })
 }
 
 /// Returns which of the numbers of an RSA key (RFC 8017, A.1.2) the `rsa` library rejects.

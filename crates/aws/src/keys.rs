@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alpinist_apk::text::chain;
-use alpinist_repository::port::{KeyMaterial, KeyStore, KeyStoreError, StoredKey};
+use alpinist_repository::port::{KeyMaterial, KeyStore, KeyStoreError, Scheme, StoredKey};
 use aws_sdk_kms::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -144,14 +144,25 @@ impl KeyStore for AwsKeyStore {
         Ok(kept)
     }
 
-    async fn sign(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {
+    async fn sign(
+        &self,
+        key: &str,
+        scheme: Scheme,
+        digest: &[u8],
+    ) -> Result<Vec<u8>, KeyStoreError> {
+        let algorithm = match scheme {
+            Scheme::RsaSha256 => SigningAlgorithmSpec::RsassaPkcs1V15Sha256,
+            Scheme::RsaSha512 => SigningAlgorithmSpec::RsassaPkcs1V15Sha512,
+            Scheme::EcdsaP256 => SigningAlgorithmSpec::EcdsaSha256,
+            Scheme::EcdsaP384 => SigningAlgorithmSpec::EcdsaSha384,
+        };
         let request = self
             .kms(key)?
             .sign()
             .key_id(key)
             .message_type(MessageType::Digest)
-            .message(Blob::new(sha256))
-            .signing_algorithm(SigningAlgorithmSpec::RsassaPkcs1V15Sha256);
+            .message(Blob::new(digest))
+            .signing_algorithm(algorithm);
         let signed = request.send().await.map_err(|error| key_error(key, &error))?;
         Ok(signed.signature.map(Blob::into_inner).unwrap_or_default())
     }

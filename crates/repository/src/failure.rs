@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use alpinist_apk::{
+    adb::index::AdbIndexError,
     index_archive::ArchiveError,
     key::KeyError,
     text::{chain, escaped},
@@ -107,6 +108,20 @@ advised! {
             /// Why.
             source: KeyError,
         } => FailureKind::Misconfigured.help(REPORT),
+        /// No key can sign `APKINDEX.tar.gz`.
+        #[error(
+            "{prefix} has packages of format v2, but {} can't sign APKINDEX.tar.gz: an EC key signs \
+             format v3 alone", key_names.join(" and ")
+        )]
+        NoRsaKey {
+            /// The repository prefix.
+            prefix: String,
+            /// The names of the keys.
+            key_names: Vec<String>,
+        } => FailureKind::Misconfigured.help(
+            "Store an RSA key in the place of the other key, or delete the packages of format v2. \
+             Then redrive this execution.",
+        ),
         /// Another key was published under the key name.
         #[error("another public key is published as {key_name}")]
         KeyNameTaken {
@@ -134,6 +149,18 @@ advised! {
             source: ArchiveError,
         } => FailureKind::Misconfigured.help(match source {
             ArchiveError::Length => TOO_LARGE,
+            _ => REPORT,
+        }),
+        /// The index of format v3 could not be built, or a client would reject it, so it was not
+        /// published.
+        #[error("the index of format v3 of {prefix} could not be built")]
+        Adb {
+            /// The repository prefix.
+            prefix: String,
+            /// Why.
+            source: AdbIndexError,
+        } => FailureKind::Misconfigured.help(match source {
+            AdbIndexError::TooLarge(_) | AdbIndexError::Length => TOO_LARGE,
             _ => REPORT,
         }),
         /// An object of the reindex journal can't be written or read.

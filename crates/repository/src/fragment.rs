@@ -20,7 +20,7 @@ const PACKAGE_ETAG: &str = "package-etag";
 /// Returns the fragment of an accepted package.
 pub(crate) fn new(accepted: &Accepted) -> NewObject {
     let attributes = Attributes::from([(PACKAGE_ETAG.to_owned(), accepted.package.0.clone())]);
-    let bytes = accepted.entry.to_string().into_bytes();
+    let bytes = accepted.entry.stored().to_string().into_bytes();
     NewObject { bytes, content_type: "text/plain; charset=utf-8", attributes }
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn new(accepted: &Accepted) -> NewObject {
 /// nothing: anybody who plants a fragment can copy them.
 pub(crate) fn is_current(fragment: &Object<Vec<u8>>, accepted: &Accepted) -> bool {
     describes(&fragment.info, &accepted.package)
-        && fragment.body == accepted.entry.to_string().into_bytes()
+        && fragment.body == accepted.entry.stored().to_string().into_bytes()
 }
 
 /// Returns whether `fragment` claims to describe the package with the ETag `package`.
@@ -81,7 +81,7 @@ pub(crate) fn entry(
     if !describes(&fragment.info, package) {
         return Err(FragmentError::Stale);
     }
-    let entry: IndexEntry = String::from_utf8(fragment.body)?.parse()?;
+    let entry = IndexEntry::from_stored(&String::from_utf8(fragment.body)?)?;
     let own_key = prefix.package_key(&entry.file_stem()) == key;
     if !own_key || entry.metadata.architecture != *prefix.architecture() {
         return Err(FragmentError::Foreign);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    location::{PackageKey, RepositoryPrefix},
+    location::{ADB_INDEXES, PackageKey, RepositoryPrefix},
     port::{ListedObject, ObjectStore, StoreError},
     snapshot::Snapshot,
 };
@@ -19,6 +19,8 @@ pub(crate) struct Listing {
     pub(crate) fragments: HashMap<String, ListedObject>,
     /// The copies of packages whose names have a `+`, by their names with spaces, without `.apk`.
     pub(crate) copies: HashMap<String, ListedObject>,
+    /// Whether there is an index of format v3, whoever wrote it.
+    pub(crate) has_adb: bool,
     /// When the youngest object was written, in seconds since 1970.
     pub(crate) youngest: i64,
 }
@@ -50,6 +52,7 @@ impl Listing {
             packages: HashMap::new(),
             fragments: HashMap::new(),
             copies: HashMap::new(),
+            has_adb: false,
             youngest: 0,
         };
         for object in objects {
@@ -62,6 +65,8 @@ impl Listing {
                 kind.insert(stem.to_owned(), object);
             } else if let Some(stem) = file.strip_suffix(".index").filter(|_| !is_copy) {
                 listing.fragments.insert(stem.to_owned(), object);
+            } else if ADB_INDEXES.contains(&file) {
+                listing.has_adb = true;
             }
         }
         listing

@@ -4,6 +4,9 @@
 //! <repository>/<architecture>/<name>-<version>.apk     a package
 //! <repository>/<architecture>/<name>-<version>.index   its fragment
 //! <repository>/<architecture>/APKINDEX.tar.gz          the index
+//! <repository>/<architecture>/Packages.adb             the index of format v3
+//! <repository>/<architecture>/packages.adb             the same, as OpenWrt calls it
+//! <repository>/<architecture>/index.json               names and versions, for OpenWrt's tools
 //! <key name>                                           a public key of the repository
 //! .alpinist/trusted-keys/<key name>                    the public key of a package signer
 //! .alpinist/published/…, claims/…, adoption/…, rejected/…, reindex/…   internal
@@ -25,8 +28,17 @@ use crate::port::Generation;
 /// The file name of an index in its repository prefix, as clients ask for it.
 const INDEX: &str = "APKINDEX.tar.gz";
 
+/// The file names of the index of format v3: as clients of Alpine and of OpenWrt ask for it.
+pub(crate) const ADB_INDEXES: [&str; 2] = ["Packages.adb", "packages.adb"];
+
+/// The file name of the list of packages that OpenWrt's tools read beside the index.
+const INDEX_JSON: &str = "index.json";
+
 /// The key prefix of snapshots.
 const PUBLISHED: &str = ".alpinist/published/";
+
+/// The key prefix of the public keys of those who sign packages.
+pub(crate) const TRUSTED_KEYS: &str = ".alpinist/trusted-keys/";
 
 /// The key prefix of notes that ask for a reindex.
 const ADOPTION: &str = ".alpinist/adoption/";
@@ -63,6 +75,13 @@ impl RepositoryPrefix {
     /// Returns the key of the published index.
     pub fn index_key(&self) -> String {
         format!("{self}{INDEX}")
+    }
+
+    /// Returns the keys of what is published for format v3: the index, once more under its name at
+    /// OpenWrt, and `index.json`.
+    pub fn adb_keys(&self) -> [String; 3] {
+        let [index, alias] = ADB_INDEXES;
+        [index, alias, INDEX_JSON].map(|file| format!("{self}{file}"))
     }
 
     /// Returns the key of the package `stem`, a `<name>-<version>`.
@@ -184,7 +203,7 @@ pub fn reindex_prefix(run: &str) -> String {
 
 /// Returns the key of the object that makes a public key trusted to sign packages.
 pub fn trusted_key(name: &KeyName) -> String {
-    format!(".alpinist/trusted-keys/{name}")
+    format!("{TRUSTED_KEYS}{name}")
 }
 
 /// The key of a package.
@@ -335,6 +354,8 @@ pub enum Derived {
     Fragment(PackageKey),
     /// The index of this repository prefix.
     Index(RepositoryPrefix),
+    /// What this repository prefix has for format v3. Somebody else may have a file of such a name.
+    Adb(RepositoryPrefix),
     /// The snapshot of this repository prefix.
     Snapshot(RepositoryPrefix),
     /// The note that packages of this repository prefix were never inspected.
@@ -355,6 +376,10 @@ impl FromStr for Derived {
         }
         if let Some(prefix) = key.strip_suffix(INDEX) {
             return prefix.parse().map(Self::Index);
+        }
+        let mut adb = ADB_INDEXES.into_iter().chain([INDEX_JSON]);
+        if let Some(prefix) = adb.find_map(|file| key.strip_suffix(file)) {
+            return prefix.parse().map(Self::Adb);
         }
         let stem = key.strip_suffix(".index").ok_or(PackageKeyError::Layout)?;
         format!("{stem}.apk").parse().map(Self::Fragment)
@@ -408,6 +433,9 @@ mod tests {
         let package: PackageKey = "3.22/main/x86_64/a-1.apk".parse().unwrap();
         let derived = |key: &str| key.parse::<Derived>();
         assert_eq!(derived(&prefix.index_key()), Ok(Derived::Index(prefix.clone())));
+        for key in prefix.adb_keys() {
+            assert_eq!(derived(&key), Ok(Derived::Adb(prefix.clone())));
+        }
         assert_eq!(derived(&prefix.snapshot_key()), Ok(Derived::Snapshot(prefix.clone())));
         assert_eq!(derived(&prefix.adoption_key()), Ok(Derived::Adoption(prefix)));
         assert_eq!(derived(&package.fragment_key()), Ok(Derived::Fragment(package)));

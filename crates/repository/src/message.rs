@@ -276,10 +276,21 @@ pub struct Staged {
     /// The index that was published before the bucket was listed, the only one that this one may
     /// replace. `None` if there was none.
     pub replaces: Option<ETag>,
-    /// Whether `replaces` was published within the current second. `Last-Modified` has one-second
+    /// What is to be published for format v3, unless nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adb: Option<StagedAdb>,
+    /// Whether one of these objects was published within the current second. `Last-Modified` has one-second
     /// resolution, so a client that asks for changes since then would never see a second index;
     /// this one must wait for the next second.
     pub is_too_soon: bool,
+}
+
+/// What is to be published for format v3.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StagedAdb {
+    /// For each of [`RepositoryPrefix::adb_keys`](crate::location::RepositoryPrefix::adb_keys), the
+    /// version that was published before the bucket was listed, or `None` if there was none.
+    pub replaces: Vec<Option<ETag>>,
 }
 
 /// What an execution remembers while it waits for another one to publish.
@@ -388,7 +399,9 @@ mod tests {
         let request: AggregateRequest = serde_json::from_str(&json).unwrap();
         assert_eq!(request, AggregateRequest::from(written.clone()));
         let waiting = Some(Waiting { since: 7, times: 1, seconds: 2, overtook: true, unknown: 3 });
-        let staged = Some(Staged { snapshot: ETag("s".into()), replaces: None, is_too_soon: true });
+        let adb = Some(StagedAdb { replaces: vec![None, Some(ETag("p".into())), None] });
+        let staged =
+            Some(Staged { snapshot: ETag("s".into()), replaces: None, adb, is_too_soon: true });
         let aggregated = Aggregated { written, staged, waiting };
         let json = serde_json::to_string(&aggregated).unwrap();
         let Aggregated { written, staged, waiting } = aggregated;

@@ -348,10 +348,24 @@ pub trait KeyStore: Send + Sync {
     /// Returns the current keys: one, or two during a rotation.
     fn keys(&self) -> impl Future<Output = Result<Vec<StoredKey>, KeyStoreError>> + Send;
 
-    /// Signs a SHA-256 digest with a key in a key service: RSASSA-PKCS1-v1_5 (RFC 8017, 8.2).
+    /// Signs a digest with a key in a key service.
     fn sign(
         &self,
         key: &str,
-        sha256: [u8; 32],
+        scheme: Scheme,
+        digest: &[u8],
     ) -> impl Future<Output = Result<Vec<u8>, KeyStoreError>> + Send;
+}
+
+/// How a key service signs a digest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    /// RSASSA-PKCS1-v1_5 (RFC 8017, 8.2) of a SHA-256.
+    RsaSha256,
+    /// RSASSA-PKCS1-v1_5 of a SHA-512.
+    RsaSha512,
+    /// ECDSA (FIPS 186-5, 6.4) of 32 bytes, by a key on P-256.
+    EcdsaP256,
+    /// ECDSA of 48 bytes, by a key on P-384.
+    EcdsaP384,
 }

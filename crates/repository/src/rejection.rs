@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use alpinist_apk::{
+    adb::container::ContainerError,
     entry::EntryError,
-    key_name::KeyName,
     key_name::SignerName,
-    package::{self, PackageError, TarError},
+    package::{self, AdbError, PackageError, TarError},
     package_info::PackageInfoError,
     text::Excerpt,
     value::Architecture,
@@ -122,8 +122,8 @@ advised! {
         /// It does not claim to be signed by a trusted key, which `PackageSignatures` requires.
         #[error("it is not signed by a trusted key, but by {}", listed(.by))]
         NotSigned {
-            /// The names of the keys that it claims to be signed by.
-            by: Vec<KeyName>,
+            /// The keys that it claims to be signed by: their names or, in a v3 package, their IDs.
+            by: Vec<String>,
         } => Advice::new(
             "NotSigned",
             "Sign it with a trusted key, or trust its signer's: store the public key under its \
@@ -172,30 +172,28 @@ impl Advice {
 /// What to do about a package that is too large for any repository.
 const SPLIT: &str = "Split it.";
 
-fn listed(names: &[KeyName]) -> String {
+fn listed(names: &[String]) -> String {
     match names {
         [] => "nobody".to_owned(),
-        names => names.iter().map(KeyName::as_str).collect::<Vec<_>>().join(", "),
+        names => names.join(", "),
     }
 }
 
 /// Returns the rule and the remedy for a file that no client could install. Its error comes from a
 /// library that knows nothing about uploads, so the remedy is not beside the message.
 fn package_advice(error: &PackageError) -> Advice {
-    let rule = match error {
-        PackageError::FormatV3 => "FormatV3",
-        _ => "Package",
-    };
-    Advice::new(rule, package_remedy(error))
+    Advice::new("Package", package_remedy(error))
 }
 
 fn package_remedy(error: &PackageError) -> &'static str {
     match error {
-        PackageError::FormatV3 => "Build it in format v2, the default of abuild, melange and nfpm.",
         PackageError::IsAnIndex => {
             "Upload only packages: Alpinist writes the index APKINDEX.tar.gz itself."
         }
-        PackageError::NotAPackage => "Upload an .apk that was built by abuild, melange or nfpm.",
+        PackageError::NotAPackage => {
+            "Upload an .apk that was built by abuild, melange, nfpm or `apk mkpkg`."
+        }
+        PackageError::Adb(error) => adb_remedy(error),
         PackageError::Empty
         | PackageError::Damaged { .. }
         | PackageError::Truncated { .. }
@@ -214,6 +212,26 @@ fn package_remedy(error: &PackageError) -> &'static str {
         _ => {
             "Rebuild it with a current abuild, melange or nfpm, without changing the file \
              afterwards; `apk verify FILE` tells whether apk accepts it."
+        }
+    }
+}
+
+fn adb_remedy(error: &AdbError) -> &'static str {
+    match error {
+        AdbError::Container(ContainerError::Schema { .. }) => {
+            "Upload only packages: Alpinist writes indexes itself."
+        }
+        AdbError::Container(ContainerError::Zstd | ContainerError::Algorithm { .. }) => {
+            "Build it with `apk mkpkg --compression deflate`, its default."
+        }
+        AdbError::Info(_) | AdbError::Itself(_) | AdbError::Trigger(_) | AdbError::Triggers => {
+            "Fix what is given to `apk mkpkg` with --info and --trigger, or the package's Makefile, \
+             and rebuild the package."
+        }
+        AdbError::Length | AdbError::Entries => SPLIT,
+        _ => {
+            "Rebuild it with `apk mkpkg` of apk-tools 3, as OpenWrt's build system does, without \
+             changing the file afterwards; `apk verify FILE` tells whether apk accepts it."
         }
     }
 }

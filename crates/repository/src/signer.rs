@@ -1,7 +1,11 @@
 //! The keys that sign an index.
 
 use alpinist_apk::{
-    key::{SigningKey, VerifyingKey},
+    adb::{
+        container::Schema,
+        signature::{AdbSignature, PayloadDigest, digest_for_remote},
+    },
+    key::{KeyKind, SigningKey, VerifyingKey},
     key_name::KeyName,
     signature::{Algorithm, Signature, SignatureName},
 };
@@ -10,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     failure::Failure,
-    port::{KeyMaterial, KeyStore, StoredKey},
+    port::{KeyMaterial, KeyStore, Scheme, StoredKey},
 };
 
 /// A key that was checked.
@@ -76,8 +80,8 @@ impl Signer {
         }
     }
 
-    /// Signs an unsigned index: with SHA-256 and SHA-1, or in a key service, which does not support
-    /// SHA-1, with SHA-256 alone.
+    /// Signs an unsigned `APKINDEX.tar.gz`: with SHA-256 and SHA-1, or in a key service, which does
+    /// not support SHA-1, with SHA-256 alone. An EC key does not sign it.
     ///
     /// # Errors
     ///
@@ -89,17 +93,46 @@ impl Signer {
         random: &mut impl CryptoRngCore,
     ) -> Result<Vec<(SignatureName, Signature)>, Failure> {
         match &self.private {
+            _ if !self.public.kind().signs_v2() => Ok(Vec::new()),
             Private::Local(key) => {
                 let signed = key.sign_index(&self.name, unsigned, random);
                 let key_name = self.name.to_string();
                 signed.map_err(|source| Failure::Unsigned { key_name, source })
             }
             Private::Remote(key) => {
-                let sha256 = Sha256::digest(unsigned).into();
-                let signature = keys.sign(key, sha256).await.map_err(Failure::Key)?;
+                let sha256 = Sha256::digest(unsigned);
+                let signature = keys.sign(key, Scheme::RsaSha256, &sha256).await;
+                let signature = signature.map_err(Failure::Key)?;
                 let algorithm = Algorithm::RsaSha256;
                 let name = SignatureName { algorithm, key_name: self.name.clone().into() };
                 Ok(vec![(name, Signature::from(signature))])
+            }
+        }
+    }
+
+    /// Signs an index of format v3, whose payload has this digest.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Key`], if the service does not sign; [`Failure::Unsigned`].
+    pub(crate) async fn sign_adb(
+        &self,
+        keys: &impl KeyStore,
+        digest: &PayloadDigest,
+        random: &mut impl CryptoRngCore,
+    ) -> Result<AdbSignature, Failure> {
+        match &self.private {
+            Private::Local(key) => AdbSignature::sign(key, Schema::Index, digest, random)
+                .map_err(|source| Failure::Unsigned { key_name: self.name.to_string(), source }),
+            Private::Remote(key) => {
+                let scheme = match self.public.kind() {
+                    KeyKind::P256 => Scheme::EcdsaP256,
+                    KeyKind::P384 => Scheme::EcdsaP384,
+                    _ => Scheme::RsaSha512,
+                };
+                let digest = digest_for_remote(&self.public, Schema::Index, digest);
+                let signature = keys.sign(key, scheme, &digest).await.map_err(Failure::Key)?;
+                Ok(AdbSignature::from_remote(&self.public, signature))
             }
         }
     }

@@ -12,22 +12,17 @@
 //! | a line | the format |
 //! | a line | the [`Header`], in JSON |
 //! | recent rows | the [`Row`]s that changed last, at most 1,024 of them: whether a snapshot has a recent change can be told from its beginning |
-//! | directory | of each block: its lengths, checksums, and how many rows it has |
-//! | tables | the [`Row`]s of each block, in the order of its entries |
-//! | blocks | the [blocks](alpinist_apk::block) of the index, as they are published |
+//! | v2 packages | the [blocks](alpinist_apk::block) of `APKINDEX.tar.gz`, as they are published, after a directory of them and a table of [`Row`]s for each |
+//! | v3 packages | the same; these blocks are not published |
 //!
 //! Snapshots of earlier builds are read as well.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, HashSet},
-    io,
-};
+use std::{collections::BTreeMap, io};
 
 use alpinist_apk::{
-    block::{self, Block, BlockError},
+    block::{Block, BlockError},
+    checksum::Identity,
     entry::IndexEntry,
-    index,
 };
 use bytes::{Buf as _, BufMut as _, Bytes};
 use serde::{Deserialize, Serialize};
@@ -36,10 +31,14 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     location::RepositoryPrefix,
     port::{ETag, Generation},
-    snapshot::table::Table,
+    snapshot::{
+        parts::{Form, Parts},
+        table::Table,
+    },
 };
 
 mod legacy;
+mod parts;
 mod table;
 
 pub use table::Row;
@@ -48,14 +47,14 @@ pub use table::Row;
 pub const MAX_STORED: u64 = 64 * 1024 * 1024;
 /// The first line of a snapshot.
 const FORMAT: &[u8] = b"alpinist snapshot 2\n";
+/// What the digest of the index of format v3 begins with.
+const ADB_FORMAT: &[u8] = b"alpinist adb index 1\n";
 /// The maximum length of the header in bytes.
 const MAX_HEADER: usize = 4096;
 /// How many rows are stored at the beginning once more.
 const MAX_RECENT: usize = 1024;
 /// The maximum size of these rows in bytes.
 const MAX_RECENT_LENGTH: usize = 1024 * 1024;
-/// How many bytes the directory has for each block.
-const DIRECTORY_ROW: usize = 52;
 /// The greatest generation that is believed: the states carry no greater one without loss, since
 /// their numbers are those of `JSONata`. No snapshot of ours comes near it.
 const MAX_GENERATION: Generation = 1 << 53;
@@ -71,8 +70,14 @@ pub struct Header {
     pub listed: Generation,
     /// The [digest](Snapshot::digest) of its index.
     pub digest: String,
+    /// The [digest](Snapshot::adb_digest) of its index of format v3, if that is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adb: Option<String>,
     /// How many packages it has.
     pub packages: usize,
+    /// How many of these are v3 packages.
+    #[serde(default)]
+    pub v3_packages: usize,
     /// How many packages are not as in the snapshot before. Many are a sign of many uploads at once.
     #[serde(default)]
     pub changes: usize,
@@ -83,6 +88,9 @@ impl Header {
         let header: Self = serde_json::from_slice(json)?;
         if header.generation > MAX_GENERATION || header.listed > header.generation {
             return Err(SnapshotError::Generation);
+        }
+        if header.v3_packages > header.packages {
+            return Err(SnapshotError::Form);
         }
         Ok(header)
     }
@@ -211,40 +219,20 @@ pub fn is_legacy(stored: &[u8]) -> bool {
     stored.first() == Some(&0x1f)
 }
 
-/// The entries of an index, in blocks, and the objects that they were made from.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// The entries of a repository prefix, in blocks, and the objects that they were made from.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Snapshot {
     recent: Table,
-    parts: Vec<Part>,
+    /// The v2 packages, in the blocks of `APKINDEX.tar.gz`.
+    v2: Parts,
+    /// The v3 packages.
+    v3: Parts,
 }
 
-/// A block and its rows.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Part {
-    block: Block,
-    sha256: [u8; 32],
-    table: Table,
-}
-
-impl Part {
-    fn new(records: &[Record]) -> Self {
-        let block = Block::new(records.iter().map(|record| &record.entry));
-        let sha256 = Sha256::digest(block.deflated()).into();
-        Self { block, sha256, table: Table::new(records.iter()) }
-    }
-
-    /// Inflates and parses the block.
-    fn records(&self) -> Result<Vec<Record>, SnapshotError> {
-        let entries = self.block.entries()?;
-        if entries.len() != self.table.len() {
-            return Err(SnapshotError::Form);
-        }
-        let records = self.table.rows().zip(entries).map(|(row, entry)| {
-            let is_its = row.stem() == entry.file_stem();
-            let record = || row.to_record(entry);
-            is_its.then(record).ok_or(SnapshotError::Form)
-        });
-        records.collect()
+impl Default for Snapshot {
+    fn default() -> Self {
+        let (v2, v3) = (Parts::new(Form::Index), Parts::new(Form::Stored));
+        Self { recent: Table::default(), v2, v3 }
     }
 }
 
@@ -269,15 +257,20 @@ impl Snapshot {
         }
         if is_legacy(stored) {
             let (header, records) = legacy::read(stored)?;
-            return Ok((header, Self::new(records)));
+            let snapshot = Self::new(records);
+            return Ok((Header { v3_packages: snapshot.v3_len(), ..header }, snapshot));
         }
         let Some(beginning) = Beginning::read(stored)? else { return Err(SnapshotError::Form) };
         let Beginning { header, recent, length } = beginning;
         let mut rest = stored.slice(length..);
-        let snapshot = Self { recent, parts: read_parts(&mut rest)? };
+        let v2 = Parts::read(Form::Index, &mut rest)?;
+        let v3 = Parts::read(Form::Stored, &mut rest)?;
+        let snapshot = Self { recent, v2, v3 };
         let (expected, found) = (header.packages, snapshot.len());
         match expected == found {
-            true if rest.is_empty() => Ok((header, snapshot)),
+            true if rest.is_empty() && header.v3_packages == snapshot.v3_len() => {
+                Ok((header, snapshot))
+            }
             true => Err(SnapshotError::Form),
             false => Err(SnapshotError::Packages { found, expected }),
         }
@@ -289,43 +282,44 @@ impl Snapshot {
     ///
     /// [`SnapshotError::Json`], which does not happen; [`SnapshotError::TooLarge`].
     pub fn to_bytes(&self, header: &Header) -> Result<Vec<u8>, SnapshotError> {
-        let length = |part: &Part| part.table.bytes().len() + part.block.deflated().len();
-        let length = self.parts.iter().map(|part| DIRECTORY_ROW + length(part)).sum::<usize>();
         let recent = self.recent.bytes();
-        let mut stored = Vec::with_capacity(MAX_HEADER + recent.len() + length);
+        let length = MAX_HEADER + recent.len() + self.v2.stored_length() + self.v3.stored_length();
+        let mut stored = Vec::with_capacity(length);
         stored.extend_from_slice(FORMAT);
         serde_json::to_writer(&mut stored, header)?;
         stored.push(b'\n');
         stored.put_u32_le(number(self.recent.len())?);
         stored.put_u32_le(number(recent.len())?);
         stored.extend_from_slice(recent);
-        stored.put_u32_le(number(self.parts.len())?);
-        for Part { block, sha256, table } in &self.parts {
-            stored.put_u32_le(number(block.deflated().len())?);
-            stored.put_u32_le(block.length());
-            stored.put_u32_le(block.crc());
-            stored.extend_from_slice(sha256);
-            stored.put_u32_le(number(table.len())?);
-            stored.put_u32_le(number(table.bytes().len())?);
-        }
-        self.parts.iter().for_each(|part| stored.extend_from_slice(part.table.bytes()));
-        self.parts.iter().for_each(|part| stored.extend_from_slice(part.block.deflated()));
+        self.v2.write(&mut stored)?;
+        self.v3.write(&mut stored)?;
         if stored.len() as u64 > MAX_STORED { Err(SnapshotError::TooLarge) } else { Ok(stored) }
     }
 
     /// Returns how many packages there are.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.table.len()).sum()
+        self.v2.len() + self.v3.len()
     }
 
     /// Returns whether there is no package.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.len() == 0
     }
 
-    /// Returns the rows in the order of the index.
+    /// Returns how many v2 packages there are: those of `APKINDEX.tar.gz`.
+    pub fn v2_len(&self) -> usize {
+        self.v2.len()
+    }
+
+    /// Returns how many v3 packages there are.
+    pub fn v3_len(&self) -> usize {
+        self.v3.len()
+    }
+
+    /// Returns the rows of the v2 packages in the order of their index, then those of the v3
+    /// packages likewise.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.parts.iter().flat_map(|part| part.table.rows())
+        self.v2.rows().chain(self.v3.rows())
     }
 
     /// Returns the row of the package `stem`, a `<name>-<version>`.
@@ -333,22 +327,18 @@ impl Snapshot {
         self.rows().find(|row| row.stem() == stem)
     }
 
-    /// Returns the blocks of the index.
+    /// Returns the blocks of `APKINDEX.tar.gz`.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
-        self.parts.iter().map(|part| &part.block)
+        self.v2.blocks()
     }
 
-    /// Inflates and parses all records, in the order of the index.
+    /// Inflates and parses all records, in the order of [`Snapshot::rows`].
     ///
     /// # Errors
     ///
     /// [`SnapshotError`], if a block is damaged, or not the one of its rows.
     pub fn records(&self) -> Result<Vec<Record>, SnapshotError> {
-        let mut records = Vec::with_capacity(self.len());
-        for part in &self.parts {
-            records.extend(part.records()?);
-        }
-        Ok(records)
+        self.records_near(|_| true)
     }
 
     /// Returns the snapshot of those entries that may be listed below `prefix`, made anew.
@@ -372,10 +362,8 @@ impl Snapshot {
         &self,
         wanted: impl Fn(&Row<'_>) -> bool,
     ) -> Result<Vec<Record>, SnapshotError> {
-        let mut records = Vec::new();
-        for part in self.parts.iter().filter(|part| part.table.rows().any(|row| wanted(&row))) {
-            records.extend(part.records()?);
-        }
+        let mut records = self.v2.records_near(&wanted)?;
+        records.extend(self.v3.records_near(&wanted)?);
         Ok(records)
     }
 
@@ -394,13 +382,26 @@ impl Snapshot {
         is_ranked || entry.is_some_and(is_tied)
     }
 
-    /// Returns the digest of the index of these entries: equal digests, equal unsigned index.
+    /// Returns the digest of `APKINDEX.tar.gz`: equal digests, equal unsigned index.
     pub fn digest(&self, prefix: &RepositoryPrefix) -> String {
         let mut hash = Sha256::new();
         hash.update(FORMAT);
         hash.update(prefix.repository());
         hash.update([0]);
-        self.parts.iter().for_each(|part| hash.update(part.sha256));
+        self.v2.hash(&mut hash);
+        hex::encode(hash.finalize())
+    }
+
+    /// Returns the digest of the index of format v3, which lists all packages: equal digests, equal
+    /// unsigned index.
+    pub fn adb_digest(&self, prefix: &RepositoryPrefix) -> String {
+        let mut hash = Sha256::new();
+        hash.update(ADB_FORMAT);
+        hash.update(prefix.to_string());
+        for parts in [&self.v2, &self.v3] {
+            hash.update([0]);
+            parts.hash(&mut hash);
+        }
         hex::encode(hash.finalize())
     }
 
@@ -413,87 +414,21 @@ impl Snapshot {
     /// [`SnapshotError`], if a block that changes is damaged, or not the one of its rows.
     pub fn apply(&self, edits: BTreeMap<String, Edit>) -> Result<Self, SnapshotError> {
         let recent = self.recent_after(&edits);
-        let (mut dropped, mut added) = self.places(edits)?;
-        let mut parts = Vec::with_capacity(self.parts.len() + 1);
-        // What comes after the last end of a block.
-        let mut open: Vec<Record> = Vec::new();
-        for (number, part) in self.parts.iter().enumerate() {
-            let (dropped, added) = (dropped.remove(&number), added.remove(&number));
-            if open.is_empty() && dropped.is_none() && added.is_none() {
-                parts.push(part.clone());
-                continue;
+        // A package that has another format now enters one list and leaves the other.
+        let (mut to_v2, mut to_v3) = (BTreeMap::new(), BTreeMap::new());
+        for (stem, edit) in edits {
+            let is_v3 = match &edit {
+                Edit::Put(record) => matches!(record.entry.identity, Identity::Payload(_)),
+                Edit::Remove | Edit::Rank(_) => self.v3.rows().any(|row| row.stem() == stem),
+            };
+            let (to, other) =
+                if is_v3 { (&mut to_v3, &mut to_v2) } else { (&mut to_v2, &mut to_v3) };
+            if matches!(edit, Edit::Put(_)) {
+                other.insert(stem.clone(), Edit::Remove);
             }
-            let mut records = part.records()?;
-            if let Some(dropped) = dropped {
-                records.retain(|record| !dropped.contains(&record.entry.file_stem()));
-            }
-            if let Some(added) = added {
-                records.extend(added);
-                records.sort_by(order);
-            }
-            open.extend(records);
-            close(&mut open, &mut parts);
+            to.insert(stem, edit);
         }
-        if let Some(mut first) = added.remove(&self.parts.len()) {
-            first.sort_by(order);
-            open.extend(first);
-            close(&mut open, &mut parts);
-        }
-        if !open.is_empty() {
-            parts.push(Part::new(&open));
-        }
-        Ok(Self { recent, parts })
-    }
-
-    /// Returns what leaves and what enters each block.
-    fn places(&self, mut edits: BTreeMap<String, Edit>) -> Result<(Dropped, Added), SnapshotError> {
-        let (mut dropped, mut added) = (Dropped::new(), Added::new());
-        let mut entering = Vec::new();
-        for (number, part) in self.parts.iter().enumerate() {
-            let touched: Vec<_> =
-                part.table.rows().filter(|row| edits.contains_key(row.stem())).collect();
-            if touched.is_empty() {
-                continue;
-            }
-            let is_moved = |row: &Row<'_>| matches!(edits.get(row.stem()), Some(Edit::Rank(_)));
-            if touched.iter().any(is_moved) {
-                for mut record in part.records()? {
-                    let stem = record.entry.file_stem();
-                    if let Some(&Edit::Rank(rank)) = edits.get(&stem) {
-                        record.rank = rank;
-                        entering.push(record);
-                    }
-                }
-            }
-            let stems = touched.iter().map(|row| row.stem().to_owned()).collect::<HashSet<_>>();
-            for stem in &stems {
-                if let Some(Edit::Put(record)) = edits.remove(stem) {
-                    entering.push(*record);
-                }
-            }
-            dropped.insert(number, stems);
-        }
-        for edit in edits.into_values() {
-            if let Edit::Put(record) = edit {
-                entering.push(*record);
-            }
-        }
-        for record in entering {
-            added.entry(self.place(&record)).or_default().push(record);
-        }
-        Ok((dropped, added))
-    }
-
-    /// Returns the number of the block that a record enters: the last one that begins with the same
-    /// or an earlier one.
-    fn place(&self, record: &Record) -> usize {
-        let metadata = &record.entry.metadata;
-        let begins_after = |part: &Part| {
-            part.table.rows().next().and_then(|row| row.id()).is_some_and(|(name, version)| {
-                index::order((&name, &version), (&metadata.name, &metadata.version)).is_gt()
-            })
-        };
-        self.parts.partition_point(|part| !begins_after(part)).saturating_sub(1)
+        Ok(Self { recent, v2: self.v2.apply(to_v2)?, v3: self.v3.apply(to_v3)? })
     }
 
     /// Returns the rows that changed last, after these edits.
@@ -509,59 +444,6 @@ impl Snapshot {
         });
         Table::recent(put, kept, MAX_RECENT)
     }
-}
-
-/// The `<name>-<version>` of what leaves a block, by its number.
-type Dropped = BTreeMap<usize, HashSet<String>>;
-/// What enters a block, by its number.
-type Added = BTreeMap<usize, Vec<Record>>;
-
-/// Makes blocks of records up to the last one after which a block ends.
-fn close(open: &mut Vec<Record>, parts: &mut Vec<Part>) {
-    let ends = |record: &Record| block::ends_block(&record.entry.file_stem());
-    let Some(last) = open.iter().rposition(ends) else { return };
-    let rest = open.split_off(last + 1);
-    parts.extend(open.chunk_by(|record, _| !ends(record)).map(Part::new));
-    *open = rest;
-}
-
-/// The order of an index.
-fn order(a: &Record, b: &Record) -> Ordering {
-    let (a_metadata, b_metadata) = (&a.entry.metadata, &b.entry.metadata);
-    let (a_version, b_version) = (&a_metadata.version, &b_metadata.version);
-    index::order((&a_metadata.name, a_version), (&b_metadata.name, b_version))
-        .then_with(|| a.rank.cmp(&b.rank))
-        .then_with(|| a_version.as_str().cmp(b_version.as_str()))
-}
-
-fn read_parts(rest: &mut Bytes) -> Result<Vec<Part>, SnapshotError> {
-    let cut_off = |_| SnapshotError::Form;
-    let count = rest.try_get_u32_le().map_err(cut_off)? as usize;
-    let length = count.checked_mul(DIRECTORY_ROW).filter(|&length| length <= rest.len());
-    let mut directory = rest.split_to(length.ok_or(SnapshotError::Form)?);
-    let mut take = |length: usize| {
-        if length > rest.len() { Err(SnapshotError::Form) } else { Ok(rest.split_to(length)) }
-    };
-    let mut parts = Vec::with_capacity(count);
-    let mut lengths = Vec::with_capacity(count);
-    for _ in 0..count {
-        let mut number = || directory.try_get_u32_le().map_err(cut_off);
-        let (deflated, length, crc) = (number()?, number()?, number()?);
-        let mut sha256 = [0; 32];
-        directory.try_copy_to_slice(&mut sha256).map_err(cut_off)?;
-        let mut number = || directory.try_get_u32_le().map_err(cut_off);
-        let (rows, table) = (number()? as usize, number()? as usize);
-        let table = Table::read(take(table)?, rows)?;
-        if rows == 0 {
-            return Err(SnapshotError::Form);
-        }
-        lengths.push((deflated as usize, length, crc));
-        parts.push(Part { block: Block::from_parts(Bytes::new(), 0, 0), sha256, table });
-    }
-    for (part, (deflated, length, crc)) in parts.iter_mut().zip(lengths) {
-        part.block = Block::from_parts(take(deflated)?, length, crc);
-    }
-    Ok(parts)
 }
 
 fn number(length: usize) -> Result<u32, SnapshotError> {

@@ -10,6 +10,7 @@
 //! Two more stand beside them: [`reindex()`] finds the indexes to rebuild from the packages and
 //! reports the result, and [`heal()`] finds what somebody else deleted or overwrote.
 
+mod adb;
 mod adoption;
 mod aggregate;
 mod decide;
@@ -17,6 +18,7 @@ mod extract;
 mod heal;
 mod merge;
 mod publish;
+mod published;
 mod reindex;
 mod swap;
 mod trusted_blocks;

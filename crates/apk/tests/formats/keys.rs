@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use alpinist_apk::{
-    key::{KeyError, SigningKey, VerifyingKey},
+    key::{KeyError, KeyKind, SigningKey, VerifyingKey},
     key_name::KeyName,
     signature::{Algorithm, SignatureName},
     text::chain,
@@ -12,11 +12,9 @@ use insta::assert_snapshot;
 use rand_core::OsRng;
 use rstest::{Context, rstest};
 
-use crate::support::openssl::{KEY, openssl, pem, signing_key};
+use crate::support::openssl::{KEY, P256, P384, key_name, openssl, pem, signing_key};
 
-const EC: [&str; 3] = ["genpkey", "-algorithm", "EC"];
 const RSA: [&str; 3] = ["genpkey", "-algorithm", "RSA"];
-const P256: [&str; 2] = ["-pkeyopt", "ec_paramgen_curve:P-256"];
 const AES: [&str; 3] = ["-aes256", "-passout", "pass:secret"];
 
 static PKCS1: LazyLock<String> = LazyLock::new(|| pem(&["rsa", "-traditional"], &KEY));
@@ -30,7 +28,27 @@ fn dsa_parameters() -> String {
 }
 
 fn public(private: &str) -> String {
-    pem(&["rsa", "-pubout"], private)
+    pem(&["pkey", "-pubout"], private)
+}
+
+/// An EC key in the form of SEC 1, as OpenWrt's build system makes one.
+fn sec1(curve: &str, more: &[&str]) -> String {
+    pem(&[&["ecparam", "-name", curve, "-genkey", "-noout"], more].concat(), "")
+}
+
+/// An EC key in the form of PKCS #8.
+fn pkcs8(curve: &str) -> String {
+    pem(&["genpkey", "-algorithm", "EC", "-pkeyopt", &format!("ec_paramgen_curve:{curve}")], "")
+}
+
+/// A key whose public half is that of another one.
+fn with_another_public_key() -> String {
+    let der = |private: &str| openssl(&["ec", "-outform", "DER"], private.as_bytes());
+    let (mut key, other) = (der(&P256), der(&sec1("prime256v1", &[])));
+    // The last 64 bytes are the coordinates.
+    key.splice(57.., other[57..].iter().copied());
+    let base64 = String::from_utf8(openssl(&["base64"], &key)).unwrap();
+    format!("-----BEGIN EC PRIVATE KEY-----\n{base64}-----END EC PRIVATE KEY-----\n")
 }
 
 /// A key with a wrong private exponent.
@@ -71,12 +89,24 @@ fn a_key_that_was_pasted_is_read(
 #[case::text("s3cret".to_owned())]
 #[case::encrypted_pkcs8(pem(&[&["genrsa"][..], &AES, &["2048"]].concat(), ""))]
 #[case::encrypted_pkcs1(pem(&[&["rsa", "-traditional"][..], &AES].concat(), &KEY))]
-#[case::elliptic_curve_pkcs8(pem(&[EC.as_slice(), &P256].concat(), ""))]
-#[case::elliptic_curve_sec1(pem(&["ecparam", "-name", "prime256v1", "-genkey", "-noout"], ""))]
+#[case::encrypted_sec1(pem(&[&["ec"][..], &AES].concat(), &P256))]
+#[case::only_parameters(pem(&["ecparam", "-name", "prime256v1"], ""))]
+#[case::secp256k1(sec1("secp256k1", &[]))]
+#[case::secp521r1(pkcs8("P-521"))]
+#[case::brainpool(sec1("brainpoolP256r1", &[]))]
+#[case::another_curve(sec1("secp112r1", &[]))]
+#[case::described_curve(sec1("prime256v1", &["-param_enc", "explicit"]))]
+#[case::described_curve(pem(&["pkcs8", "-topk8", "-nocrypt"], &sec1("prime256v1", &["-param_enc", "explicit"])))]
+#[case::another_public_key(with_another_public_key())]
+#[case::elliptic_curve_cut_off(P256[..100].to_owned())]
+#[case::elliptic_curve_line_ends_lost(P256.replace('\n', " "))]
+#[case::two_kinds_of_private_keys(format!("{}{}", &*KEY, &*P256))]
 #[case::dsa(pem(&["gendsa", &dsa_parameters()], ""))]
 #[case::ed25519(pem(&["genpkey", "-algorithm", "ed25519"], ""))]
+#[case::ed448(pem(&["genpkey", "-algorithm", "ed448"], ""))]
 #[case::rsa_pss(pem(&["genpkey", "-algorithm", "RSA-PSS"], ""))]
 #[case::public_key(public(&KEY))]
+#[case::public_key_of_an_elliptic_curve(public(&P256))]
 #[case::cut_off(KEY[..800].to_owned())]
 #[case::three_primes_pkcs8(pem(&["genrsa", "-primes", "3", "2048"], ""))]
 #[case::three_primes_pkcs1(pem(&["genrsa", "-traditional", "-primes", "3", "2048"], ""))]
@@ -108,12 +138,105 @@ fn a_public_key_is_read_and_written_in_the_form_that_every_apk_reads() {
     assert_eq!(key.to_pem().unwrap(), pem);
 }
 
+/// Each key with what it is made of.
+fn ec_keys() -> [(&'static LazyLock<String>, KeyKind, usize); 2] {
+    [(&P256, KeyKind::P256, 65), (&P384, KeyKind::P384, 97)]
+}
+
+#[test]
+fn an_ec_key_is_read_in_both_forms() {
+    for (sec1, kind, _) in ec_keys() {
+        assert!(sec1.starts_with("-----BEGIN EC PRIVATE KEY-----"), "SEC 1");
+        let key = SigningKey::from_pem(sec1).unwrap();
+        assert_eq!(key.kind(), kind);
+        let pkcs8 = pem(&["pkcs8", "-topk8", "-nocrypt"], sec1);
+        assert!(pkcs8.starts_with("-----BEGIN PRIVATE KEY-----"), "PKCS #8");
+        assert_eq!(*key.to_pem().unwrap(), pkcs8);
+        assert_eq!(SigningKey::from_pem(&pkcs8).unwrap().verifying_key(), key.verifying_key());
+        assert_eq!(key.verifying_key().to_pem().unwrap(), public(sec1));
+        assert_eq!(VerifyingKey::from_pem(&public(sec1)), Ok(key.verifying_key()));
+    }
+}
+
 #[rstest]
-#[case::private(KEY.clone())]
-#[case::pkcs1(pem(&["rsa", "-RSAPublicKey_out"], &KEY))]
-#[case::elliptic_curve(pem(&["ec", "-pubout"], &pem(&[EC.as_slice(), &P256].concat(), "")))]
-fn another_public_key_is_rejected(#[case] pem: String) {
-    assert_eq!(VerifyingKey::from_pem(&pem), Err(KeyError::NotAnRsaPublicKey));
+#[case::with_parameters_before_it(|pem: &str| format!("{}{pem}", parameters()))]
+#[case::with_parameters_after_it(|pem: &str| format!("{pem}{}", parameters()))]
+#[case::without_a_newline(|pem: &str| pem.trim_end().to_owned())]
+#[case::with_line_ends_of_windows(|pem: &str| pem.replace('\n', "\r\n"))]
+#[case::with_a_byte_order_mark(|pem: &str| format!("\u{feff}{pem}"))]
+#[case::with_its_public_key(|pem: &str| format!("{pem}{}", public(pem)))]
+#[case::without_its_public_key(|private: &str| pem(&["ec", "-no_public"], private))]
+#[case::with_a_compressed_point(|private: &str| pem(&["ec", "-conv_form", "compressed"], private))]
+fn an_ec_key_that_was_pasted_is_read(#[case] paste: fn(&str) -> String) {
+    let key = SigningKey::from_pem(&paste(&P256)).unwrap();
+    assert_eq!(key.verifying_key().to_pem().unwrap(), public(&P256));
+}
+
+fn parameters() -> String {
+    let parameters = pem(&["ecparam", "-name", "prime256v1"], "");
+    assert!(parameters.starts_with("-----BEGIN EC PARAMETERS-----"), "{parameters}");
+    parameters
+}
+
+#[rstest]
+#[case::private_as_public(KEY.clone())]
+#[case::public_pkcs1(pem(&["rsa", "-RSAPublicKey_out"], &KEY))]
+#[case::public_secp256k1(public(&sec1("secp256k1", &[])))]
+#[case::public_described_curve(pem(&["ec", "-pubout", "-param_enc", "explicit"], &P256))]
+#[case::public_compressed(pem(&["ec", "-pubout", "-conv_form", "compressed"], &P256))]
+#[case::public_ed25519(public(&pem(&["genpkey", "-algorithm", "ed25519"], "")))]
+#[case::public_x25519(public(&pem(&["genpkey", "-algorithm", "x25519"], "")))]
+fn another_public_key_is_rejected(#[context] context: Context, #[case] pem: String) {
+    let error = VerifyingKey::from_pem(&pem).unwrap_err();
+    assert_snapshot!(context.description.unwrap(), chain(&error));
+}
+
+#[test]
+fn a_compressed_point_is_written_anew_as_the_message_says() {
+    let compressed = pem(&["ec", "-pubout", "-conv_form", "compressed"], &P256);
+    let command = ["ec", "-pubin", "-pubout", "-conv_form", "uncompressed"];
+    assert_eq!(pem(&command, &compressed), public(&P256));
+}
+
+#[test]
+fn the_id_of_a_key_is_a_hash_of_its_bare_public_half() {
+    let first_half = |bare: &[u8]| {
+        let printed = openssl(&["dgst", "-sha512", "-binary"], bare);
+        hex::encode(&printed[..16])
+    };
+    let pkcs1 = openssl(&["rsa", "-RSAPublicKey_out", "-outform", "DER"], KEY.as_bytes());
+    assert_eq!(signing_key().verifying_key().id().to_string(), first_half(&pkcs1));
+    for (private, _, length) in ec_keys() {
+        let spki = openssl(&["pkey", "-pubout", "-outform", "DER"], private.as_bytes());
+        let key = SigningKey::from_pem(private).unwrap().verifying_key();
+        assert_eq!(key.id().to_string(), first_half(&spki[spki.len() - length..]));
+    }
+}
+
+#[test]
+fn an_ec_key_signs_and_verifies_nothing_of_v2() {
+    let rsa = signing_key();
+    let signature = rsa.sign(Algorithm::RsaSha512, b"index", &mut OsRng).unwrap();
+    assert!(rsa.kind().signs_v2());
+    for (private, kind, _) in ec_keys() {
+        let key = SigningKey::from_pem(private).unwrap();
+        assert!(!kind.signs_v2());
+        let signed = key.sign_index(&key_name(), b"index", &mut OsRng);
+        assert_eq!(signed, Err(KeyError::SignsV3Alone { kind }));
+        assert!(!key.verifying_key().verifies(Algorithm::RsaSha512, b"index", &signature));
+    }
+    let error = KeyError::SignsV3Alone { kind: KeyKind::P256 };
+    assert_snapshot!("signs_v3_alone", chain(&error));
+}
+
+#[test]
+fn an_ec_key_that_was_made_here_is_one_for_openssl() {
+    let key = SigningKey::generate_p256(&mut OsRng).unwrap();
+    let private = key.to_pem().unwrap();
+    let text = pem(&["pkey", "-noout", "-text", "-check"], &private);
+    assert!(text.contains("NIST CURVE: P-256") && text.contains("Key is valid"), "{text}");
+    assert_eq!(public(&private), key.verifying_key().to_pem().unwrap());
+    assert_eq!(SigningKey::from_pem(&private).unwrap().verifying_key(), key.verifying_key());
 }
 
 #[test]
@@ -138,6 +261,7 @@ fn a_new_key_is_named_as_abuild_keygen_names_it() {
     let name = KeyName::new("ops@example.com", 0x5f3c_2a1b).unwrap();
     assert_eq!(name.as_str(), "ops@example.com-5f3c2a1b.rsa.pub");
     assert_eq!(KeyName::new("me", 1).unwrap().as_str(), "me-00000001.rsa.pub");
+    assert_eq!(KeyName::new_ec("me", 1).unwrap().as_str(), "me-00000001.ec.pub");
     for who in ["a/b", ".hidden", "a b", "\u{e9}", &"x".repeat(64)] {
         assert!(KeyName::new(who, 1).is_err(), "{who}");
     }
@@ -145,7 +269,9 @@ fn a_new_key_is_named_as_abuild_keygen_names_it() {
 
 #[test]
 fn a_signing_key_shows_nothing_of_itself() {
-    assert_eq!(format!("{:?}", signing_key()), "SigningKey { .. }");
+    for pem in [&KEY, &P256, &P384] {
+        assert_eq!(format!("{:?}", SigningKey::from_pem(pem).unwrap()), "SigningKey { .. }");
+    }
 }
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RsaSha1, Algorithm::RsaSha256, Algorithm::RsaSha512];
@@ -177,6 +303,11 @@ fn blinding_does_not_change_a_signature() {
 #[case::mail("ops@example.com-5f3c2a1b.rsa.pub", true)]
 #[case::plus("ops+apk@example.com-1.rsa.pub", true)]
 #[case::plain("melange.rsa.pub", true)]
+#[case::elliptic_curve("ops@example.com-5f3c2a1b.ec.pub", true)]
+#[case::openwrt("openwrt-snapshots.pem", true)]
+#[case::just_public("ops.pub", true)]
+#[case::only_an_ending(".pem", false)]
+#[case::no_ending("ops", false)]
 #[case::of_80_bytes(&format!("{}.rsa.pub", "k".repeat(72)), true)]
 #[case::of_81_bytes(&format!("{}.rsa.pub", "k".repeat(73)), false)]
 #[case::hidden(".rsa.pub", false)]

@@ -4,16 +4,22 @@
 //! |---|---|
 //! | `fixtures` | packages, keys and an index that other tools made |
 //! | `acceptance` | odd packages that apk installs |
+//! | `adb_packages` | packages of format v3, by other tools and broken ones |
 //! | `rejections` | files that are not packages, with the text of each rejection |
 //! | `blocks` | the pieces of an index, and what `gzip` makes of them |
 //! | `chunks` | the chunks in which a package arrives |
 //! | `properties` | arbitrary values and bytes |
 //! | `keys` | keys made by `openssl` |
 //! | `signatures` | signatures of packages, made by `openssl` |
+//! | `adb_signatures` | signatures of v3 files |
 //! | `publication` | the signed index that we write, and indexes that a client would reject |
 
 #[cfg(test)]
 mod acceptance;
+#[cfg(test)]
+mod adb_packages;
+#[cfg(test)]
+mod adb_signatures;
 #[cfg(test)]
 mod blocks;
 #[cfg(test)]

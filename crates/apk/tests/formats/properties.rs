@@ -3,12 +3,13 @@
 use std::cmp::Ordering;
 
 use alpinist_apk::{
-    checksum::PullChecksum,
-    dependency::Dependency,
+    checksum::{Identity, PayloadHash, PullChecksum},
+    dependency::{Dependencies, Dependency},
     entry::IndexEntry,
     index::Index,
     index_archive::IndexArchive,
     key::{SigningKey, VerifyingKey},
+    metadata::Metadata,
     package::Package,
     package_info::{PackageInfo, PackageInfoError},
     value::FieldText,
@@ -101,8 +102,29 @@ prop_compose! {
         info in info(),
         (sha1, size, has_content) in any::<([u8; 20], u64, bool)>(),
     ) -> IndexEntry {
-        let checksum = PullChecksum::new(sha1);
-        IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum, size, has_content).unwrap()
+        let identity = PullChecksum::new(sha1).into();
+        IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), identity, size, has_content).unwrap()
+    }
+}
+
+prop_compose! {
+    /// An entry with what no index of v2 has.
+    fn stored()(
+        mut entry in entry(),
+        sha256 in prop::option::of(any::<[u8; 32]>()),
+        lists in prop::collection::vec(prop_oneof![Just(String::new()), tokens(token())], 2),
+        tags in prop::collection::vec("[A-Za-z0-9._+,:/\\[\\]=-]{1,9}", 0..4),
+        layer in prop_oneof![Just(0), any::<u64>()],
+    ) -> IndexEntry {
+        entry.identity = sha256.map_or(entry.identity, |sha256| PayloadHash::new(sha256).into());
+        let metadata = &mut entry.metadata;
+        for (field, list) in [&mut metadata.replaces, &mut metadata.recommends].into_iter().zip(&lists) {
+            *field = Dependencies::default();
+            field.extend(list.split_terminator(' ').map(|token| Dependency::parse(token).unwrap()));
+        }
+        metadata.tags = tags.join(" ").parse().unwrap();
+        metadata.layer = layer;
+        entry
     }
 }
 
@@ -113,6 +135,22 @@ proptest! {
         prop_assert_eq!(text.parse::<IndexEntry>(), Ok(entry));
         prop_assert!(text.ends_with("\n\n"));
         prop_assert_eq!(text.matches("\n\n").count(), 1);
+    }
+
+    #[test]
+    fn an_entry_is_read_from_where_it_was_stored(entry in stored()) {
+        let text = entry.stored().to_string();
+        prop_assert!(text.ends_with("\n\n"));
+        prop_assert_eq!(text.matches("\n\n").count(), 1);
+        let lines = entry.to_string();
+        prop_assert!(text.starts_with(lines.strip_suffix('\n').unwrap()));
+        let metadata = &entry.metadata;
+        let lists = [metadata.replaces.as_str(), metadata.recommends.as_str(), metadata.tags.as_str()];
+        let is_v2 = matches!(entry.identity, Identity::Control(_));
+        let is_of_index = is_v2 && metadata.layer == 0 && lists.iter().all(|list| list.is_empty());
+        prop_assert_eq!(text == lines && is_v2, is_of_index);
+        prop_assert_eq!(text.parse::<IndexEntry>().is_ok(), is_of_index);
+        prop_assert_eq!(IndexEntry::from_stored(&text), Ok(entry));
     }
 
     #[test]
@@ -276,8 +314,8 @@ fn mutate(mut bytes: Vec<u8>, mutations: &[(prop::sample::Index, Mutation)]) -> 
 }
 
 /// Returns the meaning of a package, without what depends on its exact bytes.
-fn meaning(package: Package) -> (PackageInfo, bool) {
-    (package.info, package.has_content)
+fn meaning(package: Package) -> (Metadata, bool) {
+    (package.metadata, package.has_content)
 }
 
 proptest! {
@@ -294,9 +332,9 @@ proptest! {
         let parts = Parts::new().after_info(file(".post-install", "#!/bin/sh\n"));
         let control = gzip(fixed(mutate(parts.control_tar(), &mutations)));
         if let Ok(package) = read(&parts.sections().map_control(|_| control).build()) {
-            let Package { info, checksum, size, has_content, .. } = package;
+            let Package { metadata, identity, size, has_content, .. } = package;
             let entry =
-                IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum, size, has_content);
+                IndexEntry::new(metadata, "x86_64".parse().unwrap(), identity, size, has_content);
             let entry = entry.unwrap();
             prop_assert_eq!(entry.to_string().parse::<IndexEntry>(), Ok(entry));
         }

@@ -188,7 +188,8 @@ impl<S: ObjectStore> Change<'_, S> {
     /// all earlier changes: of two executions that start from the same base, only one can replace
     /// it. Of two executions for one package, the later one has inspected it later.
     async fn apply(&self, package: &PackageKey, base: Baseline) -> Result<Rebuilt, Failure> {
-        let Baseline { etag, generation, listed, snapshot, published, is_published } = base;
+        let Baseline { etag, generation, listed, snapshot, has_adb, published, is_published } =
+            base;
         let (prefix, stem) = (package.prefix(), package.stem());
         let listing = Listing::of_package(self.store, package).await?;
         check(&listing, self.subject, self.written)?;
@@ -210,12 +211,14 @@ impl<S: ObjectStore> Change<'_, S> {
         let changes = edit.iter().count();
         let edits = edit.map(|edit| (stem.to_owned(), edit)).into_iter().collect();
         let snapshot = snapshot.apply(edits).map_err(damaged)?;
+        let has_adb = has_adb || snapshot.v3_len() > 0;
         let (generation, evidence) = (generation + 1, Evidence::Attributes);
         let next = SnapshotUpdate {
             etag,
             generation,
             listed,
             changes,
+            has_adb,
             published,
             evidence,
             is_fence,
@@ -232,7 +235,15 @@ impl<S: ObjectStore> Change<'_, S> {
     /// Makes the snapshot from a listing of the bucket.
     async fn rebuild(&self, base: Baseline, lease: &Lease) -> Result<Rebuilt, Failure> {
         let Self { store, subject, written } = *self;
-        let Baseline { etag, generation, snapshot: cached, published, is_published, .. } = base;
+        let Baseline {
+            etag,
+            generation,
+            snapshot: cached,
+            has_adb,
+            mut published,
+            is_published,
+            ..
+        } = base;
         let prefix = subject.prefix();
         let is_gone = written.fragment.is_none();
         let own_stem = subject.stem().filter(|_| is_gone).map(str::to_owned);
@@ -294,11 +305,19 @@ impl<S: ObjectStore> Change<'_, S> {
         let is_fence = !is_same || (subject.stem().is_some() && is_gone) || lease.was_stolen();
         let evidence = Evidence::asked_by(subject, reindex);
         let listed = generation;
+        let mut has_adb = has_adb || snapshot.v3_len() > 0;
+        if !has_adb && listing.has_adb {
+            // Somebody else's index without any v3 package is not ours to replace.
+            published.look_at_adb(store, prefix).await?;
+            has_adb = published.has_our_adb();
+            published.adb.take_if(|_| !has_adb);
+        }
         let next = SnapshotUpdate {
             etag,
             generation,
             listed,
             changes,
+            has_adb,
             published,
             evidence,
             is_fence,

@@ -8,9 +8,9 @@ use crate::{
     lease::Lease,
     location::{RepositoryPrefix, Subject},
     message::AggregateRequest,
-    port::{ETag, Generation, ObjectInfo, ObjectStore, StoreError},
-    snapshot::{Header, Snapshot},
-    step::{DIGEST, LISTED},
+    port::{ETag, Generation, ObjectStore, StoreError},
+    snapshot::Snapshot,
+    step::{LISTED, published::Published},
 };
 
 /// How long a snapshot is presumed to be waiting for its signature, which takes a few seconds.
@@ -62,9 +62,11 @@ pub(super) struct Baseline {
     pub(super) listed: Generation,
     /// The snapshot itself.
     pub(super) snapshot: Snapshot,
-    /// The published index.
-    pub(super) published: Option<ObjectInfo>,
-    /// Whether that is the index of the snapshot. If not, somebody may be about to publish the
+    /// Whether an index of format v3 belongs to the snapshot.
+    pub(super) has_adb: bool,
+    /// What is published.
+    pub(super) published: Published,
+    /// Whether that is what belongs to the snapshot. If not, somebody may be about to publish the
     /// snapshot.
     pub(super) is_published: bool,
 }
@@ -120,7 +122,8 @@ pub(super) async fn decide<S: ObjectStore>(
     if is_new && changes >= CROWD_SIZE && staged.is_none() {
         return Ok(contended);
     }
-    let published = store.head(&prefix.index_key()).await?;
+    let has_adb = cached.header().is_some_and(|header| header.adb.is_some());
+    let published = Published::look(store, prefix, has_adb).await?;
     let listed = cached.header().map_or(0, |header| header.listed);
     let newer_by = |generation: Generation| match waiting.as_ref().map(|waiting| waiting.since) {
         None => 0,
@@ -134,7 +137,7 @@ pub(super) async fn decide<S: ObjectStore>(
     if !is_recent || listed_by > 1 {
         cached.read_on().await?;
     }
-    let is_published = is_published(published.as_ref(), cached.header());
+    let is_published = published.is_of(cached.header());
     if is_published {
         let row = subject.stem().and_then(|stem| cached.row(stem));
         let agrees = subject.stem().is_some_and(|stem| match &written.fragment {
@@ -166,7 +169,7 @@ pub(super) async fn decide<S: ObjectStore>(
         }
     }
     // Somebody who replaced our index with their own publishes no snapshot of ours.
-    let is_foreign = published.as_ref().is_some_and(|index| !index.attributes.contains_key(DIGEST));
+    let is_foreign = published.is_foreign();
     let is_ours = staged.as_ref().is_some_and(|ours| Some(&ours.snapshot) == cached.etag());
     if !is_published && !is_ours && !is_foreign && is_young {
         return Ok(contended);
@@ -186,7 +189,7 @@ pub(super) async fn decide<S: ObjectStore>(
     let generation = cached.generation();
     let etag = cached.etag().cloned();
     let snapshot = cached.into_snapshot().await?;
-    let base = Baseline { etag, generation, listed, snapshot, published, is_published };
+    let base = Baseline { etag, generation, listed, snapshot, has_adb, published, is_published };
     Ok(Decision::Work(Box::new(Job { lease, base, is_alone })))
 }
 
@@ -199,14 +202,4 @@ async fn published_listing<S: ObjectStore>(
     let index = store.head(&prefix.index_key()).await?;
     let listed = index.and_then(|index| index.attributes.get(LISTED)?.parse().ok());
     Ok(listed.unwrap_or_default())
-}
-
-/// Returns whether the published index is that of a snapshot. About an index without a snapshot,
-/// nothing is known.
-pub(super) fn is_published(index: Option<&ObjectInfo>, snapshot: Option<&Header>) -> bool {
-    match (index, snapshot) {
-        (Some(index), Some(header)) => index.attributes.get(DIGEST) == Some(&header.digest),
-        (Some(_), None) => false,
-        (None, header) => header.is_none_or(|header| header.packages == 0),
-    }
 }

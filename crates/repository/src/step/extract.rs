@@ -217,9 +217,9 @@ pub fn make_entry(
     stem: &str,
     package: Package,
 ) -> Result<IndexEntry, Rejection> {
-    let Package { info, checksum, size, has_content, .. } = package;
+    let Package { metadata, identity, size, has_content, .. } = package;
     let directory = architecture.clone();
-    let architecture = &info.metadata.architecture;
+    let architecture = &metadata.architecture;
     if let Some(names) = architecture.names_in_apk() {
         let package = architecture.clone();
         return Err(Rejection::ForeignArchitecture { package, names });
@@ -230,7 +230,7 @@ pub fn make_entry(
     if architecture.is_noarch() && !directory.is_known() {
         return Err(Rejection::UnknownDirectory { directory });
     }
-    let entry = IndexEntry::new(info.metadata, directory, checksum, size, has_content)?;
+    let entry = IndexEntry::new(metadata, directory, identity, size, has_content)?;
     let expected = entry.file_stem();
     if stem != expected {
         return Err(Rejection::FileName { found: Excerpt::of(stem.as_bytes()), expected });

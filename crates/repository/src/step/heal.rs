@@ -22,9 +22,9 @@ use crate::{
     rejection_note::RejectionNotes,
     snapshot::{Row, Snapshot},
     step::{
-        DIGEST,
         adoption::{IN_FLIGHT, unknown},
-        decide::{SIGNING_TIME, is_published},
+        decide::SIGNING_TIME,
+        published::Published,
         swap::lists,
     },
 };
@@ -209,6 +209,7 @@ struct Changes {
     /// were written, and `None` for a deletion. Messages arrive in any order.
     fragments: HashMap<String, HashSet<Option<ETag>>>,
     index: News,
+    adb: News,
     snapshot: News,
     /// Whether an execution requests a reindex.
     is_adoption_asked: bool,
@@ -233,6 +234,10 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
                 reported.index = News::of(written.as_ref());
                 prefix
             }
+            Derived::Adb(prefix) => {
+                reported.adb = News::of(written.as_ref());
+                prefix
+            }
             Derived::Snapshot(prefix) => {
                 reported.snapshot = News::of(written.as_ref());
                 prefix
@@ -248,6 +253,7 @@ fn by_directory(messages: &[Message]) -> BTreeMap<String, (RepositoryPrefix, Cha
             changes.fragments.entry(stem).or_default().extend(written);
         }
         changes.index = changes.index.max(reported.index);
+        changes.adb = changes.adb.max(reported.adb);
         changes.snapshot = changes.snapshot.max(reported.snapshot);
         changes.is_adoption_asked |= reported.is_adoption_asked;
     }
@@ -300,12 +306,14 @@ impl<S: ObjectStore> Directory<'_, S> {
     /// Checks what events report.
     async fn heal(&self, changes: &Changes) -> Result<Cure, Failure> {
         let mut cached = CachedSnapshot::begin(self.store, self.prefix).await?;
-        let published = self.store.head(&self.prefix.index_key()).await?;
-        let Some(header) = cached.header().cloned() else {
+        let header = cached.header().cloned();
+        let has_adb = header.as_ref().is_some_and(|header| header.adb.is_some());
+        let published = Published::look(self.store, self.prefix, has_adb).await?;
+        let Some(header) = header else {
             if changes.is_adoption_asked {
                 return Ok(Cure::Reindex);
             }
-            let mut cure = self.adopt(published).await?;
+            let mut cure = self.adopt(published.index).await?;
             if let Cure::Executions(keys) = &mut cure
                 && self.prefix.architecture().is_known()
             {
@@ -318,11 +326,9 @@ impl<S: ObjectStore> Directory<'_, S> {
         let age = cached.age().unwrap_or_default();
         // An index that is older than the snapshot, or of the same second, belongs to an earlier
         // one.
-        let is_touched = changes.index != News::None
-            && published
-                .as_ref()
-                .is_none_or(|index| index.age < age || !index.attributes.contains_key(DIGEST));
-        let is_published = is_published(published.as_ref(), Some(&header));
+        let index = if has_adb { changes.index.max(changes.adb) } else { changes.index };
+        let is_touched = index != News::None && published.is_touched_since(age);
+        let is_published = published.is_of(Some(&header));
         // The maker of a snapshot publishes it or fails, and a repair of each failure could go on
         // forever. An older snapshot that somebody puts back, perhaps with its index, has no such
         // maker.
@@ -333,7 +339,7 @@ impl<S: ObjectStore> Directory<'_, S> {
         };
         // In a versioned bucket, deleting an index or a snapshot restores its previous version, and
         // the two may agree. We delete neither.
-        let is_deleted = changes.index.max(changes.snapshot) == News::Deleted;
+        let is_deleted = index.max(changes.snapshot) == News::Deleted;
         if age >= SIGNING_TIME && (is_deleted || is_wrong) {
             keys.insert(self.prefix.index_key());
         }
@@ -430,14 +436,15 @@ impl<S: ObjectStore> Directory<'_, S> {
     /// Compares everything that a listing shows with the snapshot and the published index.
     async fn check(&self) -> Result<Cure, Failure> {
         let mut cached = CachedSnapshot::begin(self.store, self.prefix).await?;
-        let published = self.store.head(&self.prefix.index_key()).await?;
         cached.read_on().await?;
-        let Some(header) = cached.header().cloned() else { return self.adopt(published).await };
+        let header = cached.header().cloned();
+        let has_adb = header.as_ref().is_some_and(|header| header.adb.is_some());
+        let published = Published::look(self.store, self.prefix, has_adb).await?;
+        let Some(header) = header else { return self.adopt(published.index).await };
         let is_young = cached.age().is_some_and(|age| age < SIGNING_TIME);
         let snapshot = cached.into_snapshot().await?;
         let mut keys = BTreeSet::new();
-        let is_right = is_published(published.as_ref(), Some(&header))
-            && (published.is_none() || self.lists(&snapshot).await?);
+        let is_right = published.is_of(Some(&header)) && self.lists(&snapshot, &published).await?;
         if !is_young && !is_right {
             keys.insert(self.prefix.index_key());
         }
@@ -462,8 +469,8 @@ impl<S: ObjectStore> Directory<'_, S> {
 
     /// Returns whether the published index lists what the snapshot does. A damaged snapshot lists
     /// nothing.
-    async fn lists(&self, snapshot: &Snapshot) -> Result<bool, Failure> {
-        match lists(self.store, self.prefix, snapshot).await {
+    async fn lists(&self, snapshot: &Snapshot, published: &Published) -> Result<bool, Failure> {
+        match lists(self.store, self.prefix, snapshot, published).await {
             Err(Failure::StagedDamaged { .. }) => Ok(false),
             outcome => outcome,
         }

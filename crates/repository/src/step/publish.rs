@@ -1,4 +1,9 @@
-use alpinist_apk::{block::Block, index_archive, key::VerifyingKey, key_name::KeyName};
+use std::iter;
+
+use alpinist_apk::{
+    adb::signature::PayloadDigest, block::Block, entry::IndexEntry, index_archive,
+    key::VerifyingKey, key_name::KeyName,
+};
 use futures::{
     TryFutureExt as _,
     future::{try_join_all, try_join3},
@@ -14,8 +19,8 @@ use crate::{
     signer::Signer,
     snapshot::{self, Header, Snapshot},
     step::{
-        DIGEST, LISTED,
-        trusted_blocks::{signed_blocks, trusted_blocks},
+        DIGEST, LISTED, adb,
+        trusted_blocks::{signed_blocks, trusted_blocks, trusted_entries},
     },
     trust::MAX_KEY_LENGTH,
 };
@@ -52,17 +57,31 @@ pub async fn publish<S: ObjectStore>(
     )
     .await?;
     let (header, snapshot) = staged_snapshot;
-    let blocks = trusted_blocks(prefix, &snapshot, &signed)
-        .map_err(|source| Failure::StagedDamaged { key: prefix.snapshot_key(), source })?;
-    drop((snapshot, signed));
-    let signed = sign(prefix, &blocks, keys, &signers, random).await?;
+    let damaged = |source| Failure::StagedDamaged { key: prefix.snapshot_key(), source };
+    let blocks = trusted_blocks(prefix, &snapshot, &signed).map_err(damaged)?;
+    drop(signed);
+    let mut outputs = Vec::new();
+    if let (Some(digest), Some(adb)) = (&header.adb, &staged.adb) {
+        let entries = trusted_entries(prefix, &snapshot).map_err(damaged)?;
+        let objects = sign_adb(prefix, &entries, keys, &signers, random).await?;
+        let replaced = adb.replaces.iter().cloned().chain(iter::repeat(None));
+        for ((key, bytes, content_type), replaces) in objects.into_iter().zip(replaced) {
+            outputs.push(Output::new(key, bytes, content_type, digest, &header, replaces));
+        }
+    }
+    if snapshot.v2_len() > 0 || staged.replaces.is_some() {
+        let (key, replaces) = (prefix.index_key(), staged.replaces.clone());
+        let signed = sign(prefix, &blocks, keys, &signers, random).await?;
+        let gzip = "application/gzip";
+        outputs.push(Output::new(key, signed, gzip, &header.digest, &header, replaces));
+    }
+    drop((snapshot, blocks));
     if staged.is_too_soon {
         store.wait_a_second().await;
     }
     try_join_all(missing.into_iter().flatten().map(|key| key.put(store))).await?;
-    let packages = header.packages;
-    let etag = replace(store, prefix, header, signed, staged).await?;
-    let index = PublishedIndex { key: prefix.index_key(), etag, packages };
+    let (key, etag) = replace(store, prefix, outputs, &staged.snapshot).await?;
+    let index = PublishedIndex { key, etag, packages: header.packages };
     match written.rejection {
         Some(rejection) => Err(Failure::PackageRejected { cause: rejection.cause, index }),
         None => Ok(Published { written, index }),
@@ -94,13 +113,48 @@ async fn sign(
 ) -> Result<Vec<u8>, Failure> {
     let failed = |source| Failure::Archive { prefix: prefix.to_string(), source };
     let description = prefix.repository();
+    let (rsa, others): (Vec<_>, Vec<_>) =
+        signers.iter().partition(|signer| signer.public.kind().signs_v2());
+    if rsa.is_empty() {
+        let key_names = others.iter().map(|signer| signer.name.to_string()).collect();
+        return Err(Failure::NoRsaKey { prefix: prefix.to_string(), key_names });
+    }
     let unsigned = index_archive::write_blocks(description, blocks).map_err(failed)?;
     let mut signatures = Vec::new();
-    for signer in signers {
+    for signer in &rsa {
         signatures.extend(signer.sign(keys, &unsigned, random).await?);
     }
-    let public = signers.iter().map(|signer| (&signer.name, &signer.public));
+    let public = rsa.iter().map(|signer| (&signer.name, &signer.public));
     index_archive::seal(description, blocks, &unsigned, &signatures, public).map_err(failed)
+}
+
+/// Builds, signs and checks what is published for format v3: for each of
+/// [`RepositoryPrefix::adb_keys`] the key, the bytes and their type.
+async fn sign_adb(
+    prefix: &RepositoryPrefix,
+    entries: &[IndexEntry],
+    keys: &impl KeyStore,
+    signers: &[Signer],
+    random: &mut impl CryptoRngCore,
+) -> Result<[(String, Vec<u8>, &'static str); 3], Failure> {
+    let failed = |source| Failure::Adb { prefix: prefix.to_string(), source };
+    let packages = adb::entries(prefix, entries);
+    let payload = packages.payload().map_err(failed)?;
+    let digest = PayloadDigest::of(&payload);
+    let mut signatures = Vec::new();
+    for signer in signers {
+        signatures.push(signer.sign_adb(keys, &digest, random).await?);
+    }
+    let public = signers.iter().map(|signer| &signer.public);
+    let index = packages.seal(&payload, &signatures, public).map_err(failed)?;
+    let json = adb::index_json(prefix, &packages);
+    let [index_key, alias, json_key] = prefix.adb_keys();
+    let binary = "application/octet-stream";
+    Ok([
+        (index_key, index.clone(), binary),
+        (alias, index, binary),
+        (json_key, json, "application/json"),
+    ])
 }
 
 /// Publishes a public key under its name, unless it already is. A different key under this name is
@@ -162,28 +216,51 @@ impl MissingKey {
     }
 }
 
-/// Replaces the index, then checks that the snapshot is still the one that was signed: an execution
-/// that replaced it listed the bucket after us, and may have found nothing to publish.
+/// An object to publish.
+struct Output {
+    key: String,
+    object: NewObject,
+    still: Precondition,
+}
+
+impl Output {
+    /// Makes the object of what is signed of a snapshot.
+    fn new(
+        key: String,
+        bytes: Vec<u8>,
+        content_type: &'static str,
+        digest: &str,
+        Header { listed, .. }: &Header,
+        replaces: Option<ETag>,
+    ) -> Self {
+        let attributes = Attributes::from([
+            (DIGEST.to_owned(), digest.to_owned()),
+            (LISTED.to_owned(), listed.to_string()),
+        ]);
+        let object = NewObject { bytes, content_type, attributes };
+        Self { key, object, still: Precondition::still(replaces) }
+    }
+}
+
+/// Replaces what is published, then checks that the snapshot is still the one that was signed: an
+/// execution that replaced it listed the bucket after us, and may have found nothing to publish.
+/// Each object is whole by itself; if the function dies between two of them, the next execution
+/// finds that. Returns the last one.
 async fn replace<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
-    Header { digest, listed, .. }: Header,
-    signed: Vec<u8>,
-    staged: Staged,
-) -> Result<ETag, Failure> {
-    let object = NewObject {
-        bytes: signed,
-        content_type: "application/gzip",
-        attributes: Attributes::from([
-            (DIGEST.to_owned(), digest),
-            (LISTED.to_owned(), listed.to_string()),
-        ]),
-    };
-    let still = Precondition::still(staged.replaces);
-    let etag = store.put(&prefix.index_key(), object, still).await?;
+    outputs: Vec<Output>,
+    snapshot: &ETag,
+) -> Result<(String, ETag), Failure> {
     let snapshot_key = prefix.snapshot_key();
-    match store.head(&snapshot_key).await? {
-        Some(snapshot) if snapshot.etag == staged.snapshot => Ok(etag),
-        _ => Err(StoreError::Conflict { key: snapshot_key }.into()),
+    let mut last = None;
+    for Output { key, object, still } in outputs {
+        let etag = store.put(&key, object, still).await?;
+        last = Some((key, etag));
+    }
+    let present = store.head(&snapshot_key).await?;
+    match last.filter(|_| present.is_some_and(|present| present.etag == *snapshot)) {
+        Some(last) => Ok(last),
+        None => Err(StoreError::Conflict { key: snapshot_key }.into()),
     }
 }

@@ -1,6 +1,8 @@
 //! Which blocks may be signed: those that one of our keys has signed before, and those that are
 //! parsed strictly. Nothing is believed because of where it is stored.
 
+use std::collections::HashSet;
+
 use alpinist_apk::{block::Block, entry::IndexEntry, index, index_archive};
 use bytes::Bytes;
 
@@ -73,6 +75,30 @@ pub(super) fn trusted_blocks(
         last = entries.into_iter().next_back();
     }
     Ok(trusted)
+}
+
+/// Returns all entries of a snapshot, parsed: those of an index of format v3, which is made anew
+/// each time.
+///
+/// # Errors
+///
+/// [`SnapshotError`], if a block is damaged, has an entry for another architecture, or if two
+/// entries are of one package.
+pub(super) fn trusted_entries(
+    prefix: &RepositoryPrefix,
+    snapshot: &Snapshot,
+) -> Result<Vec<IndexEntry>, SnapshotError> {
+    let mut stems = HashSet::new();
+    let records = snapshot.records()?.into_iter();
+    records
+        .map(|record| {
+            let is_foreign = record.entry.metadata.architecture != *prefix.architecture();
+            if is_foreign || !stems.insert(record.entry.file_stem()) {
+                return Err(SnapshotError::Form);
+            }
+            Ok(record.entry)
+        })
+        .collect()
 }
 
 /// Checks the entries of a block that follows the entry `last`.

@@ -35,6 +35,14 @@ pub(crate) fn pem(arguments: &[&str], input: &str) -> String {
 /// A private key for all tests that need any key: 2048 bits, PKCS #8.
 pub(crate) static KEY: LazyLock<String> = LazyLock::new(|| pem(&["genrsa", "2048"], ""));
 
+/// An EC private key on P-256, in the form of SEC 1 as OpenWrt's build system makes it.
+pub(crate) static P256: LazyLock<String> =
+    LazyLock::new(|| pem(&["ecparam", "-name", "prime256v1", "-genkey", "-noout"], ""));
+
+/// An EC private key on P-384.
+pub(crate) static P384: LazyLock<String> =
+    LazyLock::new(|| pem(&["ecparam", "-name", "secp384r1", "-genkey", "-noout"], ""));
+
 pub(crate) fn signing_key() -> SigningKey {
     SigningKey::from_pem(&KEY).unwrap()
 }
