@@ -224,7 +224,7 @@ impl<'a> Dependency<'a> {
         /// Any version: `<`, `=` and `>`.
         const ANY: u64 = 7;
         match (self.constraint, self.conflict) {
-            (None, false) | (Some((Operator::Equal, _)), false) => 0,
+            (None | Some((Operator::Equal, _)), false) => 0,
             (None, true) => CONFLICT | ANY,
             (Some((operator, _)), false) => operator.bits(),
             (Some((operator, _)), true) => CONFLICT | operator.bits(),

@@ -235,7 +235,12 @@ impl IndexEntry {
         Ok(entry)
     }
 
-    fn check_length(&self) -> Result<(), EntryError> {
+    /// Returns how many bytes it has, stored.
+    ///
+    /// # Errors
+    ///
+    /// [`EntryError::HeadLength`], [`EntryError::Length`].
+    pub(crate) fn check_length(&self) -> Result<usize, EntryError> {
         let mut length = Length(0);
         let _infallible = self.write_head(&mut length);
         if length.0 > MAX_HEAD {
@@ -245,7 +250,7 @@ impl IndexEntry {
         if length.0 > MAX_ENTRY {
             return Err(EntryError::Length { length: length.0 });
         }
-        Ok(())
+        Ok(length.0)
     }
 
     fn write_head(&self, f: &mut impl fmt::Write) -> fmt::Result {

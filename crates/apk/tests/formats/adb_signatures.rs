@@ -182,7 +182,7 @@ fn parts(schema: Schema, file: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
     reader
         .push(file, |piece| {
             match piece {
-                Piece::Payload(bytes) => payload = bytes.to_vec(),
+                Piece::Payload(bytes) => payload = bytes,
                 Piece::Signature(bytes) => signatures.push(bytes.to_vec()),
                 _ => {}
             }
