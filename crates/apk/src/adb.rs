@@ -13,10 +13,11 @@
 //! | [`container`] | the file as a stream of blocks, inflated |
 //! | [`value`] | a strict reader of the tree of values in the ADB block |
 //! | [`schema`] | which slot of an object holds what |
+//! | [`package_info`] | what a package and its entry in an index have alike |
+//! | [`package`] | reading a package as a stream |
 //! | [`builder`] | a writer of that tree |
 //! | [`index`] | `Packages.adb`: writing, sealing, reading |
 //! | [`index_json`] | what OpenWrt's tools have beside it |
-//! | [`package_info`] | what a package and its entry in an index have alike |
 //! | [`signature`] | what is in SIG blocks |
 //!
 //! The rules come from the manual page apk-v3(5), from the source of apk-tools, and from running
@@ -27,6 +28,7 @@ pub mod builder;
 pub mod container;
 pub mod index;
 pub mod index_json;
+pub mod package;
 pub mod package_info;
 pub mod schema;
 pub mod signature;

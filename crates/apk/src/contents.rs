@@ -1,4 +1,4 @@
-//! What a data section installs, checked as a client does during the installation.
+//! What a package installs, checked as a client does during the installation.
 //!
 //! apk lists and verifies packages that it then can't install: it requires the directory of each
 //! file before the file, a checksum of each file, and the target of a hard link before the link.
@@ -15,7 +15,7 @@ use crate::{
     text::Excerpt,
 };
 
-/// The maximum number of entries in a data section, and of directories above them. A hash of each
+/// The maximum number of entries in a package, and of directories above them. A hash of each
 /// is kept.
 pub const MAX_DATA_ENTRIES: u64 = 1_000_000;
 
@@ -24,7 +24,7 @@ const MAX_PART: usize = 255;
 
 /// The maximum length of the path of a file's directory in bytes: apk extracts to a name of some 55
 /// bytes next to the file (measured).
-const MAX_DIRECTORY: usize = 4040;
+pub(crate) const MAX_DIRECTORY: usize = 4040;
 
 /// Why a client can't install the content of a package.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -99,7 +99,7 @@ pub enum ContentsError {
     Tar(#[from] TarError),
 }
 
-/// The paths of a data section so far. They are kept as hashes, because there may be a million.
+/// The paths of a package so far. They are kept as hashes, because there may be a million.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     /// Directories that have an entry.
@@ -118,31 +118,24 @@ impl Contents {
         if path.starts_with(b".") {
             return Ok(());
         }
-        if path.split(|byte| *byte == b'/').any(|part| part.len() > MAX_PART) {
-            return Err(ContentsError::Part { path: shown() });
-        }
         if header.kind == Kind::Directory {
             return self.take_directory(path);
         }
+        check_parts(path)?;
         if path.len() < header.path.len() {
             return Err(ContentsError::Slash { path: Excerpt::of(&header.path) });
         }
-        let directory = parent(path);
-        if directory.is_some_and(|directory| directory.len() > MAX_DIRECTORY) {
-            return Err(ContentsError::Directory { path: shown() });
-        }
-        if directory.is_some_and(|directory| !self.directories.contains(&hash(directory))) {
+        check_directory(path)?;
+        if parent(path).is_some_and(|directory| !self.directories.contains(&hash(directory))) {
             return Err(ContentsError::NoDirectory { path: shown() });
         }
-        if self.directories.contains(&hash(path)) || self.parents.contains(&hash(path)) {
-            return Err(ContentsError::Twice { path: shown() });
-        }
+        self.check_is_no_directory(path)?;
         let target = || Excerpt::of(&header.target);
         match header.kind {
             Kind::File if !header.has_checksum => {
                 return Err(ContentsError::NoChecksum { path: shown() });
             }
-            Kind::HardLink if !self.files.contains(&hash(&header.target)) => {
+            Kind::HardLink if !self.has_file(&header.target) => {
                 return Err(ContentsError::HardLink { path: shown(), target: target() });
             }
             Kind::SymbolicLink if !(1..=MAX_PATH).contains(&header.target.len()) => {
@@ -150,13 +143,41 @@ impl Contents {
             }
             _ => {}
         }
-        if !self.files.insert(hash(path)) {
-            return Err(ContentsError::Repeated { path: shown() });
+        self.insert_file(path)
+    }
+
+    /// Checks and records the next file of a v3 package, of any type. Its directory is in the
+    /// package by the format.
+    pub(crate) fn take_file(&mut self, path: &[u8]) -> Result<(), ContentsError> {
+        check_parts(path)?;
+        check_directory(path)?;
+        self.check_is_no_directory(path)?;
+        self.insert_file(path)
+    }
+
+    /// Returns whether there is a file of this path so far.
+    pub(crate) fn has_file(&self, path: &[u8]) -> bool {
+        self.files.contains(&hash(path))
+    }
+
+    fn check_is_no_directory(&self, path: &[u8]) -> Result<(), ContentsError> {
+        if self.directories.contains(&hash(path)) || self.parents.contains(&hash(path)) {
+            return Err(ContentsError::Twice { path: Excerpt::of(path) });
         }
         Ok(())
     }
 
-    fn take_directory(&mut self, path: &[u8]) -> Result<(), ContentsError> {
+    fn insert_file(&mut self, path: &[u8]) -> Result<(), ContentsError> {
+        if !self.files.insert(hash(path)) {
+            return Err(ContentsError::Repeated { path: Excerpt::of(path) });
+        }
+        Ok(())
+    }
+
+    /// Checks and records a directory, whose path has no slash at its end. The same directory may
+    /// come again.
+    pub(crate) fn take_directory(&mut self, path: &[u8]) -> Result<(), ContentsError> {
+        check_parts(path)?;
         self.directories.insert(hash(path));
         let mut next = Some(path);
         while let Some(directory) = next {
@@ -170,6 +191,20 @@ impl Contents {
         }
         Ok(())
     }
+}
+
+fn check_parts(path: &[u8]) -> Result<(), ContentsError> {
+    if path.split(|byte| *byte == b'/').any(|part| part.len() > MAX_PART) {
+        return Err(ContentsError::Part { path: Excerpt::of(path) });
+    }
+    Ok(())
+}
+
+fn check_directory(path: &[u8]) -> Result<(), ContentsError> {
+    if parent(path).is_some_and(|directory| directory.len() > MAX_DIRECTORY) {
+        return Err(ContentsError::Directory { path: Excerpt::of(path) });
+    }
+    Ok(())
 }
 
 /// Returns the path of the containing directory, unless that is the root.

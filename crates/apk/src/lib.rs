@@ -58,6 +58,7 @@ mod foreign;
 mod gzip;
 mod inflate;
 mod key_error;
+mod package_v2;
 mod pem;
 mod spki;
 mod tar;

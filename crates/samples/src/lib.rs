@@ -3,6 +3,7 @@
 //! | module | what it makes |
 //! |---|---|
 //! | [`package`] | packages from parts that a test writes |
+//! | [`adb_package`] | the same of format v3 |
 //! | [`arbitrary_package`] | packages from parts that a fuzzer finds |
 //! | [`tar`] | tar entries |
 //! | [`gzip`](mod@gzip) | gzip streams |
@@ -16,6 +17,7 @@
     reason = "what a test makes wrongly ends the test"
 )]
 
+pub mod adb_package;
 pub mod arbitrary_package;
 pub mod gzip;
 pub mod package;

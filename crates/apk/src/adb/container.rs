@@ -120,7 +120,7 @@ pub enum ContainerError {
         found: OtherSchema,
     },
     /// It ends too early.
-    #[error("the file is cut off after {position} bytes, counted as inflated")]
+    #[error("the file is cut off at byte {position} of what it inflates to")]
     Truncated {
         /// How many bytes it has, inflated.
         position: u64,
@@ -164,7 +164,7 @@ pub enum ContainerError {
         position: u64,
     },
     /// The payload of the ADB block is too short or too long.
-    #[error("its metadata takes {length} bytes, not {MIN_PAYLOAD} to {max}")]
+    #[error("the metadata of the file takes {length} bytes, not {MIN_PAYLOAD} to {max}")]
     PayloadLength {
         /// Its length.
         length: u64,
@@ -691,8 +691,8 @@ mod tests {
     #[case::index(file(b"indx", &[adb()]), "is an index")]
     #[case::database(file(b"idb\0", &[adb()]), "a database of installed packages")]
     #[case::unknown_schema(file(b"abcd", &[adb()]), "unknown schema `abcd`")]
-    #[case::no_block(file(b"pckg", &[]), "cut off after 8 bytes")]
-    #[case::empty(Vec::new(), "cut off after 0 bytes")]
+    #[case::no_block(file(b"pckg", &[]), "cut off at byte 8 ")]
+    #[case::empty(Vec::new(), "cut off at byte 0 ")]
     #[case::payload_of_15_bytes(file(b"pckg", &[block(TYPE_ADB, &[1; 15])]), "takes 15 bytes")]
     #[case::payload_above_the_limit(file(b"pckg", &[block(TYPE_ADB, &[1; 21])]), "takes 21 bytes")]
     #[case::length_without_header(file(b"pckg", &[vec![3, 0, 0, 0, 0, 0, 0, 0]]), "malformed header")]

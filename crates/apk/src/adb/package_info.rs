@@ -48,7 +48,7 @@ pub enum InfoError {
         field: &'static str,
     },
     /// A text or a list is too long.
-    #[error("the package's `{field}` has over {max} bytes, more than clients can read again")]
+    #[error("the package's `{field}` has over {max} bytes, too many to be listed")]
     Length {
         /// Its name in apk.
         field: &'static str,
@@ -79,10 +79,7 @@ pub enum InfoError {
     },
     /// A dependency has no spelling: its name has an operator, or its version is compared in a way
     /// that apk does not know.
-    #[error(
-        "the package's `{field}` has the name `{name}`, which with its match {number} is no \
-         dependency that apk can write"
-    )]
+    #[error("the package's `{field}` has `{name}` with the match {number}, which apk can't write")]
     Match {
         /// The name of the list in apk.
         field: &'static str,

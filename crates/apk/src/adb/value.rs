@@ -217,7 +217,7 @@ impl<'a> Value<'a> {
             TYPE_BLOB_8 => (1, u8::from_le_bytes(*self.stored(1)?).into()),
             TYPE_BLOB_16 => (2, u16::from_le_bytes(*self.stored(2)?).into()),
             TYPE_BLOB_32 => (4, u32::from_le_bytes(*self.stored(4)?)),
-            _ => return Err(self.is_not("bytes")),
+            _ => return Err(self.is_not("a text or bytes")),
         };
         let after = self.reader.payload.get(self.offset() + header..).unwrap_or_default();
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -406,7 +406,7 @@ mod tests {
     #[case::of_the_greatest_length(&[at(TYPE_BLOB_32, 8), u32::MAX], "lies outside")]
     #[case::not_aligned_to_2(&[at(TYPE_BLOB_16, 9), 0], "not aligned")]
     #[case::not_aligned_to_4(&[at(TYPE_BLOB_32, 10), 0, 0], "not aligned")]
-    #[case::number(&[at(TYPE_INT, 8), 0], "not bytes")]
+    #[case::number(&[at(TYPE_INT, 8), 0], "not a text")]
     #[case::not_utf_8(&[at(TYPE_BLOB_8, 8), u32::from_le_bytes(*b"\x01\xff\0\0")], "not UTF-8")]
     fn a_text_that_no_writer_makes_is_refused(#[case] words: &[u32], #[case] message: &str) {
         let payload = payload(words);

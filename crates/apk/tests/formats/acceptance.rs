@@ -134,8 +134,8 @@ fn zero_block() -> Vec<u8> {
 fn a_package_that_apk_installs_is_read(#[case] package: Vec<u8>) {
     let expected = read(&Parts::new().build()).unwrap();
     let read = read(&package).unwrap();
-    assert_eq!(read.info.metadata.name, expected.info.metadata.name);
-    assert_eq!(read.info.metadata.version, expected.info.metadata.version);
+    assert_eq!(read.metadata.name, expected.metadata.name);
+    assert_eq!(read.metadata.version, expected.metadata.version);
     assert_eq!(read.size, package.len() as u64);
 }
 
@@ -175,7 +175,7 @@ fn an_entry_has_all_fields_of_the_info_in_the_order_of_apk_index() {
         .line("packager = Builder")
         .build();
     let package = read(&package).unwrap();
-    let (checksum, size) = (package.checksum, package.size);
+    let (checksum, size) = (package.identity, package.size);
     let expected = format!(
         "C:{checksum}\nP:hello\nV:1.2.3-r0\nA:x86_64\nS:{size}\nI:4096\nT:Greets\n\
          U:https://example.com\nL:MIT\no:hello-source\nm:Ops <ops@example.com>\nt:1587622754\n\
@@ -190,19 +190,19 @@ fn only_the_control_section_decides_the_checksum() {
     let parts = Parts::new();
     let signed = read(&parts.build()).unwrap();
     let unsigned = read(&parts.clone().signatures(vec![]).build()).unwrap();
-    assert_eq!(unsigned.checksum, signed.checksum);
+    assert_eq!(unsigned.identity, signed.identity);
     assert_ne!(unsigned.size, signed.size);
 
     let control = parts.sections().control;
     let expected = PullChecksum::new(Sha1::digest(control).into());
-    assert_eq!(signed.checksum, expected);
+    assert_eq!(signed.identity, expected.into());
 }
 
 #[test]
 fn an_entry_has_the_architecture_of_its_directory() {
     let package = Parts::new().replace("arch = x86_64", "arch = noarch").build();
     let package = read(&package).unwrap();
-    assert!(package.info.metadata.architecture.is_noarch());
+    assert!(package.metadata.architecture.is_noarch());
     assert!(entry_of(package).to_string().contains("\nA:x86_64\n"));
 }
 
@@ -223,7 +223,6 @@ fn a_file_name_is_the_name_and_version_as_they_stand(
 }
 
 fn entry_of(package: Package) -> IndexEntry {
-    let Package { info, checksum, size, has_content, .. } = package;
-    IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum.into(), size, has_content)
-        .unwrap()
+    let Package { metadata, identity, size, has_content, .. } = package;
+    IndexEntry::new(metadata, "x86_64".parse().unwrap(), identity, size, has_content).unwrap()
 }

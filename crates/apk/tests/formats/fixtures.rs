@@ -97,13 +97,13 @@ fn key(name: &str) -> VerifyingKey {
 /// Makes the entry of a package in the directory of its own architecture, or of `x86_64` if it fits
 /// all.
 fn entry(package: Package) -> IndexEntry {
-    let Package { info, checksum, size, has_content, .. } = package;
-    let architecture = if info.metadata.architecture.is_noarch() {
+    let Package { metadata, identity, size, has_content, .. } = package;
+    let architecture = if metadata.architecture.is_noarch() {
         "x86_64".parse::<Architecture>().unwrap()
     } else {
-        info.metadata.architecture.clone()
+        metadata.architecture.clone()
     };
-    IndexEntry::new(info.metadata, architecture, checksum.into(), size, has_content).unwrap()
+    IndexEntry::new(metadata, architecture, identity, size, has_content).unwrap()
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn each_real_package_is_signed_by_the_key_that_it_names() {
         .collect();
     let mut signed = 0;
     for (stem, bytes) in packages() {
-        for signature in read(&bytes).unwrap().signatures {
+        for signature in read(&bytes).unwrap().signatures.control() {
             let claimed = signature.name.key_name.to_string();
             let found: Vec<_> = names.iter().filter(|name| signature.is_by(&key(name))).collect();
             let expected: Vec<_> = names.iter().filter(|name| **name == claimed).collect();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `fixtures` | packages, keys and an index that other tools made |
 //! | `acceptance` | odd packages that apk installs |
+//! | `adb_packages` | packages of format v3, by other tools and broken ones |
 //! | `rejections` | files that are not packages, with the text of each rejection |
 //! | `blocks` | the pieces of an index, and what `gzip` makes of them |
 //! | `chunks` | the chunks in which a package arrives |
@@ -18,6 +19,8 @@
 mod acceptance;
 #[cfg(test)]
 mod adb_index;
+#[cfg(test)]
+mod adb_packages;
 #[cfg(test)]
 mod adb_signatures;
 #[cfg(test)]

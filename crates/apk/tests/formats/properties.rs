@@ -10,6 +10,7 @@ use alpinist_apk::{
     index::Index,
     index_archive::IndexArchive,
     key::{SigningKey, VerifyingKey},
+    metadata::Metadata,
     package::Package,
     package_info::{PackageInfo, PackageInfoError},
     value::FieldText,
@@ -350,8 +351,8 @@ fn mutate(mut bytes: Vec<u8>, mutations: &[(prop::sample::Index, Mutation)]) -> 
 }
 
 /// Returns the meaning of a package, without what depends on its exact bytes.
-fn meaning(package: Package) -> (PackageInfo, bool) {
-    (package.info, package.has_content)
+fn meaning(package: Package) -> (Metadata, bool) {
+    (package.metadata, package.has_content)
 }
 
 proptest! {
@@ -368,9 +369,9 @@ proptest! {
         let parts = Parts::new().after_info(file(".post-install", "#!/bin/sh\n"));
         let control = gzip(fixed(mutate(parts.control_tar(), &mutations)));
         if let Ok(package) = read(&parts.sections().map_control(|_| control).build()) {
-            let Package { info, checksum, size, has_content, .. } = package;
+            let Package { metadata, identity, size, has_content, .. } = package;
             let entry =
-                IndexEntry::new(info.metadata, "x86_64".parse().unwrap(), checksum.into(), size, has_content);
+                IndexEntry::new(metadata, "x86_64".parse().unwrap(), identity, size, has_content);
             let entry = entry.unwrap();
             prop_assert_eq!(entry.to_string().parse::<IndexEntry>(), Ok(entry));
         }
