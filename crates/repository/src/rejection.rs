@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use alpinist_apk::{
+    adb::container::ContainerError,
     entry::EntryError,
     key_name::KeyName,
     key_name::SignerName,
-    package::{self, PackageError, TarError},
+    package::{self, AdbError, PackageError, TarError},
     package_info::PackageInfoError,
     text::Excerpt,
     value::Architecture,
@@ -51,6 +52,12 @@ advised! {
         /// It is archived, so nobody can read it.
         #[error("it is archived, in a storage class from which no client could fetch it")]
         Archived => Advice::new("Archived", "Upload it again, in the storage class STANDARD."),
+        /// It is of format v3.
+        #[error("the file is a package of format v3 (ADB), which APKINDEX.tar.gz can't list")]
+        FormatV3 => Advice::new(
+            "FormatV3",
+            "Build it in format v2, the default of abuild, melange and nfpm.",
+        ),
         /// The file is not a package that a client could install.
         #[error(transparent)]
         Package(#[from] error: PackageError) => package_advice(error),
@@ -182,16 +189,11 @@ fn listed(names: &[KeyName]) -> String {
 /// Returns the rule and the remedy for a file that no client could install. Its error comes from a
 /// library that knows nothing about uploads, so the remedy is not beside the message.
 fn package_advice(error: &PackageError) -> Advice {
-    let rule = match error {
-        PackageError::FormatV3 => "FormatV3",
-        _ => "Package",
-    };
-    Advice::new(rule, package_remedy(error))
+    Advice::new("Package", package_remedy(error))
 }
 
 fn package_remedy(error: &PackageError) -> &'static str {
     match error {
-        PackageError::FormatV3 => "Build it in format v2, the default of abuild, melange and nfpm.",
         PackageError::IsAnIndex => {
             "Upload only packages: Alpinist writes the index APKINDEX.tar.gz itself."
         }
@@ -199,11 +201,15 @@ fn package_remedy(error: &PackageError) -> &'static str {
         PackageError::Empty
         | PackageError::Damaged { .. }
         | PackageError::Truncated { .. }
-        | PackageError::AfterData => {
-            "Upload it again; if it is rejected again, the file itself is damaged: rebuild it."
-        }
+        | PackageError::AfterData
+        | PackageError::Adb(AdbError::Container(
+            ContainerError::Damaged | ContainerError::Truncated { .. } | ContainerError::AfterEnd,
+        )) => "Upload it again; if it is rejected again, the file itself is damaged: rebuild it.",
         PackageError::Size => SPLIT,
         PackageError::PackageInfo(error) => package_info_remedy(error),
+        PackageError::Adb(_) => {
+            "Rebuild it with a current `apk mkpkg`, without changing the file afterwards."
+        }
         PackageError::Tar { source: TarError::Number { .. }, .. } => {
             "Rebuild it with a newer packager: nfpm up to 2.47.0 writes such numbers for `type: tree`."
         }

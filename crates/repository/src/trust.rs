@@ -91,7 +91,7 @@ pub(crate) async fn verify_signatures<S: ObjectStore>(
         return Ok(Ok(None));
     }
     let mut unknown: Vec<KeyName> = Vec::new();
-    for signature in &package.signatures {
+    for signature in package.signatures.control() {
         // A key with another kind of name is never trusted.
         let Some(key_name) = signature.name.key_name.to_key_name() else { continue };
         if unknown.contains(&key_name) {

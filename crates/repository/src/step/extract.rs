@@ -1,5 +1,8 @@
 use alpinist_apk::{
+    checksum::Identity,
+    dependency::Dependencies,
     entry::IndexEntry,
+    metadata::Metadata,
     package::{Package, PackageError, PackageReader},
     text::{Excerpt, escaped},
     value::Architecture,
@@ -167,9 +170,9 @@ async fn judge<S: ObjectStore>(
     if object.info.size > policy.max_size {
         return Ok(Err(Rejection::Size { size: object.info.size, max: policy.max_size }));
     }
-    let package = match read_package(object).await? {
+    let package = match read_package(object).await?.map_err(Rejection::from).and_then(listable) {
         Ok(package) => package,
-        Err(error) => return Ok(Err(error.into())),
+        Err(rejection) => return Ok(Err(rejection)),
     };
     let judged = trust::verify_signatures(store, policy.signatures, &package).await?;
     let architecture = key.prefix().architecture();
@@ -205,6 +208,14 @@ async fn read_package<B: ObjectBody>(
     Ok(reader.finish())
 }
 
+/// Returns a package that `APKINDEX.tar.gz` can list, or why it can't.
+fn listable(package: Package) -> Result<Package, Rejection> {
+    match package.identity {
+        Identity::Control(_) => Ok(package),
+        Identity::Payload(_) => Err(Rejection::FormatV3),
+    }
+}
+
 /// Makes the index entry of a package in a directory of `architecture`, under the file name
 /// `<stem>.apk`.
 ///
@@ -217,9 +228,9 @@ pub fn make_entry(
     stem: &str,
     package: Package,
 ) -> Result<IndexEntry, Rejection> {
-    let Package { info, checksum, size, has_content, .. } = package;
+    let Package { metadata, identity, size, has_content, .. } = listable(package)?;
     let directory = architecture.clone();
-    let architecture = &info.metadata.architecture;
+    let architecture = &metadata.architecture;
     if let Some(names) = architecture.names_in_apk() {
         let package = architecture.clone();
         return Err(Rejection::ForeignArchitecture { package, names });
@@ -230,7 +241,9 @@ pub fn make_entry(
     if architecture.is_noarch() && !directory.is_known() {
         return Err(Rejection::UnknownDirectory { directory });
     }
-    let entry = IndexEntry::new(info.metadata, directory, checksum, size, has_content)?;
+    // No v2 index has these, and entries are compared with what it lists.
+    let metadata = Metadata { replaces: Dependencies::default(), ..metadata };
+    let entry = IndexEntry::new(metadata, directory, identity, size, has_content)?;
     let expected = entry.file_stem();
     if stem != expected {
         return Err(Rejection::FileName { found: Excerpt::of(stem.as_bytes()), expected });

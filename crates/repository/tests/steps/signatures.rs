@@ -104,13 +104,13 @@ async fn a_key_with_a_name_of_another_kind_is_never_a_trusted_one() {
     let [builder, stranger] = &*KEYS;
     let store = MemoryStore::default();
     store.upload(TRUSTED, pem(builder));
-    store.upload(".alpinist/trusted-keys/mykey.pem", pem(stranger));
-    store.upload("mykey.pem", pem(stranger));
-    let by_other = || signed(&[("mykey.pem", stranger)]);
+    store.upload(".alpinist/trusted-keys/mykey.key", pem(stranger));
+    store.upload("mykey.key", pem(stranger));
+    let by_other = || signed(&[("mykey.key", stranger)]);
     let signed_by = extract(&store, PackageSignatures::Verify, by_other()).await.unwrap();
     assert_eq!(signed_by, Some(SignedBy::Nobody));
     extract(&store, PackageSignatures::Require, by_other()).await.unwrap_err();
-    let signers = signed(&[("mykey.pem", stranger), (BUILDER, builder)]);
+    let signers = signed(&[("mykey.key", stranger), (BUILDER, builder)]);
     let signed_by = extract(&store, PackageSignatures::Require, signers).await.unwrap();
     assert_eq!(signed_by, Some(SignedBy::Trusted(name(BUILDER))));
 }
