@@ -12,7 +12,7 @@ use alpinist_repository::{
     failure::Failure,
     port::{
         Attributes, ETag, KeyStore as _, KeyStoreError, NewObject, ObjectStore as _, Precondition,
-        Starter as _, StoreError,
+        Scheme, Starter as _, StoreError,
     },
 };
 use alpinist_tests::{Tools, command, workspace};
@@ -145,7 +145,10 @@ async fn outcome(operation: &str, code: &str, status: u16) -> String {
             store.copy("k", &etag, "l", Attributes::new()).await.map_err(Failure::from)
         }
         "ssm:GetParameters" => key_store(None).keys().await.map(drop).map_err(Failure::Key),
-        "kms:Sign" => key_store(Some("k")).sign("k", [0; 32]).await.map(drop).map_err(Failure::Key),
+        "kms:Sign" => {
+            let signed = key_store(Some("k")).sign("k", Scheme::RsaSha256, &[0; 32]).await;
+            signed.map(drop).map_err(Failure::Key)
+        }
         "kms:GetPublicKey" => {
             let kms = aws_sdk_kms::Client::new(&config);
             keys::public_key(&kms, "k").await.map(drop).map_err(Failure::Key)

@@ -158,9 +158,10 @@ pub(crate) fn package(info: &str, level: u32, signatures: usize) -> Vec<u8> {
 pub(crate) fn ours(bytes: &[u8]) -> Result<IndexEntry, String> {
     let mut reader = PackageReader::new();
     let read = reader.push(bytes).and_then(|()| reader.finish());
-    let Package { info, checksum, size, has_content, .. } = read.map_err(|error| chain(&error))?;
+    let Package { metadata, identity, size, has_content, .. } =
+        read.map_err(|error| chain(&error))?;
     let architecture = "x86_64".parse().unwrap();
-    let entry = IndexEntry::new(info.metadata, architecture, checksum, size, has_content);
+    let entry = IndexEntry::new(metadata, architecture, identity, size, has_content);
     entry.map_err(|error| chain(&error))
 }
 

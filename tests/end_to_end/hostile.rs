@@ -119,7 +119,7 @@ async fn a_key_that_no_package_has_is_rejected_in_one_line_that_no_terminal_obey
     let layout = "is not 1 to 64 ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit. Upload";
     let architecture = "is not 1 to 32 lower-case ASCII letters, digits, `_` and `-`. Upload";
     let control = "its key has a control character. Upload";
-    let file_name = "but clients will ask for `evil-1.0-r0.apk`, since .PKGINFO says so. Upload";
+    let file_name = "but clients will ask for `evil-1.0-r0.apk`, since the package says so. Upload";
     let named = [
         ("evil\n-1.0-r0.apk", "evil\\n-1.0-r0.apk", control),
         ("evil\u{1}-1.0-r0.apk", "evil\\u{1}-1.0-r0.apk", control),

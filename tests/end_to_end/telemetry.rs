@@ -113,7 +113,7 @@ async fn a_failure_is_told_to_the_topic_with_the_package_the_rule_the_remedy_and
         "Status: FAILED".to_owned(),
         "Error: Alpinist.PackageRejected".to_owned(),
         format!(
-            "Cause: {key} was rejected: not an apk v2 package: no gzip header. \
+            "Cause: {key} was rejected: not an apk package: it begins neither with a gzip header nor with `ADB`. \
              Upload an .apk that was built by abuild, melange or nfpm."
         ),
         String::new(),

@@ -49,7 +49,12 @@ async fn each_problem_is_fixed_by_the_command_that_verify_tells() {
     );
     assert_eq!((found[1].0, found[1].2), ("bad-1-r0.apk", remove));
     assert!(verified["problems"][1]["fix"].is_null(), "what deletes fixes nothing");
-    assert!(found[1].1.contains("not an apk v2 package: no gzip header"), "{found:?}");
+    assert!(
+        found[1]
+            .1
+            .contains("not an apk package: it begins neither with a gzip header nor with `ADB`"),
+        "{found:?}"
+    );
     assert_eq!(found.len(), 2, "that no index lists the others is told once");
     let said = fix(stale);
     assert_eq!(said.status, Some(1), "one is rejected: {said}");

@@ -1273,7 +1273,7 @@ failure_message() {
     upload broken-1.0-r0.apk "$directory"
     text=$(helper message "$(value queue)" "$key" 120)
     for expected in "Alpinist: broken-1.0-r0.apk was rejected" "Package: $key" "Stack: $stack" \
-        "Error: Alpinist.PackageRejected" "Cause: $key was rejected: not an apk v2 package: no gzip header" \
+        "Error: Alpinist.PackageRejected" "Cause: $key was rejected: not an apk package: it begins neither with a gzip header nor with \`ADB\`" \
         "/v2/executions/details/arn:$partition:states:$region:$account:execution:"; do
         grep -qF -- "$expected" <<<"$text" || wrong "the message lacks \"$expected\": $(tr '\n' '|' <<<"$text")"
     done

@@ -66,7 +66,7 @@ pub enum Signatures {
     /// Those of a v2 package by known algorithms, in the order in which a client searches them.
     Control(Vec<PackageSignature>),
     /// Those of a v3 package.
-    Payload(PayloadSignatures),
+    Payload(Box<PayloadSignatures>),
 }
 
 impl Signatures {

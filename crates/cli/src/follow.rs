@@ -6,7 +6,7 @@ use std::{
 };
 
 use alpinist_apk::{
-    checksum::PullChecksum,
+    checksum::Identity,
     index::Index,
     index_archive::{self, IndexArchive},
     text::escaped,
@@ -60,8 +60,8 @@ pub(crate) struct Change {
 /// What an index says of a package.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Listing {
-    /// It is listed with this size and checksum.
-    As(u64, PullChecksum),
+    /// It is listed with this size and identity.
+    As(u64, Identity),
     /// It is not listed.
     Not,
     /// What it will say is not known.
@@ -78,8 +78,8 @@ impl Change {
     fn is_in(&self, key: &PackageKey, index: &Index) -> bool {
         let mut entries = index.entries().iter();
         match self.listed {
-            Listing::As(size, checksum) => entries.any(|entry| {
-                entry.file_stem() == key.stem() && entry.size == size && entry.checksum == checksum
+            Listing::As(size, identity) => entries.any(|entry| {
+                entry.file_stem() == key.stem() && entry.size == size && entry.identity == identity
             }),
             Listing::Not => !entries.any(|entry| entry.file_stem() == key.stem()),
             Listing::Unknown => false,

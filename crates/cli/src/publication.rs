@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alpinist_apk::checksum::PullChecksum;
+use alpinist_apk::checksum::Identity;
 use alpinist_aws::{s3::S3Store, upload::UploadError};
 use alpinist_repository::{
     location::PackageKey,
@@ -38,8 +38,8 @@ pub(crate) struct Write {
     pub(crate) content: Content,
     /// Its size in bytes.
     pub(crate) size: u64,
-    /// Its checksum in an index, if known.
-    pub(crate) checksum: Option<PullChecksum>,
+    /// Its identity in an index, if known.
+    pub(crate) identity: Option<Identity>,
     /// The key to write it to.
     pub(crate) key: String,
 }
@@ -387,8 +387,8 @@ pub(crate) async fn follow(
 ) -> Result<Vec<PushOutcome>, Error> {
     let change = |written: &Written| match &written.outcome {
         WriteResult::New(etag) | WriteResult::Replaced(etag) => {
-            let listed = match written.write.checksum {
-                Some(checksum) => Listing::As(written.write.size, checksum),
+            let listed = match written.write.identity {
+                Some(identity) => Listing::As(written.write.size, identity),
                 None => Listing::Unknown,
             };
             Some(Change { key: written.key().to_owned(), etag: Some(etag.clone()), listed })
@@ -419,7 +419,7 @@ pub(crate) async fn follow(
 
 /// Returns whether the published index lists exactly this package.
 async fn is_listed(store: &S3Store, write: &Write) -> Result<bool, Error> {
-    let Some((key, checksum)) = write.key.parse::<PackageKey>().ok().zip(write.checksum.as_ref())
+    let Some((key, identity)) = write.key.parse::<PackageKey>().ok().zip(write.identity.as_ref())
     else {
         return Ok(false);
     };
@@ -427,7 +427,7 @@ async fn is_listed(store: &S3Store, write: &Write) -> Result<bool, Error> {
         Ok(index) => Ok(index.entries().iter().any(|entry| {
             entry.file_stem() == key.stem()
                 && entry.size == write.size
-                && entry.checksum == *checksum
+                && entry.identity == *identity
         })),
         // An execution fixes it.
         Err(Error::PublishedIndex { .. }) => Ok(false),
@@ -486,7 +486,7 @@ mod tests {
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"ours").unwrap();
         let content = Content::File(file.path().to_owned());
-        let write = Write { content, size: 4, checksum: None, key: KEY.to_owned() };
+        let write = Write { content, size: 4, identity: None, key: KEY.to_owned() };
         let planned = plan(&store, vec![write], replace, "uploaded").await?.unwrap();
         let written = write_all(&store, planned, replace).await?;
         Ok(written.into_iter().next().unwrap().outcome)

@@ -158,8 +158,8 @@ advised! {
             /// The repository prefix.
             prefix: String,
             /// Why.
-            source: AdbIndexError,
-        } => FailureKind::Misconfigured.help(match source {
+            source: Box<AdbIndexError>,
+        } => FailureKind::Misconfigured.help(match **source {
             AdbIndexError::TooLarge(_) | AdbIndexError::Length => TOO_LARGE,
             _ => REPORT,
         }),

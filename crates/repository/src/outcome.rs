@@ -171,6 +171,7 @@ mod tests {
             let staged = staged.then(|| Staged {
                 snapshot: ETag("s".into()),
                 replaces: None,
+                adb: None,
                 is_too_soon: false,
             });
             let waiting = waits.then(Waiting::default);

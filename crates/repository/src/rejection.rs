@@ -57,7 +57,7 @@ advised! {
         /// Its file name is not what clients will ask for.
         #[error(
             "its file name is `{found}.apk`, but clients will ask for `{expected}.apk`, since \
-             .PKGINFO says so"
+             the package says so"
         )]
         FileName {
             /// The file name without `.apk`.
@@ -193,13 +193,14 @@ fn package_remedy(error: &PackageError) -> &'static str {
         PackageError::NotAPackage => {
             "Upload an .apk that was built by abuild, melange, nfpm or `apk mkpkg`."
         }
-        PackageError::Adb(error) => adb_remedy(error),
         PackageError::Empty
         | PackageError::Damaged { .. }
         | PackageError::Truncated { .. }
-        | PackageError::AfterData => {
-            "Upload it again; if it is rejected again, the file itself is damaged: rebuild it."
-        }
+        | PackageError::AfterData
+        | PackageError::Adb(AdbError::Container(
+            ContainerError::Damaged | ContainerError::Truncated { .. } | ContainerError::AfterEnd,
+        )) => "Upload it again; if it is rejected again, the file itself is damaged: rebuild it.",
+        PackageError::Adb(error) => adb_remedy(error),
         PackageError::Size => SPLIT,
         PackageError::PackageInfo(error) => package_info_remedy(error),
         PackageError::Tar { source: TarError::Number { .. }, .. } => {

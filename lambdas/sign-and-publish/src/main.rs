@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let keys = clients::key_store()?;
     alpinist_lambda::run(async |request: PublishRequest| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
-        step::publish(&store, &keys, &mut OsRng, request).await
+        Box::pin(step::publish(&store, &keys, &mut OsRng, request)).await
     })
     .await
 }

@@ -28,6 +28,6 @@ fn renamed(entry: &IndexEntry, round: usize, random: &mut fastrand::Rng) -> Inde
     }
     let mut sha1 = [0; 20];
     random.fill(&mut sha1);
-    entry.checksum = PullChecksum::new(sha1);
+    entry.identity = PullChecksum::new(sha1).into();
     entry
 }

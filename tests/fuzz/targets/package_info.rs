@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(info) = PackageInfo::parse(bytes) {
         assert_eq!(PackageInfo::parse(print(&info).as_bytes()).as_ref(), Ok(&info));
-        check::entry_with(info.metadata, PullChecksum::new([7; 20]), u64::MAX, true);
+        check::entry_with(info.metadata, PullChecksum::new([7; 20]).into(), u64::MAX, true);
     }
 });
 
@@ -19,6 +19,7 @@ fn print(PackageInfo { metadata, data_hash }: &PackageInfo) -> String {
         ("depend", &metadata.depends),
         ("provides", &metadata.provides),
         ("install_if", &metadata.install_if),
+        ("replaces", &metadata.replaces),
     ];
     let lists: String = lists
         .iter()

@@ -224,12 +224,14 @@ impl Reader {
         if let Some(missing) = &tree.next {
             return Err(AdbError::Missing { path: tree.path_of(missing) });
         }
+        let identity = PayloadHash::new(*tree.digest.sha256()).into();
+        let signatures = Box::new(PayloadSignatures::new(tree.digest, signatures));
         Ok(Package {
-            identity: PayloadHash::new(*tree.digest.sha256()).into(),
             metadata: tree.metadata,
+            identity,
             size,
             has_content: tree.has_content,
-            signatures: Signatures::Payload(PayloadSignatures::new(tree.digest, signatures)),
+            signatures: Signatures::Payload(signatures),
         })
     }
 }

@@ -66,6 +66,11 @@ pub(crate) fn v3(folder: &str) -> Option<PathBuf> {
     None
 }
 
+/// Returns the index of Alpine 3.16, if it is there.
+pub(crate) fn alpine_index() -> Option<Vec<u8>> {
+    (!fixtures_are_absent()).then(|| fixture(INDEX))
+}
+
 fn fixture(path: &str) -> Vec<u8> {
     let path = fixtures().join(path);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -11,11 +11,14 @@
 //! | `properties` | arbitrary values and bytes |
 //! | `keys` | keys made by `openssl` |
 //! | `signatures` | signatures of packages, made by `openssl` |
+//! | `adb_index` | the v3 index that we write, those of others, and ones that are refused |
 //! | `adb_signatures` | signatures of v3 files |
 //! | `publication` | the signed index that we write, and indexes that a client would reject |
 
 #[cfg(test)]
 mod acceptance;
+#[cfg(test)]
+mod adb_index;
 #[cfg(test)]
 mod adb_packages;
 #[cfg(test)]

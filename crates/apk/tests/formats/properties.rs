@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use alpinist_apk::{
+    adb::index::{AdbIndex, AdbIndexError, ReadIndex},
     checksum::{Identity, PayloadHash, PullChecksum},
     dependency::{Dependencies, Dependency},
     entry::IndexEntry,
@@ -107,6 +108,13 @@ prop_compose! {
     }
 }
 
+/// A value of an ADB payload, of any type, that points to something nearby.
+fn value() -> impl Strategy<Value = u32> {
+    let kind = prop::sample::select(vec![0, 1, 2, 3, 8, 9, 10, 13, 14, 14, 14, 15]);
+    (kind, prop_oneof![4 => (2..40_u32).prop_map(|word| 4 * word), 1 => 0..160_u32])
+        .prop_map(|(kind, offset)| kind << 28 | offset)
+}
+
 prop_compose! {
     /// An entry with what no index of v2 has.
     fn stored()(
@@ -157,6 +165,35 @@ proptest! {
     fn an_index_is_parsed_as_it_was_printed(entries in prop::collection::vec(entry(), 0..6)) {
         let index = Index::new(entries);
         prop_assert_eq!(index.to_string().parse::<Index>(), Ok(index));
+    }
+
+    /// `seal` reads the index back, and compares its entries with those that were meant.
+    #[test]
+    fn an_index_of_format_v3_lists_what_it_was_written_from(
+        entries in prop::collection::vec(stored(), 0..6),
+    ) {
+        let (index, left_out) = AdbIndex::new("D", &entries);
+        prop_assert_eq!(index.entries().len() + left_out.len(), entries.len());
+        let payload = index.payload().unwrap();
+        let sealed = index.seal(&payload, &[], []);
+        prop_assert!(sealed.is_ok(), "{sealed:?}");
+    }
+
+    #[test]
+    fn an_index_of_format_v3_of_arbitrary_values_is_read_or_rejected(
+        bytes: Vec<u8>,
+        root in value(),
+        words in prop::collection::vec(prop_oneof![value(), 0..6_u32], 2..40),
+    ) {
+        let _rejected = ReadIndex::read(&bytes);
+        let words = [&[0, root], &*words].concat();
+        let length = u32::try_from(4 * words.len() + 4).unwrap();
+        let padding: &[u32] = if length.is_multiple_of(8) { &[] } else { &[0] };
+        let words = [&[length], &*words, padding].concat();
+        let words = words.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<_>>();
+        if let Err(error) = ReadIndex::read(&[b"ADB.indx", &*words].concat()) {
+            prop_assert!(!matches!(error, AdbIndexError::Container(_)), "{error:?}");
+        }
     }
 
     #[test]

@@ -8,12 +8,13 @@ use std::{
 
 use alpinist_apk::{
     block::{self, Block},
+    checksum::Identity,
     entry::IndexEntry,
     index::Index as PackageIndex,
     index_archive,
     key::SigningKey,
     key_name::KeyName,
-    package::{Package, PackageError},
+    package::{Package, PackageError, Signatures},
     text::{chain, escaped},
     value::Architecture,
 };
@@ -144,7 +145,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
         let mut read = package_file::read(path)?;
         if let Ok(package) = &mut read {
             // An index does not need them, and they would take a third of the memory.
-            package.signatures = Vec::new();
+            package.signatures = Signatures::Control(Vec::new());
         }
         Ok((path.clone(), read))
     };
@@ -154,7 +155,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Read>, Error> {
 /// Returns the one architecture that packages were built for, except `noarch`.
 fn common_architecture(packages: &[Read]) -> Result<Architecture, Error> {
     let read = packages.iter().filter_map(|(_, read)| read.as_ref().ok());
-    let found: BTreeSet<_> = read.map(|package| &package.info.metadata.architecture).collect();
+    let found: BTreeSet<_> = read.map(|package| &package.metadata.architecture).collect();
     // What no client requests is rejected anyway.
     let is_of_clients = |it: &&&Architecture| !it.is_noarch() && it.names_in_apk().is_none();
     let own: Vec<_> = found.iter().filter(is_of_clients).collect();
@@ -180,6 +181,12 @@ fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntr
             .map_err(Rejection::from)
             .and_then(|package| step::make_entry(architecture, &stem, package));
         match judged {
+            Ok(IndexEntry { identity: Identity::Payload(_), .. }) => {
+                let reason = "APKINDEX.tar.gz can't list packages of format v3".to_owned();
+                let remedy = "Leave it out with --skip-rejected, or upload it to a repository in a \
+                              bucket, which has an index of format v3 as well.";
+                rejected.push(Rejected { file, reason, remedy: remedy.to_owned() });
+            }
             Ok(entry) => {
                 output::warn(&file, &entry);
                 entries.push(entry);

@@ -72,7 +72,7 @@ struct Inspected {
     signatures: Vec<SignatureSeen>,
     #[serde(rename = "pkginfo")]
     info: Option<String>,
-    entry: Option<IndexEntry>,
+    entry: Option<String>,
     broken_rules: Vec<BrokenRule>,
     warnings: Vec<String>,
 }
@@ -139,6 +139,7 @@ impl Inspect {
         let answer = if broken_rules.is_empty() { ExitStatus::Yes } else { ExitStatus::No };
         let size = metadata.len();
         let file = self.file;
+        let entry = entry.as_ref().map(ToString::to_string);
         let inspected =
             Inspected { file, size, sections, signatures, info, entry, broken_rules, warnings };
         output.print(&inspected)?;
@@ -151,7 +152,7 @@ impl Inspect {
         keys: &TrustedKeys,
     ) -> (Vec<SignatureSeen>, Option<IndexEntry>, Vec<BrokenRule>) {
         let signatures: Vec<_> =
-            package.signatures.iter().map(|signature| check(signature, keys)).collect();
+            package.signatures.control().iter().map(|signature| check(signature, keys)).collect();
         let mut broken = Vec::new();
         // The first signature with a known key decides, as in `apk add FILE`.
         if let Some(first) = signatures.iter().find(|seen| seen.verdict != Verdict::Unknown)
@@ -160,7 +161,7 @@ impl Inspect {
             let key_name = first.key_name.clone();
             broken.push((&Rejection::Signature { key_name }).into());
         }
-        let own = &package.info.metadata.architecture;
+        let own = &package.metadata.architecture;
         let directory = self.arch.as_ref().unwrap_or(own).clone();
         let entry = judge_each_rule(package, &directory, &mut broken);
         (signatures, entry, broken)
@@ -174,7 +175,7 @@ fn judge_each_rule(
     directory: &Architecture,
     broken: &mut Vec<BrokenRule>,
 ) -> Option<IndexEntry> {
-    let metadata = &package.info.metadata;
+    let metadata = &package.metadata;
     let right_stem = format!("{}-{}", metadata.name, metadata.version);
     let made = step::make_entry(&metadata.architecture, &right_stem, package.clone());
     let placed = step::make_entry(directory, &right_stem, package.clone());
@@ -192,7 +193,7 @@ fn judge_each_rule(
 
 /// Returns a rejection if the file name is not the one that the package's key needs.
 fn file_name(package: &Package, stem: &str) -> Option<Rejection> {
-    let metadata = &package.info.metadata;
+    let metadata = &package.metadata;
     let expected = format!("{}-{}", metadata.name, metadata.version);
     let found = Excerpt::of(stem.as_bytes());
     (stem != expected).then_some(Rejection::FileName { found, expected })
@@ -236,8 +237,7 @@ impl WriteText for Inspected {
         for signature in &self.signatures {
             signature.write_text(out)?;
         }
-        let entry = self.entry.as_ref().map(ToString::to_string);
-        for (heading, text) in [(".PKGINFO", &self.info), ("index entry", &entry)] {
+        for (heading, text) in [(".PKGINFO", &self.info), ("index entry", &self.entry)] {
             writeln!(out, "\n{HEADING}{heading}{HEADING:#}")?;
             for line in text.iter().flat_map(|text| text.trim_end().lines()) {
                 writeln!(out, "  {}", escaped(line))?;

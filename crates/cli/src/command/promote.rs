@@ -81,7 +81,7 @@ fn copy(package: Selected, to: &RepositoryName) -> Result<Write, Error> {
     Ok(Write {
         content: Content::Object { key: object.key, etag: object.etag },
         size: object.size,
-        checksum: Some(entry.checksum),
+        identity: Some(entry.identity),
         key,
     })
 }

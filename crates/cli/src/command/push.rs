@@ -233,7 +233,7 @@ impl RejectedFile {
 
 impl Loaded {
     fn architecture(&self) -> &Architecture {
-        &self.package.info.metadata.architecture
+        &self.package.metadata.architecture
     }
 
     fn is_for_any(&self) -> bool {
@@ -246,7 +246,7 @@ impl Loaded {
         to: Option<&RepositoryName>,
         directories: &BTreeSet<Architecture>,
     ) -> Result<Result<Vec<publication::Write>, RejectedFile>, Error> {
-        let metadata = &self.package.info.metadata;
+        let metadata = &self.package.metadata;
         let stem = format!("{}-{}", metadata.name, metadata.version);
         let mut writes = Vec::new();
         for prefix in self.destinations(to, directories)? {
@@ -258,7 +258,7 @@ impl Loaded {
             writes.push(publication::Write {
                 content: Content::File(self.file.clone()),
                 size: self.size,
-                checksum: Some(self.package.checksum),
+                identity: Some(self.package.identity),
                 key: prefix.package_key(&stem),
             });
         }

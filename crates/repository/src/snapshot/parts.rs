@@ -259,8 +259,8 @@ impl Parts {
     /// Makes blocks of records up to the last one after which a block ends.
     fn close(&self, open: &mut Vec<Record>, list: &mut Vec<Part>) {
         let ends = |record: &Record| block::ends_block(&record.entry.file_stem());
-        let Some(last) = open.iter().rposition(ends) else { return };
-        let rest = open.split_off(last + 1);
+        let Some(end) = open.iter().rposition(ends) else { return };
+        let rest = open.split_off(end + 1);
         list.extend(open.chunk_by(|record, _| !ends(record)).map(|records| self.part(records)));
         *open = rest;
     }

@@ -1,5 +1,8 @@
 use alpinist_apk::{
+    checksum::Identity,
+    dependency::Dependencies,
     entry::IndexEntry,
+    metadata::Metadata,
     package::{Package, PackageError, PackageReader},
     text::{Excerpt, escaped},
     value::Architecture,
@@ -230,6 +233,11 @@ pub fn make_entry(
     if architecture.is_noarch() && !directory.is_known() {
         return Err(Rejection::UnknownDirectory { directory });
     }
+    // Clients read what a v2 package replaces from the package itself.
+    let metadata = match identity {
+        Identity::Control(_) => Metadata { replaces: Dependencies::default(), ..metadata },
+        Identity::Payload(_) => metadata,
+    };
     let entry = IndexEntry::new(metadata, directory, identity, size, has_content)?;
     let expected = entry.file_stem();
     if stem != expected {

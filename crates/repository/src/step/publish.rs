@@ -137,7 +137,7 @@ async fn sign_adb(
     signers: &[Signer],
     random: &mut impl CryptoRngCore,
 ) -> Result<[(String, Vec<u8>, &'static str); 3], Failure> {
-    let failed = |source| Failure::Adb { prefix: prefix.to_string(), source };
+    let failed = |source| Failure::Adb { prefix: prefix.to_string(), source: Box::new(source) };
     let packages = adb::entries(prefix, entries);
     let payload = packages.payload().map_err(failed)?;
     let digest = PayloadDigest::of(&payload);

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use alpinist_repository::{
     message::Target,
-    port::{KeyMaterial, KeyStore, KeyStoreError, StoredKey},
+    port::{KeyMaterial, KeyStore, KeyStoreError, Scheme, StoredKey},
 };
 use alpinist_samples::{
     gzip::gzip_at,
@@ -80,8 +80,14 @@ impl KeyStore for Keys {
         Ok([Some(first), second].into_iter().flatten().collect())
     }
 
-    async fn sign(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {
-        assert_eq!(key, "remote");
+    async fn sign(
+        &self,
+        key: &str,
+        scheme: Scheme,
+        digest: &[u8],
+    ) -> Result<Vec<u8>, KeyStoreError> {
+        assert_eq!((key, scheme), ("remote", Scheme::RsaSha256));
+        let sha256 = digest.try_into().expect("it is a SHA-256");
         let second = self.second.as_ref().expect("only the second key is remote");
         let key = RsaPrivateKey::from_pkcs8_pem(&second.private_key).unwrap();
         // The prefix of RFC 8017, 9.2: the crate derives it from hash types of another version than

@@ -2,6 +2,7 @@
 
 use alpinist_apk::{index::Index, index_archive};
 use alpinist_samples::{
+    adb_package::AdbParts,
     gzip::gzip,
     package::{Parts, Sections},
     tar::{end_of_archive, entry, file, patched, pax},
@@ -35,8 +36,8 @@ const OTHER_FILES: &[Case] = &[
     ("empty-object", |_| Vec::new()),
     ("text", |parts| parts.control_tar()),
     ("html", |_| b"<!DOCTYPE html><title>404</title>".to_vec()),
-    ("package-of-v3", |_| b"ADB.pckg\xb8\0\0\0".to_vec()),
-    ("package-of-v3-compressed", |_| b"ADBc\x01\x09".to_vec()),
+    ("package-of-v3", |_| AdbParts::new().plain()),
+    ("package-of-v3-compressed", |_| AdbParts::new().build()),
     ("index", |_| index_archive::write_unsigned("v3.22", &Index::default()).unwrap()),
     ("gzip-of-nothing", |_| gzip("")),
     ("gzip-of-text", |_| gzip("pkgname = hello\n")),

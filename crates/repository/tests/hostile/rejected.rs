@@ -102,7 +102,7 @@ async fn one_good_package() -> MemoryStore {
 
 /// Checks that a package is rejected, and returns how many of its bytes were read.
 async fn assert_rejected(store: &MemoryStore<Chunks>, key: &str, name: &str) -> u64 {
-    let (rejection, grown) = growth(execute(store, key)).await;
+    let (rejection, grown) = growth(Box::pin(execute(store, key))).await;
     let rejection = rejection.unwrap_or_else(|| panic!("{name} was accepted"));
     assert_eq!(rejection.error, FailureKind::PackageRejected.name(), "{name}");
     let rule = rejection.cause.strip_prefix(key).unwrap();

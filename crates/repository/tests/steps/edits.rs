@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use alpinist_apk::{block, entry::IndexEntry};
+use alpinist_apk::{block, checksum::Identity, entry::IndexEntry};
 use alpinist_repository::{
     port::ETag,
     snapshot::{Edit, Header, Record, Snapshot},
@@ -41,12 +41,16 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     vec(change, 0..20)
 }
 
+/// A package of format v2 or, with an odd number of its upload, v3.
 fn record(package: usize, upload: u8) -> Record {
     let name = &NAMES[package];
-    let text = format!(
-        "C:Q1DNWZeWkviN7MJedLpYM8yBvmnGM=\nP:{name}\nV:1-r0\nA:x86_64\nS:{upload}\nI:1\nT:\nU:\nL:\n\n"
-    );
-    let entry: IndexEntry = text.parse().unwrap();
+    let identity = if upload % 2 == 0 {
+        "Q1DNWZeWkviN7MJedLpYM8yBvmnGM=".to_owned()
+    } else {
+        format!("Q2{}=", "A".repeat(43))
+    };
+    let text = format!("C:{identity}\nP:{name}\nV:1-r0\nA:x86_64\nS:{upload}\nI:1\nT:\nU:\nL:\n\n");
+    let entry = IndexEntry::from_stored(&text).unwrap();
     let etag = |what| ETag(format!("\"{what}{package}-{upload}\""));
     Record { package: etag("p"), fragment: etag("f"), rank: 0, entry }
 }
@@ -94,13 +98,20 @@ proptest! {
             let edits = edit(&mut records, changes);
             snapshot = snapshot.apply(edits).unwrap();
             let anew = Snapshot::new(records.values().cloned());
-            prop_assert_eq!(snapshot.records().unwrap(), records.values().cloned().collect::<Vec<_>>());
+            let is_v3 = |record: &&Record| matches!(record.entry.identity, Identity::Payload(_));
+            let (v3, v2): (Vec<_>, Vec<_>) = records.values().partition(is_v3);
+            prop_assert_eq!(snapshot.v3_len(), v3.len());
+            let read = snapshot.records().unwrap();
+            prop_assert_eq!(read.iter().collect::<Vec<_>>(), [v2, v3].concat());
             prop_assert_eq!(snapshot.blocks().collect::<Vec<_>>(), anew.blocks().collect::<Vec<_>>());
             let prefix = "3.22/main/x86_64/".parse().unwrap();
             let digest = snapshot.digest(&prefix);
             prop_assert_eq!(&digest, &anew.digest(&prefix));
-            let (generation, packages) = (7, snapshot.len());
-            let header = Header { generation, listed: 7, digest, packages, changes: 1 };
+            prop_assert_eq!(snapshot.adb_digest(&prefix), anew.adb_digest(&prefix));
+            let (packages, v3_packages) = (snapshot.len(), snapshot.v3_len());
+            let adb = Some(snapshot.adb_digest(&prefix));
+            let header =
+                Header { generation: 7, listed: 7, digest, adb, packages, v3_packages, changes: 1 };
             let stored = Bytes::from(snapshot.to_bytes(&header).unwrap());
             let (read, again) = Snapshot::read(&stored).unwrap();
             prop_assert_eq!(read, header);

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod adb;
 mod alone;
 mod blocks;
 #[path = "../common/mod.rs"]

@@ -11,6 +11,7 @@ use alpinist_repository::{
     rejection::Rejection,
     step,
 };
+use alpinist_samples::adb_package::AdbParts;
 use rstest::rstest;
 
 use crate::support::{
@@ -29,7 +30,7 @@ use crate::support::{
 #[case::any_architecture_under_none("3.22/main/a-1-r0.apk", package_of("a", "1-r0", "noarch", ""))]
 #[case::empty("3.22/main/x86_64/a-1-r0.apk", Vec::new())]
 #[case::text("3.22/main/x86_64/a-1-r0.apk", b"<html>".to_vec())]
-#[case::format_v3("3.22/main/x86_64/a-1-r0.apk", b"ADBd....".to_vec())]
+#[case::format_v3("3.22/main/x86_64/a-1-r0.apk", AdbParts::new().build())]
 #[case::cut_off("3.22/main/x86_64/a-1-r0.apk", cut_off())]
 #[case::padded("3.22/main/x86_64/a-1-r0.apk", [package("a", "1-r0", ""), vec![0]].concat())]
 #[case::other_data("3.22/main/x86_64/a-1-r0.apk", with_data_of_another())]

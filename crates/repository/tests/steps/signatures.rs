@@ -104,13 +104,13 @@ async fn a_key_with_a_name_of_another_kind_is_never_a_trusted_one() {
     let [builder, stranger] = &*KEYS;
     let store = MemoryStore::default();
     store.upload(TRUSTED, pem(builder));
-    store.upload(".alpinist/trusted-keys/mykey.pem", pem(stranger));
-    store.upload("mykey.pem", pem(stranger));
-    let by_other = || signed(&[("mykey.pem", stranger)]);
+    store.upload(".alpinist/trusted-keys/mykey.key", pem(stranger));
+    store.upload("mykey.key", pem(stranger));
+    let by_other = || signed(&[("mykey.key", stranger)]);
     let signed_by = extract(&store, PackageSignatures::Verify, by_other()).await.unwrap();
     assert_eq!(signed_by, Some(SignedBy::Nobody));
     extract(&store, PackageSignatures::Require, by_other()).await.unwrap_err();
-    let signers = signed(&[("mykey.pem", stranger), (BUILDER, builder)]);
+    let signers = signed(&[("mykey.key", stranger), (BUILDER, builder)]);
     let signed_by = extract(&store, PackageSignatures::Require, signers).await.unwrap();
     assert_eq!(signed_by, Some(SignedBy::Trusted(name(BUILDER))));
 }
@@ -121,7 +121,7 @@ async fn whom_nobody_trusts_is_noted_or_rejected() {
     let store = MemoryStore::default();
     let by_stranger = || signed(&[(STRANGER, stranger), (STRANGER, stranger), (BUILDER, stranger)]);
     let signed_by = extract(&store, PackageSignatures::Verify, by_stranger()).await.unwrap();
-    assert_eq!(signed_by, Some(SignedBy::Unknown(vec![name(STRANGER), name(BUILDER)])));
+    assert_eq!(signed_by, Some(SignedBy::Unknown(vec![STRANGER.to_owned(), BUILDER.to_owned()])));
     let cause = extract(&store, PackageSignatures::Require, by_stranger()).await.unwrap_err();
     insta::assert_snapshot!("by_strangers", cause);
 
@@ -142,7 +142,7 @@ async fn an_object_that_is_no_key_makes_nobody_trusted(#[case] content: String) 
     store.upload(TRUSTED, content);
     let package = signed(&[(BUILDER, builder)]);
     let signed_by = extract(&store, PackageSignatures::Verify, package.clone()).await.unwrap();
-    assert_eq!(signed_by, Some(SignedBy::Unknown(vec![name(BUILDER)])));
+    assert_eq!(signed_by, Some(SignedBy::Unknown(vec![BUILDER.to_owned()])));
     store.upload(BUILDER, pem(builder));
     let signed_by = extract(&store, PackageSignatures::Verify, package).await.unwrap();
     assert_eq!(signed_by, Some(SignedBy::Trusted(name(BUILDER))));

@@ -120,5 +120,5 @@ pub(crate) fn checksum(store: &MemoryStore, stem: &str) -> String {
     let bytes = store.content(INDEX).unwrap();
     let archive = IndexArchive::read(&bytes).unwrap();
     let mut entries = archive.index.entries().iter();
-    entries.find(|entry| entry.file_stem() == stem).unwrap().checksum.to_string()
+    entries.find(|entry| entry.file_stem() == stem).unwrap().identity.to_string()
 }

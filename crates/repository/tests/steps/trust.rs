@@ -172,7 +172,15 @@ async fn a_bad_snapshot_costs_time_and_no_package(#[case] content: Option<&'stat
 async fn a_planted_snapshot_leaves_room_for_a_greater_generation() {
     let store = two_packages().await;
     let (generation, digest) = (Generation::MAX, String::new());
-    let planted = Header { generation, listed: 0, digest, packages: 0, changes: 0 };
+    let planted = Header {
+        generation,
+        listed: 0,
+        digest,
+        adb: None,
+        packages: 0,
+        v3_packages: 0,
+        changes: 0,
+    };
     store.upload(SNAPSHOT, Snapshot::default().to_bytes(&planted).unwrap());
     store.pass(Duration::from_mins(1));
     aggregate_anew(&store).await;

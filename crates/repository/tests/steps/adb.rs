@@ -1,0 +1,266 @@
+//! Packages of format v3, and what is published for their clients.
+
+use std::time::Duration;
+
+use alpinist_apk::{
+    adb::index::ReadIndex,
+    checksum::Identity,
+    key::{SigningKey, VerifyingKey},
+};
+use alpinist_repository::{
+    failure::FailureKind,
+    location::trusted_key,
+    memory::{MemoryStore, Request},
+    message::Found,
+    policy::Policy,
+    port::StoreError,
+    snapshot::{Header, Snapshot},
+    step,
+    trust::{PackageSignatures, SignedBy},
+};
+use alpinist_samples::adb_package::{AdbParts, slot, text};
+use rand_core::OsRng;
+use serde_json::Value;
+
+use crate::common::{PRIVATE_KEY, Second};
+use crate::support::{INDEX, KEY_NAME, Keys, execute, execute_with, key, listed, publish, target};
+
+const ADB: &str = "3.22/main/x86_64/Packages.adb";
+const ALIAS: &str = "3.22/main/x86_64/packages.adb";
+const JSON: &str = "3.22/main/x86_64/index.json";
+const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
+
+fn v3_package(name: &str, version: &str) -> Vec<u8> {
+    AdbParts::new().info(slot::NAME, text(name)).info(slot::VERSION, text(version)).build()
+}
+
+/// Uploads a package of format v3, and publishes it.
+async fn publish_v3(store: &MemoryStore, name: &str) {
+    let key = key(&format!("{name}-1-r0"));
+    store.upload(&key, v3_package(name, "1-r0"));
+    execute(store, &key).await.unwrap();
+}
+
+/// What the index of format v3 lists, after checking that its copy and `index.json` agree and that
+/// our key has signed it.
+fn listed_in_adb(store: &MemoryStore) -> Vec<String> {
+    let bytes = store.content(ADB).unwrap();
+    assert_eq!(store.content(ALIAS).unwrap(), bytes);
+    let index = ReadIndex::read(&bytes).unwrap();
+    assert_eq!(index.description, "3.22/main");
+    assert!(index.is_signed_by(&SigningKey::from_pem(&PRIVATE_KEY).unwrap().verifying_key()));
+    let json: Value = serde_json::from_slice(&store.content(JSON).unwrap()).unwrap();
+    let names = json["packages"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let listed: Vec<_> = index.entries.iter().map(|entry| entry.metadata.name.as_str()).collect();
+    assert_eq!(names, listed);
+    assert_eq!(json["architecture"], "x86_64");
+    index.entries.iter().map(|entry| entry.file_stem()).collect()
+}
+
+fn header(store: &MemoryStore) -> Header {
+    Snapshot::read(&store.content(SNAPSHOT).unwrap()).unwrap().0
+}
+
+#[tokio::test]
+async fn a_directory_of_v3_packages_has_their_index_alone() {
+    let store = MemoryStore::default();
+    publish_v3(&store, "b").await;
+    assert_eq!(listed_in_adb(&store), ["b-1-r0"]);
+    assert!(store.content(INDEX).is_none());
+    let index = ReadIndex::read(&store.content(ADB).unwrap()).unwrap();
+    assert!(matches!(index.entries[0].identity, Identity::Payload(_)));
+    assert_eq!(index.entries[0].metadata.description.as_str(), "Greets");
+
+    store.remove(&key("b-1-r0"));
+    store.pass(Duration::from_mins(1));
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert!(listed_in_adb(&store).is_empty(), "clients still ask for it");
+    assert!(store.content(INDEX).is_none());
+}
+
+#[tokio::test]
+async fn both_formats_are_listed_for_those_who_read_them() {
+    let store = MemoryStore::default();
+    publish(&store, "a", "1-r0", "a").await;
+    assert!(store.content(ADB).is_none(), "nobody needs it");
+    store.pass(Duration::from_mins(1));
+    publish_v3(&store, "b").await;
+    store.pass(Duration::from_mins(1));
+    publish(&store, "c", "1-r0", "c").await;
+    assert_eq!(listed(&store), ["a-1-r0", "c-1-r0"]);
+    assert_eq!(listed_in_adb(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
+
+    // A package of the other format in the place of an old one.
+    store.pass(Duration::from_mins(1));
+    store.upload(&key("a-1-r0"), v3_package("a", "1-r0"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["c-1-r0"]);
+    assert_eq!(listed_in_adb(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
+    let Header { packages, v3_packages, .. } = header(&store);
+    assert_eq!((packages, v3_packages), (3, 2));
+}
+
+#[tokio::test]
+async fn the_last_v2_package_leaves_an_empty_index_and_the_last_v3_package_a_list_of_the_others() {
+    let store = MemoryStore::default();
+    publish(&store, "a", "1-r0", "a").await;
+    store.pass(Duration::from_mins(1));
+    publish_v3(&store, "b").await;
+    store.pass(Duration::from_mins(1));
+    store.remove(&key("a-1-r0"));
+    execute(&store, &key("a-1-r0")).await.unwrap();
+    assert!(listed(&store).is_empty());
+    assert_eq!(listed_in_adb(&store), ["b-1-r0"]);
+
+    store.pass(Duration::from_mins(1));
+    publish(&store, "c", "1-r0", "c").await;
+    store.pass(Duration::from_mins(1));
+    store.remove(&key("b-1-r0"));
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["c-1-r0"]);
+    assert_eq!(listed_in_adb(&store), ["c-1-r0"]);
+}
+
+#[tokio::test]
+async fn the_same_packages_give_the_same_bytes() {
+    let mut published = Vec::new();
+    for order in [["a", "b", "c"], ["c", "a", "b"]] {
+        let store = MemoryStore::default();
+        publish(&store, "d", "1-r0", "d").await;
+        for name in order {
+            store.pass(Duration::from_mins(1));
+            publish_v3(&store, name).await;
+        }
+        published.push([ADB, ALIAS, JSON, INDEX].map(|key| store.content(key).unwrap()));
+    }
+    assert_eq!(published[0], published[1]);
+}
+
+#[tokio::test]
+async fn whatever_dies_between_two_objects_is_completed_by_the_next_execution() {
+    for put in [ADB, ALIAS, JSON, INDEX] {
+        let store = MemoryStore::default();
+        publish(&store, "a", "1-r0", "a").await;
+        store.pass(Duration::from_mins(1));
+        publish_v3(&store, "b").await;
+        store.pass(Duration::from_mins(1));
+        let late = put.to_owned();
+        store.before_requests(move |_, request| match request {
+            Request::Put(key) if key == late => {
+                let source = std::io::Error::other("the function died").into();
+                Err(StoreError::Permanent { key: key.to_owned(), source })
+            }
+            _ => Ok(()),
+        });
+        store.upload(&key("c-1-r0"), v3_package("c", "1-r0"));
+        execute(&store, &key("c-1-r0")).await.unwrap_err();
+        store.before_requests(|_, _| Ok(()));
+        store.pass(Duration::from_mins(1));
+        execute(&store, INDEX).await.unwrap();
+        assert_eq!(listed(&store), ["a-1-r0"], "{put}");
+        assert_eq!(listed_in_adb(&store), ["a-1-r0", "b-1-r0", "c-1-r0"], "{put}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_somebody_overwrites_is_made_again() {
+    for planted in [ADB, ALIAS, JSON] {
+        let store = MemoryStore::default();
+        publish_v3(&store, "b").await;
+        store.pass(Duration::from_mins(1));
+        store.upload(planted, "planted");
+        store.pass(Duration::from_mins(1));
+        execute(&store, INDEX).await.unwrap();
+        assert_eq!(listed_in_adb(&store), ["b-1-r0"], "{planted}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_somebody_else_stays_until_there_is_a_v3_package() {
+    let store = MemoryStore::default();
+    store.upload(ADB, "somebody's");
+    publish(&store, "a", "1-r0", "a").await;
+    execute(&store, INDEX).await.unwrap();
+    assert_eq!(store.content(ADB).unwrap(), "somebody's");
+    store.pass(Duration::from_mins(1));
+    publish_v3(&store, "b").await;
+    assert_eq!(listed_in_adb(&store), ["a-1-r0", "b-1-r0"]);
+}
+
+#[tokio::test]
+async fn without_a_snapshot_our_own_index_is_still_known_as_ours() {
+    let store = MemoryStore::default();
+    publish_v3(&store, "b").await;
+    store.remove(&key("b-1-r0"));
+    store.remove("3.22/main/x86_64/b-1-r0.index");
+    store.remove(SNAPSHOT);
+    store.pass(Duration::from_mins(1));
+    execute(&store, INDEX).await.unwrap();
+    assert!(listed_in_adb(&store).is_empty());
+}
+
+/// Keys of which the first is `first`, and the second, if any, `second`.
+fn keys(first: &SigningKey, second: Option<&SigningKey>) -> Keys {
+    let pem = |key: &SigningKey| key.to_pem().unwrap().to_string();
+    let second = second.map(|second| Second {
+        name: "second.pem".to_owned(),
+        private_key: pem(second),
+        remote: None,
+    });
+    Keys { private_key: Some(pem(first)), name: KEY_NAME.to_owned(), second }
+}
+
+fn is_signed_by(store: &MemoryStore, key: &VerifyingKey) -> bool {
+    ReadIndex::read(&store.content(ADB).unwrap()).unwrap().is_signed_by(key)
+}
+
+#[tokio::test]
+async fn an_ec_key_signs_v3_alone_and_an_rsa_key_beside_it_both() {
+    let rsa = SigningKey::from_pem(&PRIVATE_KEY).unwrap();
+    let ec = SigningKey::generate_p256(&mut OsRng).unwrap();
+    let store = MemoryStore::default();
+    store.upload(&key("b-1-r0"), v3_package("b", "1-r0"));
+    execute_with(&store, &keys(&ec, None), &key("b-1-r0")).await.unwrap();
+    assert!(is_signed_by(&store, &ec.verifying_key()));
+    let published = String::from_utf8(store.content(KEY_NAME).unwrap().to_vec()).unwrap();
+    assert_eq!(VerifyingKey::from_pem(&published).unwrap(), ec.verifying_key());
+
+    store.pass(Duration::from_mins(1));
+    store.upload(&key("a-1-r0"), crate::support::package("a", "1-r0", "a"));
+    let failed = execute_with(&store, &keys(&ec, None), &key("a-1-r0")).await.unwrap_err();
+    assert!(failed.is(FailureKind::Misconfigured), "{}", failed.error);
+    assert!(failed.cause.contains("an EC key signs format v3 alone"), "{}", failed.cause);
+    store.pass(Duration::from_mins(1));
+    store.remove(KEY_NAME);
+    execute_with(&store, &keys(&rsa, Some(&ec)), &key("a-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), ["a-1-r0"]);
+    assert_eq!(listed_in_adb(&store), ["a-1-r0", "b-1-r0"]);
+    assert!(is_signed_by(&store, &ec.verifying_key()));
+}
+
+#[tokio::test]
+async fn a_signature_of_a_v3_package_names_its_key_by_id() {
+    let store = MemoryStore::default();
+    // Its signature is by the key whose ID is sixteen times 7, and is made up.
+    store.upload(&key("b-1-r0"), v3_package("b", "1-r0"));
+    let ec = SigningKey::generate_p256(&mut OsRng).unwrap();
+    store.upload(
+        &trusted_key(&"ops.pem".parse().unwrap()),
+        ec.verifying_key().to_pem().unwrap().into_bytes(),
+    );
+    let signed_by = async |signatures| {
+        let policy = Policy { signatures, ..Policy::default() };
+        let extracted = step::extract(&store, policy, target(&key("b-1-r0"))).await.unwrap();
+        match extracted.found {
+            Found::Accepted(accepted) => Ok(accepted.signed_by),
+            Found::Rejected(report) => Err(report.cause),
+            other => panic!("{other:?}"),
+        }
+    };
+    let unknown = "07".repeat(16);
+    assert_eq!(signed_by(PackageSignatures::Ignore).await, Ok(None));
+    let expected = Some(SignedBy::Unknown(vec![unknown.clone()]));
+    assert_eq!(signed_by(PackageSignatures::Verify).await, Ok(expected));
+    let cause = signed_by(PackageSignatures::Require).await.unwrap_err();
+    assert!(cause.contains(&format!("not signed by a trusted key, but by {unknown}")), "{cause}");
+}
