@@ -106,11 +106,11 @@ async fn an_unusable_key_is_rejected_before_anything_is_published() {
     let encrypted = openssl(&["genrsa", "-aes256", "-passout", "pass:secret", "2048"]);
     let elliptic = openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     let cases = [
-        ("garbage".to_owned(), name, "no RSA private key in PEM form"),
+        ("garbage".to_owned(), name, "no RSA or EC private key in PEM form"),
         (encrypted, name, "is encrypted; store it decrypted"),
         (openssl(&["genrsa", "1024"]), name, "has 1024 bits instead of 2048 to 4096"),
-        (elliptic, name, "this is an EC key"),
-        (good(), "ops.pub", "does not end in `.rsa.pub`"),
+        (elliptic, name, "signs `Packages.adb` and v3 packages alone"),
+        (good(), "ops.rsa", "does not end in `.pub` or `.pem`"),
         (good(), "../ops.rsa.pub", "starts with `.`"),
     ];
     for (number, (private, name, rule)) in cases.into_iter().enumerate() {

@@ -18,10 +18,11 @@ const SECRET: &str = "kXbp9";
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    match kind % 4 {
+    match kind % 5 {
         0 => check_text(&String::from_utf8_lossy(bytes)),
         1 => check_text(&wrapped("PRIVATE KEY", bytes)),
         2 => check_text(&wrapped("RSA PRIVATE KEY", bytes)),
+        4 => check_text(&wrapped("EC PRIVATE KEY", bytes)),
         _ => {
             check_public(VerifyingKey::from_der(bytes));
             check_text(&wrapped("PUBLIC KEY", bytes));

@@ -30,9 +30,10 @@ use crate::{
 /// it. apk reads up to twice as much (measured).
 pub const MAX_PAYLOAD: u64 = 128 * 1024 * 1024;
 
-/// The maximum length of the text of all entries together, as in a v2 index: ten times that of
-/// Alpine's largest. Entries may share what they are made of, and so be longer than the payload.
-pub const MAX_TEXT: u64 = crate::index_archive::MAX_LENGTH;
+/// The maximum size of all entries together in bytes: of what they are as text, and of what each
+/// takes in memory besides. Those of 30,000 packages of Alpine have a quarter of it. Entries may
+/// share what they are made of, so that the length of the payload does not bound this.
+pub const MAX_ENTRIES: u64 = 128 * 1024 * 1024;
 
 /// How many values of an index are read at most: an index of 30,000 packages has 3 million.
 const MAX_VALUES: u64 = 32_000_000;
@@ -73,8 +74,8 @@ pub enum AdbIndexError {
         /// What is wrong with it.
         source: ListedError,
     },
-    /// Its entries have more than [`MAX_TEXT`] bytes as text.
-    #[error("the entries of the index have more than {MAX_TEXT} bytes")]
+    /// Its entries take more than [`MAX_ENTRIES`] bytes.
+    #[error("the entries of the index take more than {MAX_ENTRIES} bytes of memory")]
     Length,
     /// Writing failed. The target is memory, so this does not happen.
     #[error("the index could not be written")]
@@ -426,8 +427,8 @@ fn read_payload(payload: &[u8]) -> Result<(String, Vec<IndexEntry>), AdbIndexErr
             let name = info.get(slot::NAME).blob().unwrap_or_default();
             AdbIndexError::Entry { position: position + 1, name: Excerpt::of(name), source }
         })?;
-        length += its_length as u64;
-        if length > MAX_TEXT {
+        length += (its_length + size_of::<IndexEntry>()) as u64;
+        if length > MAX_ENTRIES {
             return Err(AdbIndexError::Length);
         }
         entries.push(entry);
