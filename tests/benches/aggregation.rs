@@ -33,7 +33,7 @@ use alpinist_repository::{
     policy::Policy,
     port::{
         self, Attributes, ETag, KeyMaterial, KeyStore, KeyStoreError, NewObject, ObjectStore,
-        Precondition, StoredKey,
+        Precondition, Scheme, StoredKey,
     },
     step,
 };
@@ -250,7 +250,7 @@ impl KeyStore for Keys {
         Ok(self.0.iter().map(stored).collect())
     }
 
-    async fn sign(&self, key: &str, _: [u8; 32]) -> Result<Vec<u8>, KeyStoreError> {
+    async fn sign(&self, key: &str, _: Scheme, _: &[u8]) -> Result<Vec<u8>, KeyStoreError> {
         unreachable!("{key} is no key of a key service")
     }
 }

@@ -249,6 +249,24 @@ impl Stack {
         puts.try_collect().await
     }
 
+    /// Puts a package and its fragment, as Alpinist would write it.
+    pub async fn put_indexed(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        fragment: (String, Vec<u8>),
+    ) -> Result<(), Error> {
+        let (fragment_key, text) = fragment;
+        let put = self.s3.put_object().bucket(self.bucket()).key(key);
+        let sent = put.body(ByteStream::from(bytes)).send().await;
+        let package = sent.map_err(Error::service("put the object", key))?;
+        let put = self.s3.put_object().bucket(self.bucket()).key(&fragment_key).if_none_match("*");
+        let put = put.metadata("package-etag", package.e_tag.unwrap_or_default());
+        let sent = put.body(ByteStream::from(text)).send().await;
+        sent.map_err(Error::service("put the object", &fragment_key))?;
+        Ok(())
+    }
+
     /// Puts an object that Alpinist itself writes, with the precondition that the bucket policy
     /// demands.
     pub async fn plant(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {

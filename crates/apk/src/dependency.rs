@@ -216,8 +216,8 @@ impl<'a> Dependency<'a> {
         })
     }
 
-    /// Returns the number that a v3 file has for how the version is compared, and for a conflict. It
-    /// is 0, and absent in the file, for `=`, and for a dependency that takes any version.
+    /// Returns the number that a v3 file has for how the version is compared, and for a conflict.
+    /// It is 0, and absent in the file, for `=`, and for a dependency that takes any version.
     pub(crate) fn match_bits(&self) -> u64 {
         /// A conflict: the dependency begins with `!`.
         const CONFLICT: u64 = 16;
@@ -231,8 +231,8 @@ impl<'a> Dependency<'a> {
         }
     }
 
-    /// Spells what a v3 file has as a name, a version that may be empty, and a number. `None`, if apk
-    /// has no operator for the number, or takes a part of the name for one.
+    /// Spells what a v3 file has as a name, a version that may be empty, and a number. `None`, if
+    /// apk has no operator for the number, or takes a part of the name for one.
     ///
     /// Without a version, the number tells a conflict alone (measured).
     pub(crate) fn token_of_parts(name: &str, version: &str, match_bits: u64) -> Option<String> {
@@ -257,9 +257,9 @@ impl<'a> Dependency<'a> {
         self.constraint.map(|(_, version)| version)
     }
 
-    /// Compares two dependencies by their order in a v3 file: by name, then by version, and by match
-    /// (measured). apk's order of a dependency with and one without a version is not defined; here
-    /// the latter comes first.
+    /// Compares two dependencies by their order in a v3 file: by name, then by version, and by
+    /// match (measured). apk's order of a dependency with and one without a version is not defined;
+    /// here the latter comes first.
     pub(crate) fn order_in_adb(&self, other: &Self) -> Ordering {
         let versions = match (self.version(), other.version()) {
             (Some(version), Some(other)) => version::compare(version, other),

@@ -20,8 +20,8 @@ pub enum KeyError {
     /// It is the public key.
     #[error("this is the public key; store the private key that belongs to it")]
     IsPublic,
-    /// It is a key of another kind, or in OpenSSH's format. apk checks signatures by RSA and EC keys
-    /// only.
+    /// It is a key of another kind, or in OpenSSH's format. apk checks signatures by RSA and EC
+    /// keys only.
     #[error(
         "this is {kind} key, but apk checks signatures by RSA and EC keys; make one with \
          `openssl genrsa 4096`"

@@ -7,9 +7,9 @@ use crate::value::{InvalidValue, checked_string};
 /// The file name of a public key in `/etc/apk/keys`, such as `ops@example.com-5f3c2a1b.rsa.pub`.
 ///
 /// A client finds the key of a v2 signature by this name alone (apk-keys(5)); the name of a v3
-/// signature's key does not matter (measured). Has ASCII letters, digits and `@._+-`, ends in `.pub`
-/// or `.pem`, and does not begin with `.` (apk skips hidden files, measured). At most 80 bytes, so
-/// that `.SIGN.RSA256.<key name>` fits a tar header.
+/// signature's key does not matter (measured). Has ASCII letters, digits and `@._+-`, ends in
+/// `.pub` or `.pem`, and does not begin with `.` (apk skips hidden files, measured). At most 80
+/// bytes, so that `.SIGN.RSA256.<key name>` fits a tar header.
 ///
 /// apk takes any other ending as well. Alpine's keys end in `.rsa.pub`, and OpenWrt's in `.pem`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -17,9 +17,9 @@ use crate::value::{InvalidValue, checked_string};
 pub struct KeyName(String);
 
 impl KeyName {
-    /// Names a new RSA key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where `who`
-    /// is usually an e-mail address, and the digits are the time at which it was `made`, in seconds
-    /// since 1970.
+    /// Names a new RSA key as abuild-keygen does: `<who>-<8 hexadecimal digits>.rsa.pub`, where
+    /// `who` is usually an e-mail address, and the digits are the time at which it was `made`, in
+    /// seconds since 1970.
     ///
     /// # Errors
     ///

@@ -59,8 +59,8 @@ pub struct Metadata {
     pub recommends: Dependencies,
     /// In v3 alone
     pub tags: Tags,
-    /// In v3 alone; 0 when absent. A client installs no package of layers 1 to 7, unless it was built
-    /// for that, as some of OpenWrt are (measured on Alpine's)
+    /// In v3 alone; 0 when absent. A client installs no package of layers 1 to 7, unless it was
+    /// built for that, as some of OpenWrt are (measured on Alpine's)
     pub layer: u64,
 }
 

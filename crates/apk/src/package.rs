@@ -39,8 +39,9 @@ pub use crate::{
 
 /// The maximum size of a package in bytes: what S3 accepts in a single upload.
 pub const MAX_SIZE: u64 = 5 * 1024 * 1024 * 1024;
-/// The maximum size in bytes that a data section, or the files of a v3 package, may inflate to. Scanning 1 GiB takes up to 2.7 s
-/// of CPU time (measured, on pax headers alone), so this bounds the time that a package can cost.
+/// The maximum size in bytes that a data section, or the files of a v3 package, may inflate to.
+/// Scanning 1 GiB takes up to 2.7 s of CPU time (measured, on pax headers alone), so this bounds
+/// the time that a package can cost.
 pub const MAX_DATA_LENGTH: u64 = 32 * 1024 * 1024 * 1024;
 
 /// What an index needs to know about a package.

@@ -112,8 +112,8 @@ fn read_ec(curve: Option<Curve>, key: EcPrivateKey<'_>) -> Result<Private, KeyEr
 
 /// Returns why something is not an EC key that names its curve.
 fn fault_of_ec(der: &[u8]) -> KeyError {
-    // The identifier of prime fields (RFC 3279, 2.3.5), in DER form: a description of a curve begins
-    // with it.
+    // The identifier of prime fields (RFC 3279, 2.3.5), in DER form: a description of a curve
+    // begins with it.
     const PRIME_FIELD: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x01\x01";
     let describes = der.windows(PRIME_FIELD.len()).any(|window| window == PRIME_FIELD);
     if describes { KeyError::Curve { curve: ec::UNNAMED } } else { KeyError::Damaged }

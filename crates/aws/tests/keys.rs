@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use alpinist_aws::keys::{AwsKeyStore, SigningKeys};
-use alpinist_repository::port::{KeyMaterial, KeyStore as _, KeyStoreError, StoreError};
+use alpinist_repository::port::{KeyMaterial, KeyStore as _, KeyStoreError, Scheme, StoreError};
 use aws_sdk_kms::{
     operation::{get_public_key::GetPublicKeyOutput, sign::SignOutput},
     primitives::Blob,
@@ -109,7 +109,7 @@ async fn a_key_in_kms_takes_the_first_place() {
     assert_eq!(names, ["a.rsa.pub", "b.rsa.pub"]);
     let KeyMaterial::Remote { key, public_key } = &kept[0].material else { panic!("{kept:?}") };
     assert_eq!((key.as_str(), public_key.as_slice()), (ARN, b"DER".as_slice()));
-    assert_eq!(store.sign(ARN, [7; 32]).await.unwrap(), b"signature");
+    assert_eq!(store.sign(ARN, Scheme::RsaSha256, &[7; 32]).await.unwrap(), b"signature");
 }
 
 #[tokio::test]

@@ -279,9 +279,9 @@ pub struct Staged {
     /// What is to be published for format v3, unless nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adb: Option<StagedAdb>,
-    /// Whether one of these objects was published within the current second. `Last-Modified` has one-second
-    /// resolution, so a client that asks for changes since then would never see a second index;
-    /// this one must wait for the next second.
+    /// Whether one of these objects was published within the current second. `Last-Modified` has
+    /// one-second resolution, so a client that asks for changes since then would never see a second
+    /// index; this one must wait for the next second.
     pub is_too_soon: bool,
 }
 

@@ -78,7 +78,8 @@ pub struct Header {
     /// How many of these are v3 packages.
     #[serde(default)]
     pub v3_packages: usize,
-    /// How many packages are not as in the snapshot before. Many are a sign of many uploads at once.
+    /// How many packages are not as in the snapshot before. Many are a sign of many uploads at
+    /// once.
     #[serde(default)]
     pub changes: usize,
 }

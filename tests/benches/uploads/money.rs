@@ -25,6 +25,7 @@ use alpinist_tests::{
     Emulator, EmulatorOptions, Error, Execution, FunctionProcess, LocalStack, Package, PackageSpec,
     Request, Stack,
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::one::Side;
@@ -88,20 +89,19 @@ fn prefix(count: usize) -> String {
     format!("n{count}/main/x86_64")
 }
 
-/// Fills a directory with packages and their fragments, as the original Alpinist left them, and has
-/// Alpinist make its index.
+/// Fills a directory with packages and their fragments, and has Alpinist make its index.
 async fn fill(local_stack: &LocalStack, stack: &Stack, count: usize) -> Result<(), Error> {
     say(&format!("==> Filling a directory with {count} packages"));
     let spec = PackageSpec::new("there", "1.0");
     let tools = local_stack.emulator().tools();
     let packages = step("building packages", || spec.build_series(tools, count))?;
     let prefix = prefix(count);
-    let fragments: Result<Vec<_>, Error> =
-        packages.iter().map(|package| fragment(&package.key(&prefix), package)).collect();
-    let objects = packages.into_iter().map(|package| (package.key(&prefix), package.bytes));
-    stack.put_all(objects, 64).await?;
-    // A fragment that is older than its package does not count.
-    stack.put_all(fragments?, 64).await?;
+    let put = async |package: Package| {
+        let key = package.key(&prefix);
+        let fragment = fragment(&key, &package)?;
+        stack.put_indexed(&key, package.bytes, fragment).await
+    };
+    stream::iter(packages).map(put).buffer_unordered(64).try_collect::<()>().await?;
     let made = stack.reindex(&json!({"prefix": format!("{prefix}/"), "sign": true})).await?;
     match made.output {
         Some(_) => Ok(()),

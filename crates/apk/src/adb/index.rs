@@ -1,8 +1,9 @@
 //! `Packages.adb`: an index of format v3, as it is published.
 //!
-//! It lists packages of both formats: one of v2 by the checksum of its control section, one of v3 by
-//! the hash of its metadata. Clients need no order in it, but `apk mkndx` finds packages by binary
-//! search, so that ours is that of apk: by name, then by version, then by identity (measured).
+//! It lists packages of both formats: one of v2 by the checksum of its control section, one of v3
+//! by the hash of its metadata. Clients need no order in it, but `apk mkndx` finds packages by
+//! binary search, so that ours is that of apk: by name, then by version, then by identity
+//! (measured).
 
 use std::{cmp::Ordering, io, io::Write as _};
 
@@ -136,12 +137,12 @@ pub struct AdbIndex<'a> {
 }
 
 impl<'a> AdbIndex<'a> {
-    /// Makes an index of those `entries` that format v3 can have; they may come in any order. Returns
-    /// the others as well, so that somebody can be told.
+    /// Makes an index of those `entries` that format v3 can have; they may come in any order.
+    /// Returns the others as well, so that somebody can be told.
     ///
     /// An entry's architecture must already be that of the directory: clients look for a package of
-    /// `noarch` elsewhere (measured). Something that is provided in a version outside the grammar is
-    /// not listed; the package is, nevertheless.
+    /// `noarch` elsewhere (measured). Something that is provided in a version outside the grammar
+    /// is not listed; the package is, nevertheless.
     pub fn new(
         description: &'a str,
         entries: impl IntoIterator<Item = &'a IndexEntry>,
@@ -183,8 +184,8 @@ impl<'a> AdbIndex<'a> {
         Ok(builder.finish(root)?)
     }
 
-    /// Puts the signatures to what [`Self::payload`] returned, deflates it, and reads the result as a
-    /// client does: all `keys` must have signed it, and it must list these entries.
+    /// Puts the signatures to what [`Self::payload`] returned, deflates it, and reads the result as
+    /// a client does: all `keys` must have signed it, and it must list these entries.
     ///
     /// # Errors
     ///
@@ -383,8 +384,8 @@ pub struct ReadIndex {
 }
 
 impl ReadIndex {
-    /// Reads `Packages.adb`, whoever made it. Stricter than apk, which takes what it does not expect
-    /// for absent.
+    /// Reads `Packages.adb`, whoever made it. Stricter than apk, which takes what it does not
+    /// expect for absent.
     ///
     /// An index says how the URL of a package is made, if not in the usual way. This is ignored.
     ///

@@ -1,7 +1,7 @@
 //! `index.json`: what a directory holds, for the tools of OpenWrt.
 //!
-//! Image builders read it beside `packages.adb`, to know which packages there are without apk. It is
-//! version 2 of the format (`scripts/make-index-json.py` of OpenWrt).
+//! Image builders read it beside `packages.adb`, to know which packages there are without apk. It
+//! is version 2 of the format (`scripts/make-index-json.py` of OpenWrt).
 
 use std::collections::{BTreeMap, btree_map::Entry};
 

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The message is signed with SHA-512 whatever the hash of the payload: RSASSA-PKCS1-v1_5, or ECDSA
-//! with the signature in DER form (apk-v3(5); measured on apk-tools 3.0.8). Of several signatures, a
-//! client needs one that is right and by a key that it trusts. Unlike in v2, it passes over wrong
+//! with the signature in DER form (apk-v3(5); measured on apk-tools 3.0.8). Of several signatures,
+//! a client needs one that is right and by a key that it trusts. Unlike in v2, it passes over wrong
 //! ones (measured).
 
 use rsa::rand_core::CryptoRngCore;
@@ -46,7 +46,8 @@ impl PayloadDigest {
     }
 
     /// Returns the SHA-512 of the message that a SIG block with this header signs. `None` for a
-    /// version or a hash with which apk trusts no signature: MD5 and SHA-1, for instance (measured).
+    /// version or a hash with which apk trusts no signature: MD5 and SHA-1, for instance
+    /// (measured).
     fn message(&self, schema: Schema, header: &[u8; HEADER_LENGTH]) -> Option<[u8; 64]> {
         let [version, hash, ..] = header;
         let digest = match *hash {
@@ -121,10 +122,11 @@ impl AdbSignature {
 /// Returns what a key service must sign with `key`, so that it is a signature of a file of this
 /// schema, whose ADB payload has this digest.
 ///
-/// That is a digest as the service expects one: of RSA keys 64 bytes, for PKCS #1 v1.5 with SHA-512.
-/// Of EC keys as many as the order of their curve has, 32 or 48, since ECDSA uses no more of a
-/// digest (FIPS 186-5, 6.4.1): AWS KMS takes these for `ECDSA_SHA_256` and `ECDSA_SHA_384`, and can't
-/// tell that they are the beginning of a SHA-512 (measured with P-256 and P-384 on an emulator).
+/// That is a digest as the service expects one: of RSA keys 64 bytes, for PKCS #1 v1.5 with
+/// SHA-512. Of EC keys as many as the order of their curve has, 32 or 48, since ECDSA uses no more
+/// of a digest (FIPS 186-5, 6.4.1): AWS KMS takes these for `ECDSA_SHA_256` and `ECDSA_SHA_384`,
+/// and can't tell that they are the beginning of a SHA-512 (measured with P-256 and P-384 on an
+/// emulator).
 pub fn digest_for_remote(key: &VerifyingKey, schema: Schema, digest: &PayloadDigest) -> Vec<u8> {
     let mut message: Vec<_> =
         digest.message(schema, &header(key.id())).into_iter().flatten().collect();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use alpinist_apk::{
     adb::index::ReadIndex,
     checksum::Identity,
+    entry::IndexEntry,
     key::{SigningKey, VerifyingKey},
 };
 use alpinist_repository::{
@@ -54,7 +55,7 @@ fn listed_in_adb(store: &MemoryStore) -> Vec<String> {
     let listed: Vec<_> = index.entries.iter().map(|entry| entry.metadata.name.as_str()).collect();
     assert_eq!(names, listed);
     assert_eq!(json["architecture"], "x86_64");
-    index.entries.iter().map(|entry| entry.file_stem()).collect()
+    index.entries.iter().map(IndexEntry::file_stem).collect()
 }
 
 fn header(store: &MemoryStore) -> Header {

@@ -15,7 +15,7 @@ static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let ends = |name: &&String| block::ends_block(&format!("{name}-1-r0"));
     let name = |group: u32, suffix: u32| format!("p{group:02}x{suffix:05}");
     let group = |group| {
-        let end = (3..).map(|suffix| name(group, suffix)).find(|name| ends(&name));
+        let end = (3..100_000).map(|suffix| name(group, suffix)).find(|name| ends(&name));
         (0..3).map(move |suffix| name(group, suffix)).chain(end)
     };
     (0..8).flat_map(group).collect()
@@ -44,7 +44,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 /// A package of format v2 or, with an odd number of its upload, v3.
 fn record(package: usize, upload: u8) -> Record {
     let name = &NAMES[package];
-    let identity = if upload % 2 == 0 {
+    let identity = if upload.is_multiple_of(2) {
         "Q1DNWZeWkviN7MJedLpYM8yBvmnGM=".to_owned()
     } else {
         format!("Q2{}=", "A".repeat(43))
