@@ -4,6 +4,7 @@
 
 #![cfg(test)]
 
+mod adb;
 mod demo;
 mod deploying;
 mod healing;

@@ -72,7 +72,7 @@ pub(crate) fn apkindex(archive: &[u8]) -> String {
 
 /// The folder with packages that others made. If it is missing, this says so; in CI, or if
 /// `ALPINIST_FIXTURES` is set, it fails.
-fn fixtures() -> Option<PathBuf> {
+pub(crate) fn fixtures() -> Option<PathBuf> {
     let promised = env::var_os("CI").is_some() || env::var_os("ALPINIST_FIXTURES").is_some();
     let folder = env::var_os("ALPINIST_FIXTURES")
         .map_or_else(|| workspace::root().join("../shared/fixtures"), PathBuf::from);

@@ -67,6 +67,24 @@ impl Apk {
         index
     }
 
+    /// Builds a package of format v3 by `apk mkpkg`, with one file that contains its name and
+    /// version, and this further information.
+    pub fn make_package(&self, name: &str, version: &str, more: &[&str]) -> Result<Vec<u8>, Error> {
+        let directory = temporary_directory("mkpkg-")?;
+        let (files, package) = (directory.path().join("files"), directory.path().join("p.apk"));
+        let share = files.join("usr/share").join(name);
+        fs::create_dir_all(&share).map_err(Error::file("create", &share))?;
+        let file = share.join("version");
+        fs::write(&file, format!("{name} {version}\n")).map_err(Error::file("write", &file))?;
+        let mut make = self.command();
+        make.args(["mkpkg", "--files"]).arg(&files).arg("--output").arg(&package);
+        let own = [format!("name:{name}"), format!("version:{version}")];
+        let info = own.iter().map(String::as_str).chain(more.iter().copied());
+        make.args(info.flat_map(|field| ["--info", field]));
+        command::output(make.env("SOURCE_DATE_EPOCH", "1700000000"))?;
+        fs::read(&package).map_err(Error::file("read", package))
+    }
+
     /// Returns a command that runs apk.
     fn command(&self) -> Command {
         let libraries = [self.root.join("usr/lib"), self.root.join("lib")];
@@ -78,12 +96,16 @@ impl Apk {
 }
 
 impl ApkClient {
-    /// Creates a machine without keys that uses the repository at the URL `repository`.
+    /// Creates a machine without keys that uses the repository at the URL `repository`, or of that
+    /// line of `/etc/apk/repositories`.
     pub fn new(apk: Apk, repository: &str, architecture: &str) -> Result<Self, Error> {
         let directory = temporary_directory("client-")?;
         let (repository, architecture) = (repository.to_owned(), architecture.to_owned());
         let client = Self { apk, directory, repository, architecture };
         make_directory(&client.keys())?;
+        let lines = client.repositories();
+        fs::write(&lines, format!("{}\n", client.repository))
+            .map_err(Error::file("write", lines))?;
         let created = client.run(client.creation()?)?;
         if created.status.success() { Ok(client) } else { Err(client.unusable(&created)) }
     }
@@ -145,14 +167,19 @@ impl ApkClient {
             .arg(self.root())
             .arg("--keys-dir")
             .arg(self.keys())
-            .args(["--arch", &self.architecture, "--repository", &self.repository])
-            .args(["--repositories-file", "/dev/null", "--no-interactive", "--no-progress"]);
+            .args(["--arch", &self.architecture, "--repositories-file"])
+            .arg(self.repositories())
+            .args(["--no-interactive", "--no-progress"]);
         command
     }
 
     /// Returns the machine's root directory, which contains the installed files.
     pub fn root(&self) -> PathBuf {
         self.directory.path().join("root")
+    }
+
+    fn repositories(&self) -> PathBuf {
+        self.directory.path().join("repositories")
     }
 
     fn keys(&self) -> PathBuf {

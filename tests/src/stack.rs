@@ -205,7 +205,16 @@ impl Stack {
     /// [`Error::Reply`] if no public key is published, as before the first publication.
     pub async fn client(&self, repository: &str, architecture: &str) -> Result<ApkClient, Error> {
         let url = format!("{}/{repository}", self.repository_url());
-        let client = ApkClient::new(self.apk().clone(), &url, architecture)?;
+        self.client_of_line(&url, architecture).await
+    }
+
+    /// Creates a client of a line of `/etc/apk/repositories` that trusts the published key.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::client`].
+    pub async fn client_of_line(&self, line: &str, architecture: &str) -> Result<ApkClient, Error> {
+        let client = ApkClient::new(self.apk().clone(), line, architecture)?;
         let key_name = self.key_name().await?;
         let key_url = self.public_key_url(&key_name);
         let published = http::get(&key_url)?;

@@ -1,0 +1,110 @@
+//! Packages of format v3: the real client installs them through each address of their index.
+
+use std::fs;
+
+use alpinist_tests::{ApkClient, PackageSpec};
+
+use crate::{
+    packages::fixtures,
+    repository::{Repository, assert_succeeded, listed},
+};
+
+impl Repository {
+    /// Uploads a package of format v3 that `apk mkpkg` makes.
+    async fn publish_v3(&self, name: &str, version: &str, more: &[&str]) {
+        let package = self.stack.apk().make_package(name, version, more).unwrap();
+        let key = format!("{}/{name}-{version}.apk", self.prefix());
+        assert_succeeded(&self.stack.upload(&key, package).await.unwrap());
+    }
+
+    /// New machines that read the index of format v3: by the keyword of Alpine, by the file's name
+    /// there, and by that at OpenWrt.
+    async fn clients_of_v3(&self) -> Vec<ApkClient> {
+        let (url, prefix) = (self.stack.repository_url(), self.prefix());
+        let repository = prefix.strip_suffix("/x86_64").unwrap();
+        let mut clients = Vec::new();
+        for line in [
+            format!("v3 {url}/{repository}"),
+            format!("{url}/{prefix}/Packages.adb"),
+            format!("{url}/{prefix}/packages.adb"),
+        ] {
+            clients.push(self.stack.client_of_line(&line, "x86_64").await.unwrap());
+        }
+        clients
+    }
+}
+
+fn assert_installs(client: &ApkClient, name: &str, version: &str) {
+    let add = client.add(&[name]).unwrap();
+    assert!(add.status.success(), "{add}");
+    let file = client.root().join("usr/share").join(name).join("version");
+    assert_eq!(fs::read_to_string(file).unwrap(), format!("{name} {version}\n"));
+}
+
+#[tokio::test]
+async fn both_formats_are_installed_through_each_address() {
+    let repository = Repository::open("formats").await;
+    repository.publish(&repository.build(&PackageSpec::new("old", "1.0"))).await;
+    let ours = "arch:x86_64";
+    repository.publish_v3("g++", "13.2_rc1~0abc-r0", &[ours, "depends:old>=1.0"]).await;
+    repository.publish_v3("data", "1.0-r0", &["arch:noarch", "description:For all"]).await;
+    repository.publish_v3("tool", "1-r0", &[ours, "provides:cmd:tool=1-r0", "tags:a:b=1"]).await;
+    for client in repository.clients_of_v3().await {
+        assert_eq!(
+            listed(&client),
+            ["data-1.0-r0", "g++-13.2_rc1~0abc-r0", "old-1.0-r0", "tool-1-r0"]
+        );
+        for (name, version) in [("g++", "13.2_rc1~0abc-r0"), ("data", "1.0-r0"), ("tool", "1-r0")] {
+            assert_installs(&client, name, version);
+        }
+        let installed = client.installed().unwrap().text;
+        assert!(installed.contains("old-1.0-r0"), "{installed}");
+    }
+    assert_eq!(repository.available().await, ["old-1.0-r0"], "v2 clients notice nothing");
+    assert_eq!(repository.install("old").await, "old 1.0\n");
+}
+
+#[tokio::test]
+async fn a_replaced_v3_package_and_the_removal_of_the_last_one_reach_the_clients() {
+    let repository = Repository::open("replaced-v3").await;
+    repository.publish_v3("tool", "1-r0", &["arch:x86_64", "description:First"]).await;
+    repository.publish_v3("tool", "1-r0", &["arch:x86_64", "description:Second"]).await;
+    for client in repository.clients_of_v3().await {
+        assert_eq!(listed(&client), ["tool-1-r0"]);
+        let search = client.run(["search", "--description", "Second"]).unwrap();
+        assert_eq!(search.text, "tool-1-r0\n");
+        assert_installs(&client, "tool", "1-r0");
+    }
+    let key = format!("{}/tool-1-r0.apk", repository.prefix());
+    assert_succeeded(&repository.stack.remove(&key).await.unwrap());
+    for client in repository.clients_of_v3().await {
+        assert!(listed(&client).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_real_feed_is_published_with_our_key() {
+    let Some(fixtures) = fixtures() else { return };
+    let feed = fixtures.join("../v3/real/mossdef");
+    let repository = Repository::open("feed").await;
+    let mut files: Vec<_> = fs::read_dir(&feed).unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "apk"));
+    files.sort();
+    let mut names = Vec::new();
+    for path in &files {
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let key = format!("{}/{stem}.apk", repository.prefix());
+        let bytes = fs::read(path).unwrap();
+        assert_succeeded(&repository.stack.upload(&key, bytes).await.unwrap());
+        names.push(stem);
+    }
+    assert_eq!(names.len(), 6, "in {}", feed.display());
+    for client in repository.clients_of_v3().await {
+        assert_eq!(listed(&client), names);
+        // The others need packages of OpenWrt. This one is signed by a key that we do not have.
+        let add = client.add(&["wireless-regdb", "sunwait"]).unwrap();
+        assert!(add.status.success() || add.text.contains("required by"), "{add}");
+        let fetched = client.fetch("sunwait").unwrap();
+        assert!(fetched.0.status.success(), "{}", fetched.0);
+    }
+}
