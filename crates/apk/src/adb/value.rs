@@ -186,11 +186,6 @@ impl<'a> Value<'a> {
         self.word == 0
     }
 
-    /// Returns where it is: an offset into the payload.
-    pub fn position(self) -> usize {
-        self.position
-    }
-
     /// Reads a number; `None` if it is absent.
     ///
     /// # Errors
