@@ -2,11 +2,14 @@
 
 use std::fs;
 
-use alpinist_tests::{ApkClient, PackageSpec};
+use alpinist_tests::{
+    ApkClient, EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, command,
+};
+use serde_json::Value;
 
 use crate::{
     packages::fixtures,
-    repository::{Repository, assert_succeeded, listed},
+    repository::{Repository, assert_succeeded, listed, publish},
 };
 
 impl Repository {
@@ -107,4 +110,61 @@ async fn a_real_feed_is_published_with_our_key() {
         let fetched = client.fetch("sunwait").unwrap();
         assert!(fetched.0.status.success(), "{}", fetched.0);
     }
+}
+
+/// Publishes a v3 package, and returns whether a new machine that has only this key installs it.
+async fn publishes_for(stack: &Stack, key_name: &str, public_key: &str, name: &str) -> bool {
+    let package = stack.apk().make_package(name, "1-r0", &["arch:x86_64"]).unwrap();
+    let key = format!("25.12/feed/x86_64/{name}-1-r0.apk");
+    assert_succeeded(&stack.upload(&key, package).await.unwrap());
+    installs_with(stack, key_name, public_key, name)
+}
+
+fn installs_with(stack: &Stack, key_name: &str, public_key: &str, name: &str) -> bool {
+    let line = format!("v3 {}/25.12/feed", stack.repository_url());
+    let client = ApkClient::new(stack.apk().clone(), &line, "x86_64").unwrap();
+    client.trust(key_name, public_key.as_bytes()).unwrap();
+    let update = client.update().unwrap();
+    assert_eq!(update.status.success(), !update.text.contains("UNTRUSTED"), "{update}");
+    update.status.success() && client.add(&[name]).unwrap().status.success()
+}
+
+#[tokio::test]
+async fn keys_of_each_kind_in_kms_sign_format_v3() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    for (name, spec) in [("p256", "ECC_NIST_P256"), ("p384", "ECC_NIST_P384"), ("rsa", "RSA_3072")]
+    {
+        let kms = |arguments: &[&str]| -> Value {
+            let mut aws = local_stack.emulator().aws();
+            let output = command::output(aws.arg("kms").args(arguments));
+            let output = output.unwrap_or_else(|error| panic!("{}", error.chain()));
+            serde_json::from_slice(&output).unwrap()
+        };
+        let made = kms(&["create-key", "--key-usage", "SIGN_VERIFY", "--key-spec", spec]);
+        let arn = made["KeyMetadata"]["Arn"].as_str().unwrap();
+        let signing_key = format!("kms:{arn}");
+        let stack = local_stack.deploy_as(name, &[("SigningKey", &signing_key)]).unwrap();
+        let key_name = format!("{name}.pem");
+        stack.put_key_name(&key_name).await.unwrap();
+        let public = kms(&["get-public-key", "--key-id", arn]);
+        let public = public["PublicKey"].as_str().unwrap();
+        let public = format!("-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----\n");
+        assert!(publishes_for(&stack, &key_name, &public, "hello").await, "{spec}");
+    }
+}
+
+#[tokio::test]
+async fn clients_with_an_ec_key_and_with_an_rsa_key_are_both_served() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_as("kinds", &[]).unwrap();
+    let ec = KeyPair::generate_ec("ec.pem").unwrap();
+    let rsa = KeyPair::generate("rsa@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&ec).await.unwrap();
+    let [ec_public, rsa_public] = [&ec, &rsa].map(|key| key.public().unwrap());
+    assert!(publishes_for(&stack, ec.name(), &ec_public, "first").await);
+    assert!(!installs_with(&stack, rsa.name(), &rsa_public, "first"));
+    stack.put_second_key(&rsa).await.unwrap();
+    assert!(publishes_for(&stack, ec.name(), &ec_public, "second").await);
+    assert!(installs_with(&stack, rsa.name(), &rsa_public, "second"));
+    publish(&stack, "old").await;
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::{Error, command, tools};
 
-/// An RSA key pair and its key name.
+/// A key pair and its key name.
 #[derive(Clone)]
 pub struct KeyPair {
     name: String,
@@ -19,7 +19,7 @@ impl KeyPair {
     /// The key size for demonstrations and benchmarks: what an operator would use.
     pub const BITS: u32 = 4096;
 
-    /// Generates a key of `bits` bits for `who`, and names it `<who>-<8 hex digits>.rsa.pub`.
+    /// Generates an RSA key of `bits` bits for `who`, and names it `<who>-<8 hex digits>.rsa.pub`.
     ///
     /// # Errors
     ///
@@ -32,6 +32,17 @@ impl KeyPair {
         private.hash(&mut hasher);
         let digits = hasher.finish() & 0xffff_ffff;
         Ok(Self { name: format!("{who}-{digits:08x}.rsa.pub"), private })
+    }
+
+    /// Generates a key on P-256 in SEC 1 form, as OpenWrt's build system does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if openssl is not installed.
+    pub fn generate_ec(name: &str) -> Result<Self, Error> {
+        let mut ecparam = tools::openssl()?;
+        ecparam.args(["ecparam", "-name", "prime256v1", "-genkey", "-noout"]);
+        Ok(Self::new(name, text(command::output(&mut ecparam)?)?))
     }
 
     /// Takes an existing PEM private key and its key name.
@@ -52,7 +63,7 @@ impl KeyPair {
     /// Returns the public key in PEM form, as openssl derives it.
     pub fn public(&self) -> Result<String, Error> {
         let mut openssl = tools::openssl()?;
-        openssl.args(["rsa", "-pubout"]);
+        openssl.args(["pkey", "-pubout"]);
         text(command::filter(&mut openssl, self.private.as_bytes())?)
     }
 }

@@ -119,8 +119,8 @@ advised! {
             /// The names of the keys.
             key_names: Vec<String>,
         } => FailureKind::Misconfigured.help(
-            "Store an RSA key in the place of the other key, or delete the packages of format v2. \
-             Then redrive this execution.",
+            "Store an RSA key beside it or in its place, or delete the packages of format v2, then \
+             redrive this execution.",
         ),
         /// Another key was published under the key name.
         #[error("another public key is published as {key_name}")]
@@ -267,7 +267,8 @@ const REDRIVE: &str = "Redrive this execution.";
 const TOO_LARGE: &str = "The old index stays. Delete packages of this directory, or move some to \
                          another repository, then redrive this execution.";
 const KEY_SERVICE: &str = "The key must exist and be enabled in the region of the stack, with the \
-                           usage SIGN_VERIFY and the specification RSA_2048, RSA_3072 or RSA_4096. \
+                           usage SIGN_VERIFY and the specification RSA_2048, RSA_3072 or RSA_4096 \
+                           or, for packages of format v3 alone, ECC_NIST_P256 or ECC_NIST_P384. \
                            Fix that, or deploy the stack with another SigningKey, then redrive \
                            this execution.";
 const REPORT: &str = "The old index stays. This is a bug in Alpinist: please report it.";
@@ -282,7 +283,7 @@ fn key_advice(error: &KeyStoreError) -> Advice {
     match error {
         KeyStoreError::Missing { private_key: Some(private_key), key_name, .. } => {
             FailureKind::Misconfigured.help(format!(
-                "Store {private_key} (SecureString: the RSA private key in PEM form) and \
+                "Store {private_key} (SecureString: the private key in PEM form) and \
                  {key_name} {NAME}, then redrive this execution."
             ))
         }
