@@ -19,7 +19,7 @@ async fn a_rejected_package_fails_its_execution_and_leaves_the_index_untouched()
         execution.cause.as_deref(),
         Some(
             "rejection/main/x86_64/renamed-1.0-r0.apk was rejected: its file name is \
-             `renamed-1.0-r0.apk`, but clients will ask for `bad-1.0-r0.apk`, since .PKGINFO says \
+             `renamed-1.0-r0.apk`, but clients will ask for `bad-1.0-r0.apk`, since the package says \
              so. Upload it as bad-1.0-r0.apk, and delete this object."
         )
     );

@@ -114,7 +114,7 @@ async fn a_failure_is_told_to_the_topic_with_the_package_the_rule_the_remedy_and
         "Error: Alpinist.PackageRejected".to_owned(),
         format!(
             "Cause: {key} was rejected: not an apk package: it begins neither with a gzip header nor with `ADB`. \
-             Upload an .apk that was built by abuild, melange or nfpm."
+             Upload an .apk that was built by abuild, melange, nfpm or `apk mkpkg`."
         ),
         String::new(),
         "What to do: upload a better package under the same name, or delete this one.".to_owned(),

@@ -152,7 +152,7 @@ async fn what_would_be_rejected_is_not_uploaded() {
     let said = operator.run("push good-1.0-r0.apk bad.apk --to rejected/main");
     assert_eq!((said.status, &*said.err), (Some(1), ""), "{said}");
     let expected = "rejected bad.apk: not an apk package: it begins neither with a gzip header nor with `ADB`. \
-                    Upload an .apk that was built by abuild, melange or nfpm.\nNothing was uploaded.\n";
+                    Upload an .apk that was built by abuild, melange, nfpm or `apk mkpkg`.\nNothing was uploaded.\n";
     assert_eq!(said.out, expected);
     assert_eq!(stack.list("rejected/").await.unwrap(), Vec::<String>::new());
 }
