@@ -130,7 +130,7 @@ fn there_is_no_index_of_nothing() {
         let said = bench.run(&format!("index bad{arch} --skip-rejected {SIGN}"));
         assert_eq!((said.status, &*said.err), (1, ""));
         assert!(
-            said.out.starts_with("rejected bad/a-1-r0.apk: not an apk v2 package"),
+            said.out.starts_with("rejected bad/a-1-r0.apk: not an apk package"),
             "{}",
             said.out
         );
@@ -149,7 +149,7 @@ fn a_key_that_does_not_sign_is_told_as_such() {
     let said = bench.run(&format!("index in {SIGN}"));
     assert_eq!((said.status, &*said.out), (2, ""));
     let expected = "error: the index can't be signed with ops.rsa\n\
-                    cause: the RSA key can't be used\n\
+                    cause: the key can't be used\n\
                     hint: `alpinist keygen ops@example.com` makes a new key\n";
     assert_eq!(said.err, expected);
 }
