@@ -51,6 +51,12 @@ impl Index {
         Self(entries.into_iter().map(|(_, entry)| entry).collect())
     }
 
+    /// Makes an index of entries that are in the order in which they are to stay, as those that
+    /// were read from one.
+    pub fn in_order(entries: Vec<IndexEntry>) -> Self {
+        Self(entries)
+    }
+
     /// Returns the entries, in order.
     pub fn entries(&self) -> &[IndexEntry] {
         &self.0

@@ -122,7 +122,7 @@ advised! {
             /// Its key.
             key: String,
             /// Why.
-            source: ArchiveError,
+            source: Box<dyn std::error::Error + Send + Sync>,
         } => Some("`alpinist verify` says how to fix it".into()),
         /// The stack has no signing key yet.
         #[error("the stack has no signing key yet, so clients would trust none of its indexes")]

@@ -5,17 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alpinist_apk::{
-    checksum::Identity,
-    index::Index,
-    index_archive::{self, IndexArchive},
-    text::escaped,
-};
+use alpinist_apk::{checksum::Identity, entry::IndexEntry, index_archive, text::escaped};
 use alpinist_aws::s3::{Newer, S3Store};
 use alpinist_executions::{Execution, Executions, ListedExecution, Milliseconds, Status};
 use alpinist_repository::{
     failure::FailureKind,
-    location::{PackageKey, RepositoryPrefix},
+    location::PackageKey,
     port::{ETag, ObjectStore as _, StoreError},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -23,7 +18,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::{error::Error, repository::Format};
 
 /// The first and the longest interval between two checks. It grows by half with each check that
 /// finds nothing new.
@@ -55,6 +50,8 @@ pub(crate) struct Change {
     pub(crate) etag: Option<ETag>,
     /// What an index that has the change says of the package.
     pub(crate) listed: Listing,
+    /// The format of the package, whose index shows the change.
+    pub(crate) format: Format,
 }
 
 /// What an index says of a package.
@@ -69,14 +66,15 @@ pub(crate) enum Listing {
 }
 
 impl Change {
-    /// Returns the deletion of a package.
-    pub(crate) fn deletion(key: String) -> Self {
-        Self { key, etag: None, listed: Listing::Not }
+    /// Returns the deletion of a package that had this identity in an index, if one listed it.
+    pub(crate) fn deletion(key: String, listed: Option<&Identity>) -> Self {
+        let format = listed.map_or(Format::V2, Format::of);
+        Self { key, etag: None, listed: Listing::Not, format }
     }
 
     /// Returns whether a published index has the change.
-    fn is_in(&self, key: &PackageKey, index: &Index) -> bool {
-        let mut entries = index.entries().iter();
+    fn is_in(&self, key: &PackageKey, entries: &[IndexEntry]) -> bool {
+        let mut entries = entries.iter();
         match self.listed {
             Listing::As(size, identity) => entries.any(|entry| {
                 entry.file_stem() == key.stem() && entry.size == size && entry.identity == identity
@@ -135,8 +133,8 @@ impl Outcome {
 
 /// Watches until changes that are made from now on are published.
 ///
-/// It checks the published indexes, with one conditional request for each directory, however many
-/// packages there are and however many others wait. It queries executions only about changes that
+/// It checks the published indexes, with one conditional request for each directory and format,
+/// however many packages there are and however many others wait. It queries executions only about changes that
 /// no index has after a while.
 pub(crate) struct Watch<'a> {
     store: &'a S3Store,
@@ -150,9 +148,11 @@ pub(crate) struct Watch<'a> {
     until: Milliseconds,
 }
 
-/// A directory whose index is awaited.
-struct Directory {
-    prefix: RepositoryPrefix,
+/// An index that is awaited.
+struct AwaitedIndex {
+    /// Its key.
+    key: String,
+    format: Format,
     /// The version of the index that was read last.
     seen: Option<ETag>,
     /// Whether these credentials may not read it, or not learn that it does not exist.
@@ -187,24 +187,24 @@ impl<'a> Watch<'a> {
         mut ended: impl FnMut(usize),
     ) -> Result<Vec<Outcome>, Error> {
         let mut outcomes: Vec<Option<Outcome>> = changes.iter().map(|_| None).collect();
-        let mut directories = by_directory(changes);
+        let mut indexes = by_index(changes);
         let [mut interval, longest_interval] = INTERVALS;
         let [mut question, longest_question] = QUESTIONS;
         let (mut last_news, mut last_question) = (Instant::now(), Instant::now());
         self.until = (Timestamp::now() + PATIENCE + CLOCK_MARGIN).as_millisecond();
         loop {
             let known = outcomes.iter().flatten().count();
-            for directory in &mut directories {
-                directory
+            for index in &mut indexes {
+                index
                     .awaited
                     .retain(|(number, _)| outcomes.get(*number).is_some_and(Option::is_none));
-                if !directory.awaited.is_empty() {
-                    self.look(directory, changes, &mut outcomes).await?;
+                if !index.awaited.is_empty() {
+                    self.look(index, changes, &mut outcomes).await?;
                 }
             }
             let is_all = |outcomes: &[Option<Outcome>]| outcomes.iter().all(Option::is_some);
             if !is_all(&outcomes) && last_question.elapsed() >= question {
-                let is_hidden = directories.iter().any(|directory| directory.is_hidden);
+                let is_hidden = indexes.iter().any(|index| index.is_hidden);
                 if self.ask(changes, &mut outcomes, is_hidden).await? {
                     last_news = Instant::now();
                 }
@@ -230,33 +230,29 @@ impl<'a> Watch<'a> {
     /// Reads an index if it has changed.
     async fn look(
         &self,
-        directory: &mut Directory,
+        index: &mut AwaitedIndex,
         changes: &[Change],
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Error> {
-        let key = directory.prefix.index_key();
-        let index = match self
-            .store
-            .newer(&key, directory.seen.as_ref(), index_archive::MAX_LENGTH)
-            .await
-        {
+        let AwaitedIndex { key, format, seen, is_hidden, awaited } = index;
+        let entries = match self.store.newer(key, seen.as_ref(), index_archive::MAX_LENGTH).await {
             Ok(Newer::Object { etag, bytes }) => {
-                directory.seen = Some(etag);
+                *seen = Some(etag);
                 // An execution fixes a damaged one.
-                IndexArchive::read(&bytes).ok().map(|read| read.index)
+                format.read_index(key, &bytes).ok()
             }
-            Ok(Newer::Nothing) => Some(Index::default()),
+            Ok(Newer::Nothing) => Some(Vec::new()),
             Ok(Newer::Same) | Err(StoreError::Unavailable { .. }) => None,
             Err(StoreError::Denied { .. }) => {
-                directory.is_hidden = true;
+                *is_hidden = true;
                 None
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(index) = index else { return Ok(()) };
-        for (number, key) in &directory.awaited {
+        let Some(entries) = entries else { return Ok(()) };
+        for (number, key) in awaited {
             if let (Some(change), Some(outcome)) = (changes.get(*number), outcomes.get_mut(*number))
-                && change.is_in(key, &index)
+                && change.is_in(key, &entries)
             {
                 *outcome = Some(Outcome::Published);
             }
@@ -340,19 +336,22 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn by_directory(changes: &[Change]) -> Vec<Directory> {
-    let mut directories = BTreeMap::new();
+fn by_index(changes: &[Change]) -> Vec<AwaitedIndex> {
+    let mut indexes = BTreeMap::new();
     for (number, change) in changes.iter().enumerate() {
-        let Ok(key) = change.key.parse::<PackageKey>() else { continue };
-        let directory = directories.entry(key.prefix().to_string()).or_insert_with(|| Directory {
-            prefix: key.prefix().clone(),
+        let Ok(package) = change.key.parse::<PackageKey>() else { continue };
+        let format = change.format;
+        let key = format.index_key(package.prefix());
+        let index = indexes.entry(key.clone()).or_insert_with(|| AwaitedIndex {
+            key,
+            format,
             seen: None,
             is_hidden: false,
             awaited: Vec::new(),
         });
-        directory.awaited.push((number, key));
+        index.awaited.push((number, package));
     }
-    directories.into_values().collect()
+    indexes.into_values().collect()
 }
 
 /// Returns the change that an event reports.
@@ -406,7 +405,84 @@ pub(crate) fn key_in(input: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use alpinist_apk::adb::{index::AdbIndex, signature::AdbSignature};
+    use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput, primitives::ByteStream};
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+
     use super::*;
+
+    /// The entry of a package of format v3.
+    fn v3_entry(name: &str) -> IndexEntry {
+        let text = format!(
+            "C:Q2AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\nP:{name}\nV:1-r0\nA:x86_64\nS:7\nI:0\n"
+        );
+        IndexEntry::from_stored(&text).unwrap()
+    }
+
+    fn adb(entries: &[IndexEntry]) -> Vec<u8> {
+        let (index, _) = AdbIndex::new("main", entries);
+        let signatures: [AdbSignature; 0] = [];
+        index.seal(&index.payload().unwrap(), &signatures, []).unwrap()
+    }
+
+    /// Whether each change is published, of a bucket that has only a `Packages.adb`, with `a` and
+    /// `b`. Whether `APKINDEX.tar.gz` was asked for.
+    async fn in_adb_alone(changes: &[Change]) -> (Vec<bool>, bool) {
+        let index = mock!(Client::get_object)
+            .match_requests(|request| request.key() == Some("3.22/main/x86_64/Packages.adb"))
+            .then_output(|| {
+                let body = ByteStream::from(adb(&[v3_entry("a"), v3_entry("b")]));
+                GetObjectOutput::builder().e_tag("\"1\"").body(body).build()
+            });
+        let nothing = mock!(Client::get_object)
+            .match_requests(|request| request.key() == Some("3.22/main/x86_64/APKINDEX.tar.gz"))
+            .then_error(|| {
+                let missing = aws_sdk_s3::types::error::NoSuchKey::builder().build();
+                aws_sdk_s3::operation::get_object::GetObjectError::NoSuchKey(missing)
+            });
+        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&index, &nothing]);
+        let store = S3Store::new(client, "bucket");
+        let step_functions = aws_sdk_sfn::Config::builder()
+            .behavior_version(aws_sdk_sfn::config::BehaviorVersion::latest())
+            .build();
+        let executions = Executions::new(aws_sdk_sfn::Client::from_conf(step_functions));
+        let watch = Watch {
+            store: &store,
+            executions: &executions,
+            state_machine: "",
+            since: 0,
+            looked_at: HashSet::new(),
+            until: 0,
+        };
+        let mut outcomes = vec![None; changes.len()];
+        for mut index in by_index(changes) {
+            watch.look(&mut index, changes, &mut outcomes).await.unwrap();
+        }
+        let published = outcomes.iter().map(|it| *it == Some(Outcome::Published)).collect();
+        (published, nothing.num_calls() > 0)
+    }
+
+    #[tokio::test]
+    async fn changes_of_v3_packages_are_awaited_in_their_own_index() {
+        let written = |name: &str, size| Change {
+            key: format!("3.22/main/x86_64/{name}-1-r0.apk"),
+            etag: Some(ETag("\"1\"".into())),
+            listed: Listing::As(size, v3_entry(name).identity),
+            format: Format::V3,
+        };
+        let deleted = |name: &str| {
+            let identity = v3_entry(name).identity;
+            Change::deletion(format!("3.22/main/x86_64/{name}-1-r0.apk"), Some(&identity))
+        };
+        let changes =
+            [written("a", 7), written("b", 8), written("c", 7), deleted("a"), deleted("c")];
+        let expected = vec![true, false, false, false, true];
+        assert_eq!(in_adb_alone(&changes).await, (expected, false));
+
+        let key = "3.22/main/x86_64/a-1-r0.apk".to_owned();
+        let unlisted = Change::deletion(key, None);
+        assert_eq!(in_adb_alone(&[unlisted]).await, (vec![true], true));
+    }
 
     #[test]
     fn an_event_tells_of_a_change() {

@@ -25,7 +25,7 @@ use crate::{
     follow::{self, Change, Listing, Outcome, Watch},
     output::{self, BAD, WriteText},
     progress::Progress,
-    repository,
+    repository::Format,
 };
 
 /// How many packages are compared or written at once.
@@ -387,11 +387,14 @@ pub(crate) async fn follow(
 ) -> Result<Vec<PushOutcome>, Error> {
     let change = |written: &Written| match &written.outcome {
         WriteResult::New(etag) | WriteResult::Replaced(etag) => {
-            let listed = match written.write.identity {
-                Some(identity) => Listing::As(written.write.size, identity),
-                None => Listing::Unknown,
+            let (listed, format) = match written.write.identity {
+                Some(identity) => {
+                    (Listing::As(written.write.size, identity), Format::of(&identity))
+                }
+                None => (Listing::Unknown, Format::V2),
             };
-            Some(Change { key: written.key().to_owned(), etag: Some(etag.clone()), listed })
+            let (key, etag) = (written.key().to_owned(), Some(etag.clone()));
+            Some(Change { key, etag, listed, format })
         }
         WriteResult::Unchanged(_) | WriteResult::Taken { .. } => None,
     };
@@ -423,8 +426,8 @@ async fn is_listed(store: &S3Store, write: &Write) -> Result<bool, Error> {
     else {
         return Ok(false);
     };
-    match repository::index(store, key.prefix()).await {
-        Ok(index) => Ok(index.entries().iter().any(|entry| {
+    match Format::of(identity).entries(store, key.prefix()).await {
+        Ok(entries) => Ok(entries.iter().flatten().any(|entry| {
             entry.file_stem() == key.stem()
                 && entry.size == write.size
                 && entry.identity == *identity

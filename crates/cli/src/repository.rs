@@ -1,8 +1,11 @@
 //! Repositories in a bucket, as the command line names them.
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr};
 
 use alpinist_apk::{
+    adb::index::ReadIndex,
+    checksum::Identity,
+    entry::IndexEntry,
     index::Index,
     index_archive::{self, IndexArchive},
     value::Architecture,
@@ -11,6 +14,7 @@ use alpinist_repository::{
     discovery::{self, Discovery},
     location::RepositoryPrefix,
     port::{self, ObjectStore},
+    step,
 };
 
 use crate::error::Error;
@@ -147,7 +151,64 @@ pub(crate) async fn discover<S: ObjectStore>(
     Ok(found)
 }
 
-/// Returns the published index of a repository prefix, which is empty if there is none.
+/// The format of a package, which decides what lists it: an index of format v3 lists those of both
+/// formats, but only where there are v3 packages.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Format {
+    /// Listed in `APKINDEX.tar.gz`.
+    V2,
+    /// Listed in `Packages.adb`.
+    V3,
+}
+
+impl Format {
+    /// Returns the format of a package with this identity.
+    pub(crate) fn of(identity: &Identity) -> Self {
+        match identity {
+            Identity::Control(_) => Self::V2,
+            Identity::Payload(_) => Self::V3,
+        }
+    }
+
+    /// Returns the key of the published index that lists packages of this format.
+    pub(crate) fn index_key(self, prefix: &RepositoryPrefix) -> String {
+        match self {
+            Self::V2 => prefix.index_key(),
+            Self::V3 => {
+                let [index, ..] = prefix.adb_keys();
+                index
+            }
+        }
+    }
+
+    /// Reads what a published index lists, in its order.
+    pub(crate) fn read_index(self, key: &str, bytes: &[u8]) -> Result<Vec<IndexEntry>, Error> {
+        let read = match self {
+            Self::V2 => IndexArchive::read(bytes)
+                .map(|read| read.index.entries().to_vec())
+                .map_err(Box::from),
+            Self::V3 => ReadIndex::read(bytes).map(|read| read.entries).map_err(Box::from),
+        };
+        read.map_err(|source| Error::PublishedIndex { key: key.to_owned(), source })
+    }
+
+    /// Returns what the published index for this format lists. `None` if there is none; an index of
+    /// format v3 counts only if Alpinist wrote it.
+    pub(crate) async fn entries<S: ObjectStore>(
+        self,
+        store: &S,
+        prefix: &RepositoryPrefix,
+    ) -> Result<Option<Vec<IndexEntry>>, Error> {
+        let key = self.index_key(prefix);
+        let published = port::read(store, &key, index_archive::MAX_LENGTH).await?;
+        let published =
+            published.filter(|published| self == Self::V2 || step::is_ours(&published.info));
+        published.map(|published| self.read_index(&key, &published.body)).transpose()
+    }
+}
+
+/// Returns what is published of a repository prefix, packages of both formats. It is empty if there
+/// is no index.
 pub(crate) async fn index<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
@@ -155,24 +216,111 @@ pub(crate) async fn index<S: ObjectStore>(
     Ok(published_index(store, prefix).await?.unwrap_or_default())
 }
 
-/// Returns the published index of a repository prefix, if there is one.
+/// Returns what is published of a repository prefix, packages of both formats, if there is an
+/// index.
 pub(crate) async fn published_index<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
 ) -> Result<Option<Index>, Error> {
-    let key = prefix.index_key();
-    let Some(published) = port::read(store, &key, index_archive::MAX_LENGTH).await? else {
-        return Ok(None);
+    let v2 = Format::V2.entries(store, prefix).await?;
+    let v3 = Format::V3.entries(store, prefix).await?;
+    let (mut listed, v3) = match (v2, v3) {
+        (None, None) => return Ok(None),
+        (v2, None) => (v2.unwrap_or_default(), Vec::new()),
+        // It has the v2 packages as well.
+        (None, Some(all)) => (Vec::new(), all),
+        (Some(v2), Some(mut all)) => {
+            all.retain(|entry| Format::of(&entry.identity) == Format::V3);
+            (v2, all)
+        }
     };
-    match IndexArchive::read(&published.body) {
-        Ok(read) => Ok(Some(read.index)),
-        Err(source) => Err(Error::PublishedIndex { key, source }),
+    if v3.is_empty() {
+        return Ok(Some(Index::in_order(listed)));
     }
+    let stems: HashSet<_> = v3.iter().map(IndexEntry::file_stem).collect();
+    listed.retain(|entry| !stems.contains(&entry.file_stem()));
+    Ok(Some(Index::ranked(listed.into_iter().chain(v3).enumerate())))
 }
 
 #[cfg(test)]
 mod tests {
+    use alpinist_apk::{
+        adb::{index::AdbIndex, signature::AdbSignature},
+        signature::{Algorithm, Signature, SignatureName},
+    };
+    use alpinist_repository::{
+        memory::MemoryStore,
+        port::{Attributes, NewObject, Precondition},
+    };
+
     use super::*;
+
+    fn entry(stem: &str, identity: &str) -> IndexEntry {
+        let (name, version) = stem.split_once('-').unwrap();
+        let text = format!("C:{identity}\nP:{name}\nV:{version}\nA:x86_64\nS:7\nI:0\n");
+        IndexEntry::from_stored(&text).unwrap()
+    }
+
+    fn v2(stem: &str) -> IndexEntry {
+        entry(stem, "Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+    }
+
+    fn v3(stem: &str) -> IndexEntry {
+        entry(stem, "Q2AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+    }
+
+    fn apkindex(entries: &[IndexEntry]) -> Vec<u8> {
+        let key_name = "ops.rsa.pub".parse().unwrap();
+        let name = SignatureName { algorithm: Algorithm::RsaSha256, key_name };
+        let index = Index::in_order(entries.to_vec());
+        let unsigned = index_archive::write_unsigned("", &index).unwrap();
+        index_archive::write_signed(&[(name, Signature::from(vec![0; 256]))], &unsigned).unwrap()
+    }
+
+    fn adb(entries: &[IndexEntry]) -> Vec<u8> {
+        let (index, _) = AdbIndex::new("main", entries);
+        let signatures: [AdbSignature; 0] = [];
+        index.seal(&index.payload().unwrap(), &signatures, []).unwrap()
+    }
+
+    /// Publishes an index of format v3, as Alpinist does.
+    async fn put_adb(store: &MemoryStore, bytes: Vec<u8>) {
+        let attributes = Attributes::from([("index-sha256".to_owned(), String::new())]);
+        let object = NewObject { bytes, content_type: "application/octet-stream", attributes };
+        store.put("3.22/main/x86_64/Packages.adb", object, Precondition::None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn packages_of_both_formats_are_published() {
+        let prefix: RepositoryPrefix = "3.22/main/x86_64/".parse().unwrap();
+        let listed = async |store: &MemoryStore| {
+            let index = published_index(store, &prefix).await.unwrap()?;
+            let listed = index.entries().iter();
+            Some(listed.map(|entry| (entry.file_stem(), Format::of(&entry.identity))).collect())
+        };
+        let is = |expected: &[(&str, Format)]| {
+            let expected = expected.iter().map(|(stem, format)| ((*stem).to_owned(), *format));
+            Some(expected.collect::<Vec<_>>())
+        };
+        let store = MemoryStore::default();
+        assert_eq!(listed(&store).await, None);
+        // Somebody else's index does not count, readable or not.
+        for foreign in [adb(&[v3("x-1")]), b"garbage".to_vec()] {
+            store.upload("3.22/main/x86_64/Packages.adb", foreign);
+            assert_eq!(listed(&store).await, None);
+        }
+        put_adb(&store, adb(&[v2("a-1"), v3("b-2"), v3("c-1")])).await;
+        let all = [("a-1", Format::V2), ("b-2", Format::V3), ("c-1", Format::V3)];
+        assert_eq!(listed(&store).await, is(&all));
+        // What has just been replaced by a package of the other format is listed once.
+        let apkindex = apkindex(&[v2("d-1"), v2("c-1"), v2("a-1")]);
+        store.upload("3.22/main/x86_64/APKINDEX.tar.gz", apkindex);
+        assert_eq!(listed(&store).await, is(&[&all[..], &[("d-1", Format::V2)]].concat()));
+        put_adb(&store, b"garbage".to_vec()).await;
+        let error = published_index(&store, &prefix).await.unwrap_err();
+        let expected = "a client rejects the index 3.22/main/x86_64/Packages.adb";
+        assert_eq!(error.to_string(), expected);
+    }
 
     #[test]
     fn a_repository_is_named_with_or_without_an_architecture() {

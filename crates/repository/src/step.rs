@@ -29,6 +29,7 @@ pub use self::{
     extract::{examine, extract, make_entry},
     heal::{HealRequest, Healed, Message, heal},
     publish::{publish, publish_key},
+    published::is_ours,
     reindex::{ReindexRequest, ReindexResponse, Report, Summary, reindex},
     write_index::write_index,
 };

@@ -21,13 +21,17 @@ Examples:
   # Writes ops@example.com-5f3c2a1b.rsa and ops@example.com-5f3c2a1b.rsa.pub.
   alpinist keygen ops@example.com
 
-  alpinist keygen ops@example.com --dir ~/.abuild";
+  alpinist keygen ops@example.com --dir ~/.abuild
+
+  # For packages of format v3 alone, such as those of OpenWrt.
+  alpinist keygen ops@example.com --ec";
 
 /// Make a key pair to sign with
 ///
 /// An RSA key of 4096 bits, named like those of abuild-keygen: an address and the time. Only you
 /// can read the private key. The file name of the public key is the key name: clients must store
-/// it under this name.
+/// it under this name. An RSA key signs for all clients; with `--ec`, the key signs format v3
+/// alone.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Keygen {
@@ -36,6 +40,10 @@ pub(crate) struct Keygen {
     /// Where the two files go
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+    /// An EC key on the curve P-256, as OpenWrt's build system makes, which can't sign what clients
+    /// of format v2 read
+    #[arg(long)]
+    ec: bool,
 }
 
 /// The new key pair.
@@ -48,13 +56,19 @@ struct NewKey {
 
 impl Keygen {
     pub(crate) fn run(self, output: Output) -> Result<ExitStatus, Error> {
-        let Self { who, dir } = self;
+        let Self { who, dir, ec } = self;
         // The time in the name has 8 hex digits, which suffice until 2106.
         let now = u32::try_from(Timestamp::now().as_second()).unwrap_or(u32::MAX);
-        let key_name = KeyName::new(&who, now).map_err(|source| Error::KeyName { who, source })?;
+        let key_name = if ec { KeyName::new_ec(&who, now) } else { KeyName::new(&who, now) };
+        let key_name = key_name.map_err(|source| Error::KeyName { who, source })?;
         let public_key = dir.join(key_name.as_str());
         let private_key = public_key.with_extension("");
-        let key = SigningKey::generate(&mut OsRng).map_err(Error::NewKey)?;
+        let key = if ec {
+            SigningKey::generate_p256(&mut OsRng)
+        } else {
+            SigningKey::generate(&mut OsRng)
+        };
+        let key = key.map_err(Error::NewKey)?;
         write(&private_key, &key.to_pem().map_err(Error::NewKey)?, 0o600)?;
         write(&public_key, &key.verifying_key().to_pem().map_err(Error::NewKey)?, 0o644)?;
         output.print(&NewKey { key_name, private_key, public_key })?;

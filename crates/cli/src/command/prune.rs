@@ -3,6 +3,7 @@ use std::{
     io::{self, Write},
 };
 
+use alpinist_apk::checksum::Identity;
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
     location::RepositoryPrefix,
@@ -68,7 +69,7 @@ struct Plan {
     /// What stays only because apk can't tell its version from one that stays.
     tied: Vec<String>,
     #[serde(skip)]
-    packages: Vec<ListedObject>,
+    packages: Vec<(ListedObject, Option<Identity>)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,7 +123,7 @@ impl Prune {
             let object = listed.get(&prefix.package_key(&stem));
             if let Some(object) = object.filter(|object| self.is_old(object)) {
                 plan.removed.push(object.key.clone());
-                plan.packages.push(object.clone());
+                plan.packages.push((object.clone(), Some(entry.identity)));
                 removed.insert(stem);
             }
         }

@@ -1,3 +1,4 @@
+use alpinist_apk::{checksum::Identity, entry::IndexEntry};
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::port::{ListedObject, ObjectStore as _};
 use clap::Args;
@@ -46,7 +47,8 @@ impl Rm {
         let context = self.target_options.open().await?;
         let (store, executions) = (context.bucket()?, context.executions());
         let found = selection::select(&store, self.from.as_ref(), &self.packages).await?;
-        let found = found.into_iter().map(|found| found.object).collect();
+        let identity = |entry: Option<IndexEntry>| entry.map(|entry| entry.identity);
+        let found = found.into_iter().map(|found| (found.object, identity(found.entry))).collect();
         let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let changes = delete_all(&store, found).await?;
         let outcomes = outcomes::wait(watch, &changes).await?;
@@ -54,15 +56,16 @@ impl Rm {
     }
 }
 
-/// Deletes packages. Fails if one has changed since it was listed.
+/// Deletes packages, each with its identity in an index, if one lists it. Fails if one has changed
+/// since it was listed.
 pub(super) async fn delete_all(
     store: &S3Store,
-    packages: Vec<ListedObject>,
+    packages: Vec<(ListedObject, Option<Identity>)>,
 ) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
-    for package in packages {
+    for (package, listed) in packages {
         store.delete(&package.key, &package.etag).await?;
-        changes.push(Change::deletion(package.key));
+        changes.push(Change::deletion(package.key, listed.as_ref()));
     }
     Ok(changes)
 }

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use alpinist_apk::{
-    key::{SigningKey, VerifyingKey},
+    key::{KeyKind, SigningKey, VerifyingKey},
     key_name::KeyName,
 };
 
@@ -23,6 +23,27 @@ fn a_new_key_pair_can_sign_and_is_named_as_abuild_names_it() {
     let private = String::from_utf8(bench.read(&text("private_key"))).unwrap();
     let public = String::from_utf8(bench.read(&text("public_key"))).unwrap();
     let key = SigningKey::from_pem(&private).unwrap();
+    assert_eq!(key.verifying_key(), VerifyingKey::from_pem(&public).unwrap());
+    let mode = bench.path(&text("private_key")).metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn an_ec_key_is_made_on_request_and_named_as_such() {
+    let bench = Bench::new();
+    let said = bench.run("keygen ops@example.com --ec --dir . --json");
+    assert_eq!((said.status, &*said.err), (0, ""));
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let text = |name: &str| report[name].as_str().unwrap().to_owned();
+    let key_name: KeyName = text("key_name").parse().unwrap();
+    let digits = key_name.as_str().strip_prefix("ops@example.com-").unwrap();
+    assert_eq!(digits.strip_suffix(".ec.pub").unwrap().len(), 8);
+    assert_eq!(format!("{}.pub", text("private_key")), text("public_key"));
+
+    let private = String::from_utf8(bench.read(&text("private_key"))).unwrap();
+    let public = String::from_utf8(bench.read(&text("public_key"))).unwrap();
+    let key = SigningKey::from_pem(&private).unwrap();
+    assert_eq!(key.kind(), KeyKind::P256);
     assert_eq!(key.verifying_key(), VerifyingKey::from_pem(&public).unwrap());
     let mode = bench.path(&text("private_key")).metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

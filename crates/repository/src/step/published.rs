@@ -120,7 +120,9 @@ impl Published {
     }
 }
 
-fn is_ours(object: &ObjectInfo) -> bool {
+/// Returns whether Alpinist wrote a published object, as its attributes say. Whoever overwrites it
+/// leaves none.
+pub fn is_ours(object: &ObjectInfo) -> bool {
     object.attributes.contains_key(DIGEST)
 }
 
