@@ -134,8 +134,8 @@ impl Outcome {
 /// Watches until changes that are made from now on are published.
 ///
 /// It checks the published indexes, with one conditional request for each directory and format,
-/// however many packages there are and however many others wait. It queries executions only about changes that
-/// no index has after a while.
+/// however many packages there are and however many others wait. It queries executions only about
+/// changes that no index has after a while.
 pub(crate) struct Watch<'a> {
     store: &'a S3Store,
     executions: &'a Executions,
