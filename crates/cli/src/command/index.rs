@@ -155,24 +155,23 @@ impl Index {
         architecture: &Architecture,
         entries: Vec<IndexEntry>,
     ) -> Result<Vec<WrittenIndex>, Error> {
-        let is_v2 = |entry: &&IndexEntry| matches!(entry.identity, Identity::Control(_));
-        let v2: Vec<_> = entries.iter().filter(is_v2).cloned().collect();
-        let packages = v2.len();
+        let is_v2 = |entry: &IndexEntry| matches!(entry.identity, Identity::Control(_));
+        let packages = entries.iter().filter(|entry| is_v2(entry)).count();
         let has_v3 = packages < entries.len();
         if packages > 0 && !key.kind().signs_v2() {
             let packages = pluralize(packages, "package", "packages");
             return Err(Error::SignsV3Alone { path: self.key.clone(), packages });
         }
+        let adb = if has_v3 { Some(self.sign_adb(key, architecture, &entries)?) } else { None };
         let mut files = Vec::new();
         if packages > 0 {
+            let v2 = entries.into_iter().filter(is_v2);
             let bytes = self.sign(key, &PackageIndex::new(v2))?;
             files.push(IndexFile { name: "APKINDEX.tar.gz", bytes, packages });
         }
+        files.extend(adb.into_iter().flatten());
         let is_in_files = self.out.as_ref().is_none_or(|out| out.is_dir());
         let directory = self.out.as_ref().filter(|_| is_in_files).unwrap_or(&self.directory);
-        if has_v3 {
-            files.extend(self.sign_adb(key, architecture, &entries)?);
-        }
         let Some(out) = self.out.as_ref().filter(|_| !is_in_files) else {
             return files.iter().map(|file| file.write(&directory.join(file.name))).collect();
         };
