@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, io, path::PathBuf};
 
-use alpinist_apk::{index_archive::ArchiveError, key::KeyError, value::InvalidValue};
+use alpinist_apk::{
+    adb::index::AdbIndexError, index_archive::ArchiveError, key::KeyError, value::InvalidValue,
+};
 use alpinist_aws::upload::UploadError;
 use alpinist_repository::{advised, failure::Failure, port::StoreError};
 
@@ -75,6 +77,34 @@ advised! {
         /// An index can't be built, or a client would reject it.
         #[error("the index can't be built")]
         Index(#[source] error: ArchiveError) => Some(REPORT.into()),
+        /// An index of format v3 can't be built, or a client would reject it.
+        #[error("the index of format v3 can't be built")]
+        AdbIndex(#[source] error: Box<AdbIndexError>) => match **error {
+            AdbIndexError::TooLarge(_) | AdbIndexError::Length => {
+                Some("move some of the packages to another directory".into())
+            }
+            _ => Some(REPORT.into()),
+        },
+        /// An EC key was given for packages of format v2.
+        #[error(
+            "{path} holds an EC key, which can't sign the index of the {packages} of format v2",
+            path = path.display()
+        )]
+        SignsV3Alone {
+            /// The file with the private key.
+            path: PathBuf,
+            /// How many packages there are, in words.
+            packages: String,
+        } => Some(
+            "give an RSA key, which signs both formats: `alpinist keygen ops@example.com` makes one"
+                .into(),
+        ),
+        /// One file is to take the indexes of both formats.
+        #[error("{path} can't take the indexes of both formats", path = path.display())]
+        SeveralIndexes {
+            /// The file.
+            path: PathBuf,
+        } => Some("give `--out` a directory that exists: each index gets its name there".into()),
         /// There is no such stack.
         #[error("there is no stack {name}")]
         NoStack {

@@ -1,8 +1,14 @@
 //! Whether a published index matches the bucket.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use alpinist_apk::{
+    adb::{
+        index::{self as adb_index, AdbIndex, AdbIndexError, ReadIndex},
+        index_json,
+        signature::AdbSignature,
+    },
+    checksum::Identity,
     entry::IndexEntry,
     index_archive::{self, ArchiveError, IndexArchive},
     key::VerifyingKey,
@@ -19,7 +25,7 @@ use crate::{
     message::Found,
     plus_copy::{self, PlusCopies},
     policy::Policy,
-    port::{self, ListedObject, ObjectStore, StoreError},
+    port::{self, ListedObject, Object, ObjectStore, StoreError},
     snapshot::Snapshot,
     step,
     trust::MAX_KEY_LENGTH,
@@ -61,6 +67,21 @@ pub enum Problem {
     /// A client rejects the index.
     #[error("a client rejects the index")]
     Index(#[from] ArchiveError),
+    /// A client rejects the index of format v3.
+    #[error("a client rejects the index")]
+    Adb(#[from] AdbIndexError),
+    /// A published object is larger than any of ours.
+    #[error("it is larger than any index")]
+    TooLarge,
+    /// Somebody else's index of format v3 is where ours should be.
+    #[error("somebody else wrote it, and it is not the index of the packages")]
+    Foreign,
+    /// `packages.adb` is missing, or not the same as `Packages.adb`.
+    #[error("it is not a copy of `Packages.adb`")]
+    NotTheCopy,
+    /// `index.json` is missing, or has something else than `Packages.adb`.
+    #[error("it does not say what `Packages.adb` lists")]
+    IndexJson,
     /// A signature is wrong.
     #[error("the signature by {key_name} is wrong")]
     Signature {
@@ -93,6 +114,9 @@ pub enum Problem {
     /// The index does not list a package that may be listed.
     #[error("the index does not list it")]
     Unlisted,
+    /// The index of format v3 does not list a package that may be listed.
+    #[error("`Packages.adb` does not list it")]
+    UnlistedInAdb,
     /// The package may not be listed, and is not.
     #[error("it is not listed: {cause}")]
     Rejected {
@@ -144,6 +168,12 @@ impl Problem {
             | Self::Missing
             | Self::Size { .. }
             | Self::Unlisted
+            | Self::UnlistedInAdb
+            | Self::Foreign
+            | Self::NotTheCopy
+            | Self::IndexJson
+            | Self::TooLarge
+            | Self::Adb(_)
             | Self::NoFragment
             | Self::Orphan
             | Self::NoCopy
@@ -158,7 +188,7 @@ impl Problem {
 /// What was found in a repository prefix.
 #[derive(Debug)]
 pub struct Verified {
-    /// How many packages the index lists.
+    /// How many packages the indexes list.
     pub packages: usize,
     /// What is wrong, by key.
     pub problems: Vec<(String, Problem)>,
@@ -166,8 +196,9 @@ pub struct Verified {
     pub warnings: Vec<(String, Warning)>,
 }
 
-/// Reads the published index as a client does, verifies its signatures, and compares it with the
-/// bucket.
+/// Reads the published indexes of both formats as clients do, verifies their signatures, and
+/// compares them with the bucket. That of format v3 counts if Alpinist wrote one of its objects, and
+/// is missed if there are v3 packages.
 ///
 /// Changes made meanwhile may be reported as problems.
 ///
@@ -180,21 +211,42 @@ pub async fn verify<S: ObjectStore>(
     options: &VerifyOptions,
 ) -> Result<Verified, Failure> {
     let index_key = prefix.index_key();
-    let published = port::read(store, &index_key, index_archive::MAX_LENGTH).await?;
+    let published = read(store, &index_key).await?;
     let listing = Listing::read(store, prefix, &Snapshot::default()).await?;
+    let mut keys = PublicKeys { store, known: HashMap::new() };
     let mut problems = Vec::new();
-    let mut entries = Vec::new();
-    let mut is_readable = false;
-    match published.as_ref().map(|published| IndexArchive::read(&published.body)) {
+    let mut index = None;
+    let mut signers: BTreeSet<_> = options.signers.iter().cloned().collect();
+    match published.as_ref().map(|body| body.as_deref().map(IndexArchive::read)) {
         None => {}
-        Some(Err(error)) => problems.push((index_key, error.into())),
-        Some(Ok(index)) => {
-            let found = check_signatures(store, &index, &options.signers).await?;
+        Some(None) => problems.push((index_key, Problem::TooLarge)),
+        Some(Some(Err(error))) => problems.push((index_key, error.into())),
+        Some(Some(Ok(archive))) => {
+            let found = check_signatures(&mut keys, &archive, &options.signers).await?;
             problems.extend(found.into_iter().map(|problem| (index_key.clone(), problem)));
-            entries = index.index.entries().to_vec();
-            is_readable = true;
+            let names = archive.signatures.iter().map(|(name, _)| name.key_name.to_string());
+            signers.extend(names);
+            index = Some(archive.index.entries().to_vec());
         }
     }
+    let is_published = published.is_some();
+    drop(published);
+    let adb = PublishedAdb::read(store, prefix).await?;
+    let adb_is_ours = adb.objects.iter().flatten().any(|object| object.is_ours);
+    let adb_is_there = adb.objects.iter().any(Option::is_some);
+    let mut adb_index = None;
+    if adb_is_ours {
+        let found = adb.check(prefix, &mut problems);
+        if let Some(read) = found {
+            let [key, ..] = prefix.adb_keys();
+            let found = check_adb_signatures(&mut keys, &read, &signers, &options.signers).await?;
+            problems.extend(found.into_iter().map(|problem| (key.clone(), problem)));
+            adb_index = Some(read.entries);
+        }
+    }
+    drop(adb);
+    let (has_index, has_adb) = (index.is_some(), adb_index.is_some());
+    let entries = merge(prefix, index, adb_index, &listing, &mut problems);
     let packages = entries.len();
     let warned = |entry: &IndexEntry| {
         let key = prefix.package_key(&entry.file_stem());
@@ -204,36 +256,79 @@ pub async fn verify<S: ObjectStore>(
     let warnings = entries.iter().flat_map(warned).collect();
     let comparison = Comparison { store, prefix, options, listing };
     comparison.check(entries, &mut problems).await?;
-    if !is_readable {
-        let found = problems.len();
-        // Without a readable index, every package is unlisted.
-        problems.retain(|(_, problem)| !matches!(problem, Problem::Unlisted));
-        // If none of the packages may be listed, there is nothing to index.
-        if published.is_none() && problems.len() < found {
-            problems.push((prefix.index_key(), Problem::NoIndex));
-        }
+    // Without a readable index, every package is unlisted. If none of the packages may be listed,
+    // there is nothing to index.
+    if !has_index && leave_out(&mut problems, |problem| matches!(problem, Problem::Unlisted)) {
+        let missing = (!is_published).then(|| (prefix.index_key(), Problem::NoIndex));
+        problems.extend(missing);
+    }
+    let is_of_adb = |problem: &Problem| matches!(problem, Problem::UnlistedInAdb);
+    if !has_adb && leave_out(&mut problems, is_of_adb) && !adb_is_ours {
+        let [key, ..] = prefix.adb_keys();
+        problems.push((key, if adb_is_there { Problem::Foreign } else { Problem::NoIndex }));
     }
     problems.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(Verified { packages, problems, warnings })
 }
 
+/// Leaves out such problems. Returns whether there were any.
+fn leave_out(problems: &mut Problems, is_such: impl Fn(&Problem) -> bool) -> bool {
+    let found = problems.len();
+    problems.retain(|(_, problem)| !is_such(problem));
+    problems.len() < found
+}
+
+/// Reads a published object: `None` if it is absent, `Some(None)` if it is too large to be ours.
+async fn read<S: ObjectStore>(store: &S, key: &str) -> Result<Option<Option<Vec<u8>>>, StoreError> {
+    match port::read(store, key, index_archive::MAX_LENGTH).await {
+        Ok(object) => Ok(object.map(|object| Some(object.body))),
+        Err(StoreError::TooLarge { .. }) => Ok(Some(None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Public keys, as they are published.
+struct PublicKeys<'a, S> {
+    store: &'a S,
+    known: HashMap<String, Option<VerifyingKey>>,
+}
+
+impl<S: ObjectStore> PublicKeys<'_, S> {
+    /// Returns the key with this name. `None` if there is none, or no usable one.
+    async fn get(&mut self, name: &str) -> Result<Option<VerifyingKey>, StoreError> {
+        if let Some(known) = self.known.get(name) {
+            return Ok(known.clone());
+        }
+        // No repository publishes a key under another kind of name.
+        let object = match name.parse::<KeyName>() {
+            Ok(_) => port::read(self.store, name, MAX_KEY_LENGTH).await?,
+            Err(_) => None,
+        };
+        let pem = object.map(|object| String::from_utf8_lossy(&object.body).into_owned());
+        let key = pem.and_then(|pem| VerifyingKey::from_pem(&pem).ok());
+        self.known.insert(name.to_owned(), key.clone());
+        Ok(key)
+    }
+}
+
 async fn check_signatures<S: ObjectStore>(
-    store: &S,
+    keys: &mut PublicKeys<'_, S>,
     index: &IndexArchive<'_>,
     in_use: &[String],
 ) -> Result<Vec<Problem>, StoreError> {
     let signers: BTreeSet<_> =
         index.signatures.iter().map(|(name, _)| name.key_name.as_str()).collect();
-    let lacking = in_use.iter().filter(|name| !signers.contains(name.as_str()));
-    let mut problems: Vec<_> =
-        lacking.map(|name| Problem::NotSigned { key_name: name.clone() }).collect();
+    let mut problems = Vec::new();
+    for name in in_use.iter().filter(|name| !signers.contains(name.as_str())) {
+        // An EC key signs format v3 alone.
+        if keys.get(name).await?.is_none_or(|key| key.kind().signs_v2()) {
+            problems.push(Problem::NotSigned { key_name: name.clone() });
+        }
+    }
     let mut is_known = false;
     for (name, _) in &index.signatures {
-        // No repository publishes a key under another kind of name.
         let Some(key_name) = name.key_name.to_key_name() else { continue };
-        let object = port::read(store, key_name.as_str(), MAX_KEY_LENGTH).await?;
-        let pem = object.map(|object| String::from_utf8_lossy(&object.body).into_owned());
-        let Some(Ok(key)) = pem.map(|pem| VerifyingKey::from_pem(&pem)) else { continue };
+        let Some(key) = keys.get(key_name.as_str()).await? else { continue };
         is_known = true;
         if !index.is_signed_by(&key_name, &key) {
             problems.push(Problem::Signature { key_name });
@@ -245,6 +340,147 @@ async fn check_signatures<S: ObjectStore>(
         problems.push(Problem::Signers { names });
     }
     Ok(problems)
+}
+
+/// Checks the signatures of an index of format v3, which say only the IDs of their keys: with the
+/// keys called `names`, of which some are in use.
+async fn check_adb_signatures<S: ObjectStore>(
+    keys: &mut PublicKeys<'_, S>,
+    index: &ReadIndex,
+    names: &BTreeSet<String>,
+    in_use: &[String],
+) -> Result<Vec<Problem>, StoreError> {
+    let mut problems = Vec::new();
+    let ids: BTreeSet<_> = index.signatures.iter().map(AdbSignature::key_id).collect();
+    let mut is_known = false;
+    for name in names {
+        let Some(key) = keys.get(name).await? else { continue };
+        let has_signed = ids.contains(&key.id());
+        is_known |= has_signed;
+        if !has_signed && in_use.contains(name) {
+            problems.push(Problem::NotSigned { key_name: name.clone() });
+        } else if has_signed && !index.is_signed_by(&key) {
+            problems.extend(name.parse().map(|key_name| Problem::Signature { key_name }));
+        }
+    }
+    // Without any name, there is no key to look for.
+    if !is_known && problems.is_empty() && !names.is_empty() {
+        let names = ids.iter().map(ToString::to_string).collect();
+        problems.push(Problem::Signers { names });
+    }
+    Ok(problems)
+}
+
+/// What is published for format v3: each object of [`RepositoryPrefix::adb_keys`].
+struct PublishedAdb {
+    objects: [Option<AdbObject>; 3],
+}
+
+struct AdbObject {
+    is_ours: bool,
+    /// `None` if it is too large.
+    body: Option<Vec<u8>>,
+}
+
+impl AdbObject {
+    fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
+    }
+}
+
+impl PublishedAdb {
+    async fn read<S: ObjectStore>(
+        store: &S,
+        prefix: &RepositoryPrefix,
+    ) -> Result<Self, StoreError> {
+        let [index, alias, json] = prefix.adb_keys();
+        let read = async |key: String| match port::read(store, &key, index_archive::MAX_LENGTH)
+            .await
+        {
+            Ok(object) => Ok(object.map(|Object { info, body }| AdbObject {
+                is_ours: step::is_ours(&info),
+                body: Some(body),
+            })),
+            Err(StoreError::TooLarge { .. }) => Ok(Some(AdbObject { is_ours: false, body: None })),
+            Err(error) => Err(error),
+        };
+        Ok(Self { objects: [read(index).await?, read(alias).await?, read(json).await?] })
+    }
+
+    /// Checks the objects as one. Returns the index, if a client accepts it but for its signatures.
+    fn check(&self, prefix: &RepositoryPrefix, problems: &mut Problems) -> Option<ReadIndex> {
+        let [index_key, alias_key, json_key] = prefix.adb_keys();
+        let [index, alias, json] = &self.objects;
+        let Some(index) = index else {
+            problems.push((index_key, Problem::NoIndex));
+            return None;
+        };
+        let Some(bytes) = index.body() else {
+            problems.push((index_key, Problem::TooLarge));
+            return None;
+        };
+        if alias.as_ref().and_then(AdbObject::body) != Some(bytes) {
+            problems.push((alias_key, Problem::NotTheCopy));
+        }
+        let read = match ReadIndex::read(bytes) {
+            Ok(read) => read,
+            Err(error) => {
+                problems.push((index_key, error.into()));
+                return None;
+            }
+        };
+        let expected = index_json::write(prefix.architecture(), &read.entries);
+        if json.as_ref().and_then(AdbObject::body) != Some(expected.as_bytes()) {
+            problems.push((json_key, Problem::IndexJson));
+        }
+        Some(read)
+    }
+}
+
+fn is_v3(entry: &IndexEntry) -> bool {
+    matches!(entry.identity, Identity::Payload(_))
+}
+
+/// Returns whether an index lists a package, of which this is the whole entry, rightly.
+fn is_listed_as(whole: &IndexEntry, listed: &IndexEntry) -> bool {
+    whole == listed || is_v3(listed) && adb_index::listed(whole) == *listed
+}
+
+/// Returns what the two indexes list, each package once, and adds where they disagree about a
+/// package that exists.
+fn merge(
+    prefix: &RepositoryPrefix,
+    index: Option<Vec<IndexEntry>>,
+    adb: Option<Vec<IndexEntry>>,
+    listing: &Listing,
+    problems: &mut Problems,
+) -> Vec<IndexEntry> {
+    let Some(adb) = adb else { return index.unwrap_or_default() };
+    let index = index.unwrap_or_default();
+    let (_, left_out) = AdbIndex::new(prefix.repository(), &index);
+    let left_out: HashSet<_> = left_out.iter().map(|left_out| left_out.entry.file_stem()).collect();
+    let mut in_adb: HashMap<_, _> =
+        adb.into_iter().map(|entry| (entry.file_stem(), entry)).collect();
+    let mut disagree = |stem: &str, problem| {
+        if listing.packages.contains_key(stem) {
+            problems.push((prefix.package_key(stem), problem));
+        }
+    };
+    for entry in &index {
+        let stem = entry.file_stem();
+        match in_adb.remove(&stem) {
+            None if left_out.contains(&stem) => {}
+            None => disagree(&stem, Problem::UnlistedInAdb),
+            Some(other) if other == adb_index::listed(entry) => {}
+            Some(_) => disagree(&stem, Problem::Entry),
+        }
+    }
+    for (stem, entry) in &in_adb {
+        if !is_v3(entry) {
+            disagree(stem, Problem::Unlisted);
+        }
+    }
+    index.into_iter().chain(in_adb.into_values()).collect()
 }
 
 /// A repository prefix that is compared with its index.
@@ -333,9 +569,12 @@ impl<S: ObjectStore> Comparison<'_, S> {
         let found = step::examine(self.store, self.options.policy, &package.key).await?;
         Ok(match (found, entry) {
             (Found::Nothing | Found::Indexed, _) => None,
+            (Found::Accepted(accepted), None) if is_v3(&accepted.entry) => {
+                Some(Problem::UnlistedInAdb)
+            }
             (Found::Accepted(_), None) => Some(Problem::Unlisted),
             (Found::Accepted(accepted), Some(entry)) => {
-                (accepted.entry != *entry).then_some(Problem::Entry)
+                (!is_listed_as(&accepted.entry, entry)).then_some(Problem::Entry)
             }
             (Found::Rejected(report), None) => Some(Problem::Rejected { cause: report.cause }),
             (Found::Rejected(report), Some(_)) => {
@@ -358,7 +597,7 @@ impl<S: ObjectStore> Comparison<'_, S> {
             Err(error) => return Err(error),
         };
         let described = fragment::entry(read, self.prefix, &package.key, &package.etag);
-        Ok(described.is_ok_and(|found| found == *entry))
+        Ok(described.is_ok_and(|found| is_listed_as(&found, entry)))
     }
 
     /// Returns whether a package has the copy that it needs, if it needs one.

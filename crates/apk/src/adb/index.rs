@@ -236,8 +236,9 @@ fn order(entry: &IndexEntry, other: &IndexEntry) -> Ordering {
         .then_with(|| a_version.as_str().cmp(b_version.as_str()))
 }
 
-/// Returns an entry as an index has it.
-fn listed(entry: &IndexEntry) -> IndexEntry {
+/// Returns an entry as an index of format v3 has it: such a list has an order, and lacks what is
+/// outside the grammar of versions; and a commit has 40 digits or is absent.
+pub fn listed(entry: &IndexEntry) -> IndexEntry {
     let metadata = &entry.metadata;
     let list = |list| {
         let mut listed = Dependencies::default();

@@ -7,6 +7,12 @@ use std::{
 };
 
 use alpinist_apk::{
+    adb::{
+        container::Schema,
+        index::AdbIndex,
+        index_json,
+        signature::{AdbSignature, PayloadDigest},
+    },
     block::{self, Block},
     checksum::Identity,
     entry::IndexEntry,
@@ -16,7 +22,7 @@ use alpinist_apk::{
     key_name::KeyName,
     package::{Package, PackageError, Signatures},
     text::{chain, escaped},
-    value::Architecture,
+    value::{Architecture, FieldText},
 };
 use alpinist_repository::{rejection::Rejection, step};
 use clap::Args;
@@ -40,21 +46,26 @@ Examples:
   # In CI: does every package obey the rules? The index goes nowhere.
   alpinist index packages/x86_64 --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub --out /dev/null
 
+  # The packages of OpenWrt have format v3, which an EC key signs as well.
+  alpinist index bin/packages/aarch64_generic/mine --key ops.ec --key-name ops@example.com-5f3c2a1b.ec.pub
+
   # Packages for any architecture alone do not say which one the index is for.
   alpinist index fonts --arch aarch64 --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub";
 
 /// Make the signed index of a directory of packages, without AWS
 ///
 /// Reads each `.apk` of the directory on all cores, rejects what the repository would reject, and
-/// writes `APKINDEX.tar.gz`. The same packages and the same key give the same bytes. If a package
-/// is rejected, or none is left, nothing is written and the exit status is 1.
+/// writes `APKINDEX.tar.gz`. If there are packages of format v3, which that can't list, writes an
+/// index of all packages as well: `Packages.adb`, the same under OpenWrt's name `packages.adb`, and
+/// `index.json`. The same packages and the same key give the same bytes. If a package is rejected,
+/// or none is left, nothing is written and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Index {
     /// The directory; what is below its directories is not looked at
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// The private key: RSA, in PEM form
+    /// The private key, in PEM form: RSA, or for packages of format v3 alone EC
     #[arg(long, value_name = "PEM")]
     key: PathBuf,
     /// What the public key is called in /etc/apk/keys of the clients
@@ -63,8 +74,9 @@ pub(crate) struct Index {
     /// The architecture of the clients, if it is not that of the packages
     #[arg(long, value_name = "ARCH", value_parser = architecture_of_clients)]
     arch: Option<Architecture>,
-    /// Where the index goes, if not into the directory
-    #[arg(long, value_name = "FILE")]
+    /// Where the index goes, if not into the directory: another directory, which takes all that is
+    /// written, or a file, which takes the one index if the packages are all of one format
+    #[arg(long, value_name = "FILE|DIR")]
     out: Option<PathBuf>,
     /// Leave out what is rejected, instead of failing
     #[arg(long)]
@@ -74,11 +86,27 @@ pub(crate) struct Index {
 /// What became of the packages.
 #[derive(Debug, Serialize)]
 struct Indexed {
-    /// Where the index is, if it was written.
+    /// Where the index is, if it was written: that of format v2, if there are both.
     index: Option<PathBuf>,
+    /// What was written.
+    written: Vec<WrittenIndex>,
     architecture: Architecture,
     packages: usize,
     rejected: Vec<Rejected>,
+}
+
+/// A file with what was listed.
+#[derive(Debug, Serialize)]
+struct WrittenIndex {
+    file: PathBuf,
+    packages: usize,
+}
+
+/// What is to be written.
+struct IndexFile {
+    name: &'static str,
+    bytes: Vec<u8>,
+    packages: usize,
 }
 
 /// A package that may not be listed.
@@ -105,8 +133,10 @@ impl Index {
         let packages = entries.len();
         // With an empty index, clients would lose every package.
         let is_complete = packages > 0 && (rejected.is_empty() || self.skip_rejected);
-        let index = if is_complete { Some(self.write(&key, entries)?) } else { None };
-        output.print(&Indexed { index, architecture, packages, rejected })?;
+        let written =
+            if is_complete { self.write(&key, &architecture, entries)? } else { Vec::new() };
+        let index = written.first().map(|written| written.file.clone());
+        output.print(&Indexed { index, written, architecture, packages, rejected })?;
         Ok(if is_complete { ExitStatus::Yes } else { ExitStatus::No })
     }
 
@@ -118,11 +148,80 @@ impl Index {
             .map_err(|source| Error::PrivateKey { path: path.clone(), source })
     }
 
-    fn write(&self, key: &SigningKey, entries: Vec<IndexEntry>) -> Result<PathBuf, Error> {
-        let signed = self.sign(key, &PackageIndex::new(entries))?;
-        let path = self.out.clone().unwrap_or_else(|| self.directory.join("APKINDEX.tar.gz"));
-        replace(&path, &signed)?;
-        Ok(path)
+    /// Writes the index of each format that the packages have.
+    fn write(
+        &self,
+        key: &SigningKey,
+        architecture: &Architecture,
+        entries: Vec<IndexEntry>,
+    ) -> Result<Vec<WrittenIndex>, Error> {
+        let is_v2 = |entry: &IndexEntry| matches!(entry.identity, Identity::Control(_));
+        let packages = entries.iter().filter(|entry| is_v2(entry)).count();
+        let has_v3 = packages < entries.len();
+        if packages > 0 && !key.kind().signs_v2() {
+            let packages = pluralize(packages, "package", "packages");
+            return Err(Error::SignsV3Alone { path: self.key.clone(), packages });
+        }
+        let adb = if has_v3 { Some(self.sign_adb(key, architecture, &entries)?) } else { None };
+        let mut files = Vec::new();
+        if packages > 0 {
+            let v2 = entries.into_iter().filter(is_v2);
+            let bytes = self.sign(key, &PackageIndex::new(v2))?;
+            files.push(IndexFile { name: "APKINDEX.tar.gz", bytes, packages });
+        }
+        files.extend(adb.into_iter().flatten());
+        let is_in_files = self.out.as_ref().is_none_or(|out| out.is_dir());
+        let directory = self.out.as_ref().filter(|_| is_in_files).unwrap_or(&self.directory);
+        let Some(out) = self.out.as_ref().filter(|_| !is_in_files) else {
+            return files.iter().map(|file| file.write(&directory.join(file.name))).collect();
+        };
+        // Nothing is kept there.
+        if is_special(out) {
+            return files.iter().map(|file| file.write(out)).collect();
+        }
+        if has_v3 && packages > 0 {
+            return Err(Error::SeveralIndexes { path: out.clone() });
+        }
+        files.iter().take(1).map(|file| file.write(out)).collect()
+    }
+
+    /// Builds and signs what is published for format v3, and checks it as a client does.
+    fn sign_adb(
+        &self,
+        key: &SigningKey,
+        architecture: &Architecture,
+        entries: &[IndexEntry],
+    ) -> Result<[IndexFile; 3], Error> {
+        let failed = |source| Error::AdbIndex(Box::new(source));
+        let description = self.description(architecture);
+        let (index, left_out) = AdbIndex::new(&description, entries);
+        for package in left_out {
+            let (stem, reason) = (package.entry.file_stem(), package.reason);
+            output::status(format_args!("warning: {stem} is not in Packages.adb: {reason}"));
+        }
+        let payload = index.payload().map_err(failed)?;
+        let digest = PayloadDigest::of(&payload);
+        let signature = AdbSignature::sign(key, Schema::Index, &digest, &mut OsRng)
+            .map_err(|source| Error::Sign { path: self.key.clone(), source })?;
+        let bytes = index.seal(&payload, &[signature], [&key.verifying_key()]).map_err(failed)?;
+        let json = index_json::write(architecture, index.entries().iter().copied());
+        let packages = index.entries().len();
+        Ok([
+            IndexFile { name: "Packages.adb", bytes: bytes.clone(), packages },
+            IndexFile { name: "packages.adb", bytes, packages },
+            IndexFile { name: "index.json", bytes: json.into_bytes(), packages },
+        ])
+    }
+
+    /// Returns how clients show an index of format v3, which must say something: as the directory
+    /// is called.
+    fn description(&self, architecture: &Architecture) -> String {
+        let directory = fs::canonicalize(&self.directory).unwrap_or_default();
+        let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match name.parse::<FieldText>() {
+            Ok(name) if !name.as_str().is_empty() => name.into(),
+            _ => architecture.to_string(),
+        }
     }
 
     /// Builds and signs the index as it is published, and checks it as a client does.
@@ -181,12 +280,6 @@ fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntr
             .map_err(Rejection::from)
             .and_then(|package| step::make_entry(architecture, &stem, package));
         match judged {
-            Ok(IndexEntry { identity: Identity::Payload(_), .. }) => {
-                let reason = "APKINDEX.tar.gz can't list packages of format v3".to_owned();
-                let remedy = "Leave it out with --skip-rejected, or upload it to a repository in a \
-                              bucket, which has an index of format v3 as well.";
-                rejected.push(Rejected { file, reason, remedy: remedy.to_owned() });
-            }
             Ok(entry) => {
                 output::warn(&file, &entry);
                 entries.push(entry);
@@ -204,10 +297,21 @@ fn judge_all(packages: Vec<Read>, architecture: &Architecture) -> (Vec<IndexEntr
     (entries, rejected)
 }
 
+impl IndexFile {
+    fn write(&self, path: &Path) -> Result<WrittenIndex, Error> {
+        replace(path, &self.bytes)?;
+        Ok(WrittenIndex { file: path.to_owned(), packages: self.packages })
+    }
+}
+
+/// Returns whether a file exists that can't be replaced, such as `/dev/null`.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|present| !present.is_file())
+}
+
 /// Replaces a file atomically, so that a reader gets either the old or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let is_special = fs::metadata(path).is_ok_and(|present| !present.is_file());
-    if is_special {
+    if is_special(path) {
         return fs::write(path, bytes).map_err(Error::file("write", path));
     }
     // The umask decides who may read it, as with any other new file.
@@ -226,14 +330,14 @@ impl WriteText for Indexed {
         for Rejected { file, reason, remedy } in &self.rejected {
             writeln!(out, "{BAD}rejected{BAD:#} {}: {reason}. {remedy}", file.display())?;
         }
-        let packages = pluralize(self.packages, "package", "packages");
         let architecture = &self.architecture;
+        for WrittenIndex { file, packages } in &self.written {
+            let packages = pluralize(*packages, "package", "packages");
+            let file = file.display();
+            writeln!(out, "{GOOD}written{GOOD:#} {file}: {packages} for {architecture}")?;
+        }
         match &self.index {
-            Some(index) => writeln!(
-                out,
-                "{GOOD}written{GOOD:#} {}: {packages} for {architecture}",
-                index.display()
-            ),
+            Some(_) => Ok(()),
             None if self.packages == 0 => {
                 writeln!(out, "{BAD}not written{BAD:#}: no package is left to be listed")
             }

@@ -6,10 +6,12 @@ use std::{
 };
 
 use alpinist_apk::{
+    adb::signature::AdbSignature,
+    checksum::Identity,
     entry::IndexEntry,
     key::VerifyingKey,
     key_name::SignerName,
-    package::Package,
+    package::{Package, PayloadSignatures, Signatures},
     package_signature::PackageSignature,
     text::{Excerpt, chain, escaped},
     value::Architecture,
@@ -21,10 +23,10 @@ use serde::Serialize;
 use crate::{
     context::Access,
     error::Error,
-    output::{BAD, ExitStatus, GOOD, HEADING, Output, WriteText},
+    output::{BAD, ExitStatus, GOOD, HEADING, Output, WriteText, pluralize},
     package_file,
     repository::architecture_of_clients,
-    sections::{self, Section},
+    sections::{self, Format, Section},
     source::Source,
 };
 
@@ -46,8 +48,9 @@ Examples:
 
 /// Show what a package is, and each rule that it breaks
 ///
-/// Shows its sections, its signatures and who made them, its `.PKGINFO`, and the entry that it
-/// would get in an index. The exit status is 1 if it breaks a rule, so that it would not be listed.
+/// Shows its format and its sections, its signatures and who made them, its `.PKGINFO`, and the entry
+/// that it would get in an index. A package of format v3 has no `.PKGINFO`: its entry shows the
+/// same, with letters for what `APKINDEX.tar.gz` lacks, such as `r:` for `replaces`. The exit status is 1 if it breaks a rule, so that it would not be listed.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Inspect {
@@ -68,6 +71,8 @@ pub(crate) struct Inspect {
 struct Inspected {
     file: PathBuf,
     size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
     sections: Vec<Section>,
     signatures: Vec<SignatureSeen>,
     #[serde(rename = "pkginfo")]
@@ -80,8 +85,15 @@ struct Inspected {
 /// A signature, and whether it is right.
 #[derive(Debug, Serialize)]
 struct SignatureSeen {
-    algorithm: &'static str,
-    key_name: SignerName,
+    /// A signature of format v3 does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithm: Option<&'static str>,
+    /// What the key is called. A signature of format v3 does not say it: the key that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_name: Option<SignerName>,
+    /// By what a signature of format v3 names its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
     verdict: Verdict,
 }
 
@@ -92,7 +104,7 @@ enum Verdict {
     Right,
     /// The key is known, and did not make it.
     Wrong,
-    /// No key with this name is known.
+    /// No key with this name, or this ID, is known.
     Unknown,
 }
 
@@ -114,7 +126,7 @@ impl Inspect {
     pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
         let source = Source::open(&self.file, self.access.clone()).await?;
         let keys = self.keys_dir.as_deref().map(read_keys).transpose()?.unwrap_or_default();
-        let sections::Sections { sections, info } = sections::look(source.path())?;
+        let sections::Sections { format, parts: sections, info } = sections::look(source.path())?;
         let metadata = fs::metadata(source.path()).map_err(Error::file("inspect", &self.file))?;
         let mut renamed = None;
         let (signatures, entry, mut broken_rules) = match package_file::read(source.path())? {
@@ -139,9 +151,21 @@ impl Inspect {
         let answer = if broken_rules.is_empty() { ExitStatus::Yes } else { ExitStatus::No };
         let size = metadata.len();
         let file = self.file;
-        let entry = entry.as_ref().map(ToString::to_string);
-        let inspected =
-            Inspected { file, size, sections, signatures, info, entry, broken_rules, warnings };
+        let entry = entry.as_ref().map(|entry| match entry.identity {
+            Identity::Control(_) => entry.to_string(),
+            Identity::Payload(_) => entry.stored().to_string(),
+        });
+        let inspected = Inspected {
+            file,
+            size,
+            format,
+            sections,
+            signatures,
+            info,
+            entry,
+            broken_rules,
+            warnings,
+        };
         output.print(&inspected)?;
         Ok(answer)
     }
@@ -151,15 +175,21 @@ impl Inspect {
         package: &Package,
         keys: &TrustedKeys,
     ) -> (Vec<SignatureSeen>, Option<IndexEntry>, Vec<BrokenRule>) {
-        let signatures: Vec<_> =
-            package.signatures.control().iter().map(|signature| check(signature, keys)).collect();
+        let signatures: Vec<_> = match &package.signatures {
+            Signatures::Control(signatures) => {
+                signatures.iter().map(|signature| check(signature, keys)).collect()
+            }
+            Signatures::Payload(all) => {
+                all.iter().map(|signature| check_payload(signature, all, keys)).collect()
+            }
+        };
         let mut broken = Vec::new();
         // The first signature with a known key decides, as in `apk add FILE`.
         if let Some(first) = signatures.iter().find(|seen| seen.verdict != Verdict::Unknown)
             && first.verdict == Verdict::Wrong
         {
-            let key_name = first.key_name.clone();
-            broken.push((&Rejection::Signature { key_name }).into());
+            let names = first.key_name.clone().into_iter();
+            broken.extend(names.map(|key_name| (&Rejection::Signature { key_name }).into()));
         }
         let own = &package.metadata.architecture;
         let directory = self.arch.as_ref().unwrap_or(own).clone();
@@ -206,7 +236,25 @@ fn check(signature: &PackageSignature, keys: &TrustedKeys) -> SignatureSeen {
         Some(key) if signature.is_by(key) => Verdict::Right,
         Some(_) => Verdict::Wrong,
     };
-    SignatureSeen { algorithm: signature.name.algorithm.name(), key_name, verdict }
+    let algorithm = Some(signature.name.algorithm.name());
+    SignatureSeen { algorithm, key_name: Some(key_name), key_id: None, verdict }
+}
+
+/// Checks a signature of a v3 package, which names its key by an ID.
+fn check_payload(
+    signature: &AdbSignature,
+    all: &PayloadSignatures,
+    keys: &TrustedKeys,
+) -> SignatureSeen {
+    let id = signature.key_id();
+    let known = keys.iter().find(|(_, key)| key.id() == id);
+    let verdict = match known {
+        None => Verdict::Unknown,
+        Some((_, key)) if all.is_by(signature, key) => Verdict::Right,
+        Some(_) => Verdict::Wrong,
+    };
+    let key_name = known.and_then(|(name, _)| name.parse().ok());
+    SignatureSeen { algorithm: None, key_name, key_id: Some(id.to_string()), verdict }
 }
 
 /// Reads the public keys of a directory, by name. Other files are skipped, as apk does.
@@ -228,7 +276,13 @@ fn read_keys(directory: &Path) -> Result<TrustedKeys, Error> {
 
 impl WriteText for Inspected {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{HEADING}{}{HEADING:#}: {} bytes", self.file.display(), self.size)?;
+        let format = match self.format {
+            Some(Format::V2) => ", format v2",
+            Some(Format::V3) => ", format v3",
+            None => "",
+        };
+        let (file, size) = (self.file.display(), self.size);
+        writeln!(out, "{HEADING}{file}{HEADING:#}: {size} bytes{format}")?;
         writeln!(out, "\n{HEADING}sections{HEADING:#}")?;
         for section in &self.sections {
             section.write_text(out)?;
@@ -237,7 +291,9 @@ impl WriteText for Inspected {
         for signature in &self.signatures {
             signature.write_text(out)?;
         }
-        for (heading, text) in [(".PKGINFO", &self.info), ("index entry", &self.entry)] {
+        let texts = [(".PKGINFO", &self.info), ("index entry", &self.entry)];
+        let skipped = usize::from(self.format == Some(Format::V3));
+        for (heading, text) in texts.into_iter().skip(skipped) {
             writeln!(out, "\n{HEADING}{heading}{HEADING:#}")?;
             for line in text.iter().flat_map(|text| text.trim_end().lines()) {
                 writeln!(out, "  {}", escaped(line))?;
@@ -260,24 +316,43 @@ impl WriteText for Inspected {
 impl Section {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let name = match self.kind {
+            sections::Kind::Metadata => "metadata",
             sections::Kind::Signatures => "signatures",
             sections::Kind::Control => "control",
             sections::Kind::Data => "data",
         };
-        let Self { size, inflated, entries, .. } = self;
-        let line = format!("  {name:<10} {size:>10} bytes, inflated {inflated:>10}  ");
-        writeln!(out, "{}", format!("{line}{}", entries.join(" ")).trim_end())
+        let Self { size, inflated, blocks, entries, .. } = self;
+        let line = match (size, blocks) {
+            (Some(size), _) => {
+                let entries = entries.join(" ");
+                format!("  {name:<10} {size:>10} bytes, inflated {inflated:>10}  {entries}")
+            }
+            (None, blocks) => {
+                let blocks = pluralize(blocks.unwrap_or_default(), "block", "blocks");
+                format!("  {name:<10} {inflated:>10} bytes inflated, in {blocks}")
+            }
+        };
+        writeln!(out, "{}", line.trim_end())
     }
 }
 
 impl SignatureSeen {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let key_name = escaped(self.key_name.as_str());
-        write!(out, "  {:<6} by {key_name}: ", self.algorithm)?;
+        let name = self.key_name.as_ref().map(|name| escaped(name.as_str()));
+        match (self.algorithm, &self.key_id, name) {
+            (Some(algorithm), _, name) => {
+                write!(out, "  {algorithm:<6} by {}: ", name.unwrap_or_default())?;
+            }
+            (None, Some(id), Some(name)) => write!(out, "  by {name}, {id}: ")?,
+            (None, id, _) => write!(out, "  by {}: ", id.as_deref().unwrap_or_default())?,
+        }
+        let known_by = if self.key_id.is_some() { "ID" } else { "name" };
         match self.verdict {
             Verdict::Right => writeln!(out, "{GOOD}right{GOOD:#}"),
             Verdict::Wrong => writeln!(out, "{BAD}wrong{BAD:#}"),
-            Verdict::Unknown => writeln!(out, "not checked: --keys-dir has no key of this name"),
+            Verdict::Unknown => {
+                writeln!(out, "not checked: --keys-dir has no key of this {known_by}")
+            }
         }
     }
 }

@@ -21,8 +21,10 @@ Examples:
 
 /// Print the lines that a client of a repository needs
 ///
-/// Where clients find the bucket, and the names of the keys, are asked of the stack and of SSM
-/// unless they are given.
+/// For clients of either format on Alpine, and for routers with OpenWrt. The index of format v3
+/// lists the packages of both formats, but is there only if there are packages of format v3. Where
+/// clients find the bucket, and the names of the keys, are asked of the stack and of SSM unless they
+/// are given.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Setup {
@@ -44,6 +46,8 @@ pub(crate) struct Setup {
 struct Client {
     /// The line for /etc/apk/repositories.
     repository: String,
+    /// Instead of it, the line of a client that is to read the index of format v3.
+    v3_repository: String,
     /// The URLs of the files for /etc/apk/keys.
     public_keys: Vec<String>,
     /// Their names there.
@@ -69,8 +73,10 @@ impl Setup {
             return Err(Error::NoKeyYet);
         }
         let url = url.trim_end_matches('/');
+        let repository = format!("{url}/{}", repository.without_architecture());
         output.print(&Client {
-            repository: format!("{url}/{}", repository.without_architecture()),
+            v3_repository: format!("v3 {repository}"),
+            repository,
             // S3 takes a raw `+` for a space.
             public_keys: names
                 .iter()
@@ -84,7 +90,7 @@ impl Setup {
 
 impl WriteText for Client {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { repository, public_keys, key_names } = self;
+        let Self { repository, v3_repository, public_keys, key_names } = self;
         writeln!(out, "{HEADING}# On a client, as root:{HEADING:#}")?;
         for (url, name) in public_keys.iter().zip(key_names) {
             writeln!(out, "wget -O /etc/apk/keys/{name} {url}")?;
@@ -94,6 +100,14 @@ impl WriteText for Client {
         for (url, name) in public_keys.iter().zip(key_names) {
             writeln!(out, "ADD --chmod=644 {url} /etc/apk/keys/{name}")?;
         }
-        writeln!(out, "RUN echo {repository} >> /etc/apk/repositories")
+        writeln!(out, "RUN echo {repository} >> /etc/apk/repositories\n")?;
+        writeln!(out, "{HEADING}# For packages of format v3 (apk 3), instead:{HEADING:#}")?;
+        writeln!(out, "echo {v3_repository} >> /etc/apk/repositories\n")?;
+        writeln!(out, "{HEADING}# On OpenWrt, for packages of format v3:{HEADING:#}")?;
+        for (url, name) in public_keys.iter().zip(key_names) {
+            writeln!(out, "wget -O /etc/apk/keys/{name} {url}")?;
+        }
+        let index = format!("{repository}/$(cat /etc/apk/arch)/packages.adb");
+        writeln!(out, "echo {index} >> /etc/apk/repositories.d/customfeeds.list\napk update")
     }
 }

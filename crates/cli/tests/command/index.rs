@@ -1,6 +1,9 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use alpinist_apk::index_archive::IndexArchive;
+use alpinist_apk::{
+    adb::index::ReadIndex, entry::IndexEntry, index_archive::IndexArchive, key::SigningKey,
+};
+use alpinist_samples::adb_package::{AdbParts, slot, text};
 
 use crate::support::{Bench, KEY_NAME, key, package, package_with};
 
@@ -138,6 +141,117 @@ fn there_is_no_index_of_nothing() {
         assert!(said.out.ends_with(end), "{}", said.out);
     }
     assert!(!bench.path("bad/APKINDEX.tar.gz").exists());
+}
+
+const V3_FILES: [&str; 3] = ["Packages.adb", "packages.adb", "index.json"];
+
+/// A directory `feed` of v3 packages, with one of v2 if `with_v2`, and an EC key beside an RSA key.
+fn feed(with_v2: bool) -> Bench {
+    let bench = bench();
+    bench.write("ec.pem", ec_key().to_pem().unwrap().as_bytes());
+    bench.write("feed/b-1-r0.apk", v3_package("b", "x86_64"));
+    bench.write("feed/fonts-1-r0.apk", v3_package("fonts", "noarch"));
+    if with_v2 {
+        bench.write("feed/a-1.0-r0.apk", package("a", "1.0-r0"));
+    }
+    bench
+}
+
+fn ec_key() -> SigningKey {
+    static KEY: std::sync::OnceLock<SigningKey> = std::sync::OnceLock::new();
+    KEY.get_or_init(|| SigningKey::generate_p256(&mut rand_core::OsRng).unwrap()).clone()
+}
+
+fn v3_package(name: &str, architecture: &str) -> Vec<u8> {
+    AdbParts::new()
+        .info(slot::NAME, text(name))
+        .info(slot::VERSION, text("1-r0"))
+        .info(slot::ARCHITECTURE, text(architecture))
+        .build()
+}
+
+/// What `Packages.adb` lists, after checking that it is described, signed and copied.
+fn listed_in_adb(bench: &Bench, directory: &str, key: &SigningKey) -> Vec<String> {
+    let bytes = bench.read(&format!("{directory}/Packages.adb"));
+    assert_eq!(bench.read(&format!("{directory}/packages.adb")), bytes);
+    let index = ReadIndex::read(&bytes).unwrap();
+    assert_eq!(index.description, "feed");
+    assert!(index.is_signed_by(&key.verifying_key()));
+    let json = bench.read(&format!("{directory}/index.json"));
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["architecture"], "x86_64");
+    assert_eq!(json["packages"].as_object().unwrap().len(), index.entries.len());
+    index.entries.iter().map(IndexEntry::file_stem).collect()
+}
+
+#[test]
+fn packages_of_both_formats_become_two_indexes() {
+    let bench = feed(true);
+    let said = bench.run(&format!("index feed {SIGN}"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+    insta::assert_snapshot!(said.out);
+    assert_eq!(listed_in_adb(&bench, "feed", &key()), ["a-1.0-r0", "b-1-r0", "fonts-1-r0"]);
+    let bytes = bench.read("feed/APKINDEX.tar.gz");
+    let index = IndexArchive::read(&bytes).unwrap().index;
+    assert_eq!(index.entries().len(), 1);
+    assert_eq!(index.entries()[0].file_stem(), "a-1.0-r0");
+
+    let before = V3_FILES.map(|file| bench.read(&format!("feed/{file}")));
+    bench.run(&format!("index feed {SIGN}"));
+    assert_eq!(V3_FILES.map(|file| bench.read(&format!("feed/{file}"))), before);
+}
+
+#[test]
+fn packages_of_format_v3_alone_have_their_index_alone() {
+    let bench = feed(false);
+    let said = bench.run("index feed --key ec.pem --key-name ops.pem --json");
+    assert_eq!((said.status, &*said.err), (0, ""));
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&report["index"], &report["packages"]), (&"feed/Packages.adb".into(), &2.into()));
+    let expected = serde_json::json!({"file": "feed/index.json", "packages": 2});
+    assert_eq!(report["written"][2], expected);
+    assert_eq!(listed_in_adb(&bench, "feed", &ec_key()), ["b-1-r0", "fonts-1-r0"]);
+    assert!(!bench.path("feed/APKINDEX.tar.gz").exists());
+}
+
+#[test]
+fn an_ec_key_signs_no_packages_of_format_v2() {
+    let bench = feed(true);
+    let said = bench.run("index feed --key ec.pem --key-name ops.pem");
+    assert_eq!((said.status, &*said.out), (2, ""));
+    let expected = "error: ec.pem holds an EC key, which can't sign the index of the 1 package of \
+                    format v2\nhint: give an RSA key, which signs both formats: \
+                    `alpinist keygen ops@example.com` makes one\n";
+    assert_eq!(said.err, expected);
+    for file in V3_FILES {
+        assert!(!bench.path("feed").join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn several_indexes_go_into_a_directory_and_one_into_a_file() {
+    let bench = feed(true);
+    bench.write("served/README", "");
+    let said = bench.run(&format!("index feed {SIGN} --out served"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+    assert_eq!(listed_in_adb(&bench, "served", &key()).len(), 3);
+    assert!(IndexArchive::read(&bench.read("served/APKINDEX.tar.gz")).is_ok());
+    assert!(!bench.path("feed/Packages.adb").exists());
+
+    let said = bench.run(&format!("index feed {SIGN} --out one"));
+    assert_eq!((said.status, &*said.out), (2, ""));
+    let expected = "error: one can't take the indexes of both formats\nhint: give `--out` a \
+                    directory that exists: each index gets its name there\n";
+    assert_eq!(said.err, expected);
+    assert!(!bench.path("one").exists());
+    let said = bench.run(&format!("index feed {SIGN} --out /dev/null"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+
+    let bench = feed(false);
+    let said = bench.run(&format!("index feed {SIGN} --out one"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+    assert_eq!(said.out, "written one: 2 packages for x86_64\n");
+    assert_eq!(ReadIndex::read(&bench.read("one")).unwrap().entries.len(), 2);
 }
 
 /// The key passes all checks of its form; only signing shows that its numbers do not match.

@@ -1,5 +1,15 @@
 use std::collections::BTreeMap;
 
+use alpinist_apk::{
+    adb::{
+        container::Schema,
+        signature::{AdbSignature, PayloadDigest},
+    },
+    key::SigningKey,
+};
+use alpinist_samples::adb_package::{AdbParts, Node, dependency, slot};
+use rand_core::OsRng;
+
 use crate::support::{Bench, KEY_NAME, key, package, package_with, signed, signed_as};
 
 #[test]
@@ -56,6 +66,48 @@ fn a_signature_is_shown_whatever_its_key_is_called() {
     let said = bench.run("inspect a-1-r0.apk --keys-dir mykey.pem");
     assert_eq!((said.status, &*said.err), (1, ""));
     assert!(said.out.contains("its signature by mykey.pem is wrong"), "{}", said.out);
+}
+
+#[test]
+fn a_v3_package_is_shown_with_all_that_an_index_has_of_it() {
+    let bench = Bench::new();
+    let replaces = Node::Array(vec![dependency("bonjour", "", 0)]);
+    let package = AdbParts::new().info(slot::REPLACES, replaces);
+    bench.write("hello-1.2.3-r0.apk", package.build());
+    let said = bench.run("inspect hello-1.2.3-r0.apk");
+    assert_eq!((said.status, &*said.err), (0, ""));
+    insta::assert_snapshot!(said.out);
+
+    bench.write("hello-1.2.3-r0.apk", &package.plain()[..package.plain().len() - 8]);
+    let said = bench.run("inspect hello-1.2.3-r0.apk");
+    assert_eq!((said.status, &*said.err), (1, ""));
+    insta::assert_snapshot!("a_cut_v3_package", said.out);
+}
+
+#[test]
+fn a_signature_of_a_v3_package_is_checked_with_the_key_of_its_id() {
+    let bench = Bench::new();
+    let ec = SigningKey::generate_p256(&mut OsRng).unwrap();
+    let id = ec.verifying_key().id();
+    bench.write("keys/any name", ec.verifying_key().to_pem().unwrap());
+    bench.write("none/README", "no key");
+    let write = |signed: &AdbParts| {
+        let digest = PayloadDigest::of(&signed.payload());
+        let signature = AdbSignature::sign(&ec, Schema::Package, &digest, &mut OsRng).unwrap();
+        let package = AdbParts::new().signatures(vec![signature.to_block()]);
+        bench.write("hello-1.2.3-r0.apk", package.build());
+    };
+    let line = |keys: &str| {
+        let said = bench.run(&format!("inspect hello-1.2.3-r0.apk --keys-dir {keys}"));
+        let line = said.out.lines().find(|line| line.starts_with("  by ")).unwrap().to_owned();
+        (said.status, line)
+    };
+    write(&AdbParts::new());
+    assert_eq!(line("keys"), (0, format!("  by any name, {id}: right")));
+    let unknown = format!("  by {id}: not checked: --keys-dir has no key of this ID");
+    assert_eq!(line("none"), (0, unknown));
+    write(&AdbParts::new().info(slot::LICENSE, Node::Absent));
+    assert_eq!(line("keys"), (1, format!("  by any name, {id}: wrong")));
 }
 
 #[test]

@@ -20,3 +20,4 @@ mod rotation;
 mod signatures;
 mod support;
 mod trust;
+mod verify;
