@@ -197,8 +197,8 @@ pub struct Verified {
 }
 
 /// Reads the published indexes of both formats as clients do, verifies their signatures, and
-/// compares them with the bucket. That of format v3 counts if Alpinist wrote one of its objects, and
-/// is missed if there are v3 packages.
+/// compares them with the bucket. That of format v3 counts if Alpinist wrote one of its objects,
+/// and is missed if there are v3 packages.
 ///
 /// Changes made meanwhile may be reported as problems.
 ///

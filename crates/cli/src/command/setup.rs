@@ -23,8 +23,8 @@ Examples:
 ///
 /// For clients of either format on Alpine, and for routers with OpenWrt. The index of format v3
 /// lists the packages of both formats, but is there only if there are packages of format v3. Where
-/// clients find the bucket, and the names of the keys, are asked of the stack and of SSM unless they
-/// are given.
+/// clients find the bucket, and the names of the keys, are asked of the stack and of SSM unless
+/// they are given.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Setup {

@@ -29,9 +29,9 @@ Examples:
 /// Check what is published against what is there
 ///
 /// Reads each index as a client does, of both formats, verifies its signatures, and compares its
-/// entries with the packages in the bucket. Says what is wrong, and which command fixes it, if one does: none
-/// deletes anything. Packages uploaded meanwhile may be reported as problems. The exit status is 1
-/// if anything is wrong.
+/// entries with the packages in the bucket. Says what is wrong, and which command fixes it, if one
+/// does: none deletes anything. Packages uploaded meanwhile may be reported as problems. The exit
+/// status is 1 if anything is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
