@@ -159,7 +159,8 @@ impl fmt::Display for RepositoryPrefix {
 /// Returns whether an object with this file name makes its directory one that an index covers: a
 /// package, a fragment or an index.
 pub(crate) fn is_of_repository(file: &str) -> bool {
-    file.ends_with(".apk") || file.ends_with(".index") || file == INDEX
+    let is_index = file == INDEX || ADB_INDEXES.contains(&file);
+    is_index || file.ends_with(".apk") || file.ends_with(".index")
 }
 
 /// Returns whether the key of a package can have this `<name>-<version>`.

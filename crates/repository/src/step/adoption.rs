@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use alpinist_apk::index_archive;
+use alpinist_apk::{adb::index::ReadIndex, index_archive};
 
 use crate::{
     failure::Failure,
@@ -45,7 +45,7 @@ pub(super) async fn unknown<'a, S: ObjectStore>(
     }
     let before = store.now() - IN_FLIGHT;
     if unknown.iter().any(|(_, package)| package.last_modified >= before) {
-        let published = published_stems(store, prefix).await?;
+        let published = published_stems(store, prefix, listing).await?;
         unknown
             .retain(|(stem, package)| package.last_modified < before || published.contains(*stem));
     }
@@ -66,16 +66,33 @@ pub(super) async fn ask_for_adoption<S: ObjectStore>(
     Ok(())
 }
 
-/// Returns the `<name>-<version>` of each package in the published index, whoever made it.
+/// Returns the `<name>-<version>` of each package in the published indexes of either format,
+/// whoever made them.
 pub(super) async fn published_stems<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
+    listing: &Listing,
 ) -> Result<HashSet<String>, Failure> {
-    let index = match port::read(store, &prefix.index_key(), index_archive::MAX_LENGTH).await {
-        Ok(Some(index)) => index.body,
-        Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(HashSet::new()),
-        Err(error) => return Err(error.into()),
-    };
     // An index that no client accepts lists nothing.
-    Ok(index_archive::listed_stems(&index).unwrap_or_default())
+    let index = read_index(store, &prefix.index_key()).await?;
+    let mut stems = index.and_then(|index| index_archive::listed_stems(&index).ok());
+    if listing.has_adb {
+        let [index, alias, _] = prefix.adb_keys();
+        for key in [index, alias] {
+            let index = read_index(store, &key).await?;
+            let index = index.and_then(|index| ReadIndex::read(&index).ok());
+            let entries = index.into_iter().flat_map(|index| index.entries);
+            stems.get_or_insert_default().extend(entries.map(|entry| entry.file_stem()));
+        }
+    }
+    Ok(stems.unwrap_or_default())
+}
+
+/// Reads an index, unless it is absent or larger than any that a client accepts.
+async fn read_index<S: ObjectStore>(store: &S, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    match port::read(store, key, index_archive::MAX_LENGTH).await {
+        Ok(index) => Ok(index.map(|index| index.body)),
+        Err(StoreError::TooLarge { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

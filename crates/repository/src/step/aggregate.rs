@@ -239,7 +239,7 @@ impl<S: ObjectStore> Change<'_, S> {
             etag,
             generation,
             snapshot: cached,
-            has_adb,
+            has_adb: knows_adb,
             mut published,
             is_published,
             ..
@@ -290,7 +290,7 @@ impl<S: ObjectStore> Change<'_, S> {
                 // Each was inspected, and some failed. Packages that were published, or that this
                 // run indexed and somebody made unknown since, must not go missing because of that.
                 Some(Reindex { run, .. }) => {
-                    let mut expected = published_stems(store, prefix).await?;
+                    let mut expected = published_stems(store, prefix, &listing).await?;
                     expected.extend(journal::indexed(store, run, prefix).await?);
                     unknown.into_iter().filter(|stem| expected.contains(*stem)).count()
                 }
@@ -302,16 +302,20 @@ impl<S: ObjectStore> Change<'_, S> {
                 };
             }
         }
-        let is_fence = !is_same || (subject.stem().is_some() && is_gone) || lease.was_stolen();
         let evidence = Evidence::asked_by(subject, reindex);
         let listed = generation;
-        let mut has_adb = has_adb || snapshot.v3_len() > 0;
+        let mut has_adb = knows_adb || snapshot.v3_len() > 0;
         if !has_adb && listing.has_adb {
             // Somebody else's index without any v3 package is not ours to replace.
             published.look_at_adb(store, prefix).await?;
             has_adb = published.has_our_adb();
             published.adb.take_if(|_| !has_adb);
         }
+        // The next executions must know of our index of format v3, too.
+        let is_fence = !is_same
+            || (subject.stem().is_some() && is_gone)
+            || lease.was_stolen()
+            || has_adb != knows_adb;
         let next = SnapshotUpdate {
             etag,
             generation,

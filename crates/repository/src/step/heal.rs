@@ -17,7 +17,7 @@ use crate::{
     location::{Derived, RepositoryPrefix, may_be_stem, plus_copy_stem},
     message::Target,
     plus_copy::PlusCopies,
-    port::{ETag, ListedObject, ObjectInfo, ObjectStore, Starter},
+    port::{ETag, ListedObject, ObjectStore, Starter},
     rank,
     rejection_note::RejectionNotes,
     snapshot::{Row, Snapshot},
@@ -313,7 +313,7 @@ impl<S: ObjectStore> Directory<'_, S> {
             if changes.is_adoption_asked {
                 return Ok(Cure::Reindex);
             }
-            let mut cure = self.adopt(published.index).await?;
+            let mut cure = self.adopt(published).await?;
             if let Cure::Executions(keys) = &mut cure
                 && self.prefix.architecture().is_known()
             {
@@ -405,14 +405,16 @@ impl<S: ObjectStore> Directory<'_, S> {
     }
 
     /// Checks a repository prefix without a snapshot.
-    async fn adopt(&self, published: Option<ObjectInfo>) -> Result<Cure, Failure> {
+    async fn adopt(&self, mut published: Published) -> Result<Cure, Failure> {
         let listing = Listing::read(self.store, self.prefix, &Snapshot::default()).await?;
-        if listing.packages.is_empty() && listing.fragments.is_empty() && published.is_none() {
+        let is_published =
+            published.index.is_some() || self.has_our_adb(&listing, &mut published).await?;
+        if listing.packages.is_empty() && listing.fragments.is_empty() && !is_published {
             return Ok(Cure::Executions(BTreeSet::new()));
         }
         // Somebody else may have `.index` files.
         let is_known = self.prefix.architecture().is_known();
-        if !is_known && listing.packages.is_empty() && published.is_none() {
+        if !is_known && listing.packages.is_empty() && !is_published {
             return Ok(Cure::Executions(BTreeSet::new()));
         }
         let is_known = |stem: &str| listing.fragments.contains_key(stem);
@@ -426,11 +428,23 @@ impl<S: ObjectStore> Directory<'_, S> {
             })
         };
         let has_content = listing.fragments.keys().any(|stem| may_be_listed(&stem));
-        let index = (has_content || published.is_some()).then(|| self.prefix.index_key());
+        let index = (has_content || is_published).then(|| self.prefix.index_key());
         // Fragments without a package, or of a rejected one, belong in no index.
         let orphans = listing.fragments.keys().filter(|stem| !may_be_listed(stem));
         let orphans = orphans.take(MAX_EXECUTIONS).map(|stem| self.prefix.package_key(stem));
         Ok(Cure::Executions(orphans.chain(index).collect()))
+    }
+
+    /// Returns whether there is an index of format v3 that we made.
+    async fn has_our_adb(
+        &self,
+        listing: &Listing,
+        published: &mut Published,
+    ) -> Result<bool, Failure> {
+        if listing.has_adb {
+            published.look_at_adb(self.store, self.prefix).await?;
+        }
+        Ok(published.has_our_adb())
     }
 
     /// Compares everything that a listing shows with the snapshot and the published index.
@@ -439,8 +453,8 @@ impl<S: ObjectStore> Directory<'_, S> {
         cached.read_on().await?;
         let header = cached.header().cloned();
         let has_adb = header.as_ref().is_some_and(|header| header.adb.is_some());
-        let published = Published::look(self.store, self.prefix, has_adb).await?;
-        let Some(header) = header else { return self.adopt(published.index).await };
+        let mut published = Published::look(self.store, self.prefix, has_adb).await?;
+        let Some(header) = header else { return self.adopt(published).await };
         let is_young = cached.age().is_some_and(|age| age < SIGNING_TIME);
         let snapshot = cached.into_snapshot().await?;
         let mut keys = BTreeSet::new();
@@ -450,6 +464,10 @@ impl<S: ObjectStore> Directory<'_, S> {
         }
         let listing = Listing::read(self.store, self.prefix, &snapshot).await?;
         let rows: Rows<'_> = snapshot.rows().map(|row| (row.stem(), row)).collect();
+        // An older snapshot that somebody put back may know nothing of it.
+        if !has_adb && !is_young && self.has_our_adb(&listing, &mut published).await? {
+            keys.insert(self.prefix.index_key());
+        }
         let stems = self.doubtful(&rows, &listing).await?;
         let stems: BTreeSet<_> =
             stems.into_iter().chain(self.without_copy(&rows, &listing)).collect();

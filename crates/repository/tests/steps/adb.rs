@@ -13,10 +13,11 @@ use alpinist_repository::{
     location::trusted_key,
     memory::{MemoryStore, Request},
     message::Found,
+    plus_copy::PlusCopies,
     policy::Policy,
-    port::StoreError,
+    port::{Starter, StoreError},
     snapshot::{Header, Snapshot},
-    step,
+    step::{self, HealRequest, Healed},
     trust::{PackageSignatures, SignedBy},
 };
 use alpinist_samples::adb_package::{AdbParts, slot, text};
@@ -198,6 +199,84 @@ async fn without_a_snapshot_our_own_index_is_still_known_as_ours() {
     store.pass(Duration::from_mins(1));
     execute(&store, INDEX).await.unwrap();
     assert!(listed_in_adb(&store).is_empty());
+}
+
+/// Runs the daily check, and then what it starts.
+async fn check(store: &MemoryStore) -> Healed {
+    let request = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
+    let healed = step::heal(store, &Nothing, PlusCopies::Kept, request).await.unwrap();
+    for key in &healed.executions {
+        execute(store, key).await.unwrap();
+    }
+    healed
+}
+
+struct Nothing;
+
+impl Starter for Nothing {
+    async fn start(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn reindex(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_holds_an_index_of_v3_alone_is_checked() {
+    for has_snapshot in [true, false] {
+        let store = MemoryStore::default();
+        publish_v3(&store, "b").await;
+        store.remove(&key("b-1-r0"));
+        store.remove("3.22/main/x86_64/b-1-r0.index");
+        if !has_snapshot {
+            store.remove(SNAPSHOT);
+        }
+        store.pass(Duration::from_mins(10));
+        assert!(!check(&store).await.executions.is_empty(), "{has_snapshot}");
+        assert!(listed_in_adb(&store).is_empty(), "{has_snapshot}");
+        store.pass(Duration::from_mins(10));
+        assert_eq!(check(&store).await, Healed::default(), "{has_snapshot}");
+    }
+    let store = MemoryStore::default();
+    store.upload(ADB, "somebody's");
+    assert_eq!(check(&store).await, Healed::default());
+}
+
+#[tokio::test]
+async fn an_older_snapshot_does_not_make_the_index_of_v3_forgotten() {
+    let store = MemoryStore::default();
+    publish(&store, "a", "1-r0", "a").await;
+    let before = store.duplicate();
+    store.pass(Duration::from_mins(1));
+    publish_v3(&store, "b").await;
+    store.pass(Duration::from_mins(1));
+    store.copy_back(SNAPSHOT, &before);
+    store.remove(&key("b-1-r0"));
+    store.remove("3.22/main/x86_64/b-1-r0.index");
+    store.pass(Duration::from_mins(10));
+    check(&store).await;
+    assert_eq!(listed_in_adb(&store), ["a-1-r0"]);
+    assert!(header(&store).adb.is_some());
+    store.pass(Duration::from_mins(1));
+    publish(&store, "c", "1-r0", "c").await;
+    assert_eq!(listed_in_adb(&store), ["a-1-r0", "c-1-r0"]);
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check(&store).await, Healed::default());
+}
+
+#[tokio::test]
+async fn a_young_v3_package_that_was_published_is_not_lost_for_want_of_knowledge() {
+    let store = MemoryStore::default();
+    publish_v3(&store, "b").await;
+    publish_v3(&store, "c").await;
+    for key in ["3.22/main/x86_64/b-1-r0.index", SNAPSHOT] {
+        store.remove(key);
+    }
+    let healed = check(&store).await;
+    assert_eq!(healed.reindexes.len(), 1, "{healed:?}");
+    assert_eq!(listed_in_adb(&store), ["b-1-r0", "c-1-r0"]);
 }
 
 /// Keys of which the first is `first`, and the second, if any, `second`.
