@@ -73,7 +73,8 @@ Examples:
 
 #[derive(Args, Debug)]
 struct Put {
-    /// The private key: RSA, in PEM form. Not for a key in KMS, which stays there
+    /// The private key, in PEM form: RSA, or for packages of format v3 alone EC. Not for a key in
+    /// KMS, which stays there
     #[arg(long, value_name = "PEM")]
     key: Option<PathBuf>,
     /// What the public key is called in /etc/apk/keys of the clients

@@ -13,7 +13,7 @@ use crate::{
     listing::Listing,
     location::{PackageKey, Subject},
     message::{AggregateRequest, Aggregated, Reindex, Waiting, Written, WrittenFragment},
-    port::{ObjectStore, StoreError},
+    port::{ETag, ObjectStore, StoreError},
     snapshot::{Edit, Record, Snapshot},
     step::{
         adoption::{
@@ -74,7 +74,7 @@ pub async fn aggregate<S: ObjectStore>(
         }
         Decision::Work(work) => {
             let Job { lease, base, is_alone } = *work;
-            let generation = base.generation;
+            let (generation, before) = (base.generation, base.etag.clone());
             // While a reindex is awaited, each attempt would list the bucket and perhaps read all
             // fragments.
             let asked = request.waiting.as_ref().filter(|waiting| waiting.unknown > 0);
@@ -107,7 +107,9 @@ pub async fn aggregate<S: ObjectStore>(
                     return Ok(request.written.into());
                 }
                 Err(failure) => {
-                    lease.release(store).await?;
+                    if !may_have_written(store, &subject, before, &failure).await {
+                        lease.release(store).await?;
+                    }
                     return Err(failure);
                 }
             }
@@ -134,6 +136,22 @@ fn contended(failure: Failure) -> Failure {
         Failure::Store(StoreError::Conflict { key }) => Failure::Contended { key },
         failure => failure,
     }
+}
+
+/// Returns whether the snapshot may be ours although a request failed: the store carried it out, and
+/// its answer was lost. Then the lease stays, to show that somebody made what follows the snapshot
+/// before, should that ever be copied back.
+async fn may_have_written<S: ObjectStore>(
+    store: &S,
+    subject: &Subject,
+    before: Option<ETag>,
+    failure: &Failure,
+) -> bool {
+    if !matches!(failure, Failure::Store(_)) {
+        return false;
+    }
+    let now = store.head(&subject.prefix().snapshot_key()).await;
+    now.map_or(true, |now| now.map(|now| now.etag) != before)
 }
 
 /// What came of making a snapshot.

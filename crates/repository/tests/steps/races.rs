@@ -17,6 +17,7 @@ use alpinist_repository::{
 };
 use futures::FutureExt as _;
 use rand_core::OsRng;
+use rstest::rstest;
 
 use crate::common::execution::travelled;
 use crate::support::{
@@ -444,4 +445,33 @@ async fn a_snapshot_that_is_replaced_while_it_is_read_is_looked_at_again() {
     });
     let failure = step::aggregate(&store, written.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Unavailable);
+}
+
+#[rstest]
+#[case::carried_out(true)]
+#[case::not_carried_out(false)]
+#[tokio::test]
+async fn who_may_have_written_the_snapshot_keeps_the_lease(#[case] is_carried_out: bool) {
+    let store = MemoryStore::default();
+    publish(&store, "a", "1-r0", "a").await;
+    let leases = |store: &MemoryStore| {
+        store.keys().into_iter().filter(|key| key.contains("/claims/")).collect::<Vec<_>>()
+    };
+    let before = leases(&store);
+    store.pass(Duration::from_mins(1));
+    store.before_requests(move |store, request| match request {
+        Request::Put(key) if key.ends_with("snapshot.json.gz") => {
+            if is_carried_out {
+                store.upload(key, b"ours".to_vec());
+            }
+            Err(StoreError::Unavailable {
+                key: key.to_owned(),
+                source: "the answer is lost".into(),
+            })
+        }
+        _ => Ok(()),
+    });
+    store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+    assert!(execute(&store, &key("b-1-r0")).await.unwrap_err().is(FailureKind::Unavailable));
+    assert_eq!(leases(&store).len() - before.len(), usize::from(is_carried_out));
 }
