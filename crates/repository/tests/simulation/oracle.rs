@@ -81,8 +81,8 @@ struct Publication {
     order: Vec<String>,
     /// Its `Last-Modified`, in seconds.
     last_modified: u64,
-    /// When its maker read the previous snapshot.
-    base_read: Time,
+    /// How its snapshot was made.
+    making: Making,
     /// Whether its snapshot had already been replaced when it was published. If so, its publisher
     /// notices immediately, and fixes it.
     is_overtaken: bool,
@@ -121,6 +121,7 @@ pub(crate) struct Oracle {
 impl Oracle {
     /// Begins with a bucket whose index is published.
     pub(crate) fn new(bucket: &MemoryStore, beginning: Contents) -> Self {
+        let making = Making { base_read: 0, looks: vec![(0, 0); PACKAGES.len()], listed_at: 0 };
         let settled = PACKAGES.iter().zip(beginning).map(|(package, content)| {
             let entry = content.and_then(|content| package.contents[content].entry.clone());
             Settled { entry, since: 0 }
@@ -129,10 +130,9 @@ impl Oracle {
             entries: verified(bucket, &etag).expect("the index is right in the beginning"),
             order: listed(bucket),
             last_modified: last_modified(bucket),
-            base_read: 0,
+            making: making.clone(),
             is_overtaken: false,
         });
-        let making = Making { base_read: 0, looks: vec![(0, 0); PACKAGES.len()], listed_at: 0 };
         Self {
             changes: beginning.into_iter().map(|content| vec![(0, content)]).collect(),
             snapshots: version(bucket, &snapshot_key())
@@ -261,7 +261,7 @@ impl Oracle {
             entries: entries.clone(),
             order: listed(bucket),
             last_modified: last_modified(bucket),
-            base_read: making.base_read,
+            making: making.clone(),
             is_overtaken,
         };
         // An overtaken publisher may briefly put back an index whose ETag has come again. It has
@@ -314,9 +314,11 @@ impl Oracle {
         let is_young = |key: &String| {
             written.get(key).is_some_and(|time| time.as_secs().cast_signed() + 120 >= listed_at)
         };
-        for (package, changes) in PACKAGES.iter().zip(&self.changes) {
+        for ((package, changes), look) in PACKAGES.iter().zip(&self.changes).zip(&old.making.looks)
+        {
             let &(since, content) = changes.last().expect("there is a beginning");
-            let is_unchanged = since < old.base_read.max(1);
+            // The entry may be that of the content before, which has other signatures.
+            let is_unchanged = since < old.making.base_read.min(look.0).max(1);
             let entry = content.and_then(|content| package.contents[content].entry.as_ref());
             let was_right = old.entries.get(&package.stem) == entry;
             let is_told = !(self.is_meddled && is_young(&package.key));
