@@ -30,10 +30,13 @@ const GITLAB_JOBS: &str = "ci/gitlab.yml";
 const PUBLISHERS: [&str; 2] = ["publish", "publish-with-the-aws-cli"];
 
 /// What a job may do with objects: the key, with `REPOSITORY` for the repository, and the actions.
-const OBJECTS: [(&str, &[&str]); 14] = [
+const OBJECTS: [(&str, &[&str]); 17] = [
     ("REPOSITORY/x86_64/a+b-1-r0.apk", &["GetObject", "PutObject", "AbortMultipartUpload"]),
     ("REPOSITORY/aarch64/a-1-r0.apk", &["GetObject", "PutObject", "AbortMultipartUpload"]),
     ("REPOSITORY/x86_64/APKINDEX.tar.gz", &["GetObject"]),
+    ("REPOSITORY/x86_64/Packages.adb", &["GetObject"]),
+    ("REPOSITORY/x86_64/packages.adb", &["GetObject"]),
+    ("REPOSITORY/x86_64/index.json", &["GetObject"]),
     ("REPOSITORY/x86_64/a-1-r0.index", &[]),
     ("REPOSITORY/x86_64/README", &[]),
     ("REPOSITORY/x86_64/deeper/a-1-r0.apk", &["GetObject", "AbortMultipartUpload"]),

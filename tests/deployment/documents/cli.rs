@@ -39,7 +39,7 @@ const START_EXECUTION: &[&str] = &["states:StartExecution"];
 const GET_PARAMETER: &[&str] = &["ssm:GetParameter"];
 
 const BUCKET: &[&str] = &["BUCKET"];
-const INDEXES: &[&str] = &["BUCKET/*/APKINDEX.tar.gz"];
+const INDEXES: &[&str] = &["BUCKET/*/APKINDEX.tar.gz", "BUCKET/*/Packages.adb"];
 const MACHINE: &[&str] = &["STATE_MACHINE"];
 const MACHINES: &[&str] = &["STATE_MACHINE", "REINDEX_STATE_MACHINE"];
 const REINDEX: &[&str] = &["REINDEX_STATE_MACHINE"];
@@ -102,7 +102,7 @@ const COMMANDS: &[(&str, &[Permission])] = &[
             (LIST_BUCKET, BUCKET, "`noarch` packages: finding the architectures"),
             (
                 GET_OBJECT,
-                &["BUCKET/REPOSITORY/*/APKINDEX.tar.gz"],
+                &["BUCKET/REPOSITORY/*/APKINDEX.tar.gz", "BUCKET/REPOSITORY/*/Packages.adb"],
                 "`noarch` packages, and `--wait`",
             ),
             (LIST_EXECUTIONS, MACHINE, "`--wait`"),
@@ -180,7 +180,12 @@ const COMMANDS: &[(&str, &[Permission])] = &[
         &[
             FIND_PACKAGES,
             READ_INDEXES,
-            (GET_OBJECT, &["BUCKET/*.rsa.pub"], "checking signatures"),
+            (GET_OBJECT, &["BUCKET/*.pub", "BUCKET/*.pem"], "checking signatures"),
+            (
+                GET_OBJECT,
+                &["BUCKET/*/packages.adb", "BUCKET/*/index.json"],
+                "comparing them with `Packages.adb`",
+            ),
             (
                 GET_OBJECT,
                 &["BUCKET/*.apk", "BUCKET/*.index"],
