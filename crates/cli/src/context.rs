@@ -37,7 +37,7 @@ pub(crate) struct Access {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Where")]
 pub(crate) struct TargetOptions {
-    /// The stack, which knows the rest
+    /// The CloudFormation stack, whose outputs give the rest
     #[arg(
         long,
         env = "ALPINIST_STACK",
@@ -67,7 +67,7 @@ pub(crate) struct TargetOptions {
         display_order = 82
     )]
     state_machine: Option<String>,
-    /// The state machine that makes everything again
+    /// The state machine that rebuilds everything
     #[arg(
         long,
         env = "ALPINIST_REINDEX_STATE_MACHINE",

@@ -49,23 +49,23 @@ Examples:
   # The packages of OpenWrt have format v3, which an EC key signs as well.
   alpinist index bin/packages/aarch64_generic/mine --key ops.ec --key-name ops@example.com-5f3c2a1b.ec.pub
 
-  # Packages for any architecture alone do not say which one the index is for.
+  # If all packages are for any architecture, say which one the index is for.
   alpinist index fonts --arch aarch64 --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub";
 
 /// Make the signed index of a directory of packages, without AWS
 ///
 /// Reads each `.apk` of the directory on all cores, rejects what the repository would reject, and
-/// writes `APKINDEX.tar.gz`. If there are packages of format v3, which that can't list, writes an
-/// index of all packages as well: `Packages.adb`, the same under OpenWrt's name `packages.adb`, and
-/// `index.json`. The same packages and the same key give the same bytes. If a package is rejected,
+/// writes `APKINDEX.tar.gz`. If there are packages of format v3, which `APKINDEX.tar.gz` can't
+/// list, writes an index of all packages as well: `Packages.adb`, the same under OpenWrt's name
+/// `packages.adb`, and `index.json`. The same packages and the same key give the same bytes. If a package is rejected,
 /// or none is left, nothing is written and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Index {
-    /// The directory; what is below its directories is not looked at
+    /// The directory; subdirectories are ignored
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// The private key, in PEM form: RSA, or for packages of format v3 alone EC
+    /// The private key, in PEM form: RSA, or EC to sign only format v3
     #[arg(long, value_name = "PEM")]
     key: PathBuf,
     /// What the public key is called in /etc/apk/keys of the clients

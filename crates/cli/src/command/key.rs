@@ -53,7 +53,7 @@ enum Action {
 Examples:
   alpinist key put --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub --stack alpinist
 
-  # The stack signs with a key in KMS, which needs a name alone.
+  # The stack signs with a key in KMS, which needs only a name.
   alpinist key put --key-name ops@example.com-5f3c2a1b.rsa.pub --stack alpinist")]
     Put(Put),
     /// Store a second key, and sign all indexes again with both
@@ -73,8 +73,8 @@ Examples:
 
 #[derive(Args, Debug)]
 struct Put {
-    /// The private key, in PEM form: RSA, or for packages of format v3 alone EC. Not for a key in
-    /// KMS, which stays there
+    /// The private key, in PEM form: RSA, or EC to sign only format v3. Not for a key in KMS,
+    /// which stays there
     #[arg(long, value_name = "PEM")]
     key: Option<PathBuf>,
     /// What the public key is called in /etc/apk/keys of the clients

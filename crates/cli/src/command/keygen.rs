@@ -23,15 +23,15 @@ Examples:
 
   alpinist keygen ops@example.com --dir ~/.abuild
 
-  # For packages of format v3 alone, such as those of OpenWrt.
+  # Only for packages of format v3, such as those of OpenWrt.
   alpinist keygen ops@example.com --ec";
 
 /// Make a key pair to sign with
 ///
 /// An RSA key of 4096 bits, named like those of abuild-keygen: an address and the time. Only you
 /// can read the private key. The file name of the public key is the key name: clients must store
-/// it under this name. An RSA key signs for all clients; with `--ec`, the key signs format v3
-/// alone.
+/// it under this name. An RSA key signs for all clients; with `--ec`, the key signs only
+/// format v3.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Keygen {

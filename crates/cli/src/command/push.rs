@@ -45,7 +45,7 @@ Examples:
   # A package for any architecture goes to each that the repository has, and to one more.
   alpinist push fonts-1-r0.apk --to 3.22/main --arch riscv64
 
-  # Or to the directory of one alone.
+  # Or to the directory of only one.
   alpinist push fonts-1-r0.apk --to 3.22/main/aarch64";
 
 /// Upload packages, and see them published

@@ -23,7 +23,7 @@ const MAX_REPORT: u64 = 256 * 1024 * 1024;
 
 const EXAMPLES: &str = "\
 Examples:
-  # Make everything again.
+  # Rebuild everything.
   alpinist reindex --stack alpinist
 
   # Only what was overlooked, in one repository.
