@@ -109,7 +109,7 @@ async fn an_unusable_key_is_rejected_before_anything_is_published() {
         ("garbage".to_owned(), name, "no RSA or EC private key in PEM form"),
         (encrypted, name, "is encrypted; store it decrypted"),
         (openssl(&["genrsa", "1024"]), name, "has 1024 bits instead of 2048 to 4096"),
-        (elliptic, name, "an EC key signs format v3 alone"),
+        (elliptic, name, "an EC key signs only format v3"),
         (good(), "ops.rsa", "does not end in `.pub` or `.pem`"),
         (good(), "../ops.rsa.pub", "starts with `.`"),
     ];

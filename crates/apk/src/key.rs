@@ -1,4 +1,4 @@
-//! Keys: RSA, which sign both formats, and EC, which sign v3 alone.
+//! Keys: RSA, which sign both formats, and EC, which sign only v3.
 
 use std::fmt;
 
@@ -31,9 +31,9 @@ pub enum KeyKind {
         /// Bits of its modulus.
         bits: usize,
     },
-    /// EC on the curve P-256, also called secp256r1 and prime256v1. Signs v3 alone.
+    /// EC on the curve P-256, also called secp256r1 and prime256v1. Signs only v3.
     P256,
-    /// EC on the curve P-384, also called secp384r1. Signs v3 alone.
+    /// EC on the curve P-384, also called secp384r1. Signs only v3.
     P384,
 }
 
@@ -137,7 +137,7 @@ impl SigningKey {
         Self::of(Private::Rsa(Box::new(key)))
     }
 
-    /// Generates an EC key on P-256, as OpenWrt's build system does. It signs v3 alone.
+    /// Generates an EC key on P-256, as OpenWrt's build system does. It signs only v3.
     ///
     /// # Errors
     ///

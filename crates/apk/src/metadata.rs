@@ -55,11 +55,11 @@ pub struct Metadata {
     /// `replaces`, in no v2 index: the packages whose files this one may overwrite. A client takes
     /// them from the package
     pub replaces: Dependencies,
-    /// In v3 alone, where apk does not use them (read in apk-tools 3.0)
+    /// Only in v3, where apk does not use them (read in apk-tools 3.0)
     pub recommends: Dependencies,
-    /// In v3 alone
+    /// Only in v3
     pub tags: Tags,
-    /// In v3 alone; 0 when absent. A client installs no package of layers 1 to 7, unless it was
+    /// Only in v3; 0 when absent. A client installs no package of layers 1 to 7, unless it was
     /// built for that, as some of OpenWrt are (measured on Alpine's)
     pub layer: u64,
 }

@@ -21,7 +21,7 @@ use crate::{error::Error, output::escaped_lines};
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// Of format v3 alone, which has no control section.
+    /// Only in format v3, which has no control section.
     Metadata,
     Signatures,
     Control,

@@ -111,7 +111,7 @@ advised! {
         /// No key can sign `APKINDEX.tar.gz`.
         #[error(
             "{prefix} has packages of format v2, but {} can't sign APKINDEX.tar.gz: an EC key signs \
-             format v3 alone", key_names.join(" and ")
+             only format v3", key_names.join(" and ")
         )]
         NoRsaKey {
             /// The repository prefix.
@@ -268,7 +268,7 @@ const TOO_LARGE: &str = "The old index stays. Delete packages of this directory,
                          another repository, then redrive this execution.";
 const KEY_SERVICE: &str = "The key must exist and be enabled in the region of the stack, with the \
                            usage SIGN_VERIFY and the specification RSA_2048, RSA_3072 or RSA_4096 \
-                           or, for packages of format v3 alone, ECC_NIST_P256 or ECC_NIST_P384. \
+                           or, to sign only format v3, ECC_NIST_P256 or ECC_NIST_P384. \
                            Fix that, or deploy the stack with another SigningKey, then redrive \
                            this execution.";
 const REPORT: &str = "The old index stays. This is a bug in Alpinist: please report it.";

@@ -320,7 +320,7 @@ async fn check_signatures<S: ObjectStore>(
         index.signatures.iter().map(|(name, _)| name.key_name.as_str()).collect();
     let mut problems = Vec::new();
     for name in in_use.iter().filter(|name| !signers.contains(name.as_str())) {
-        // An EC key signs format v3 alone.
+        // An EC key signs only format v3.
         if keys.get(name).await?.is_none_or(|key| key.kind().signs_v2()) {
             problems.push(Problem::NotSigned { key_name: name.clone() });
         }

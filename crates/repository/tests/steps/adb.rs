@@ -309,7 +309,7 @@ async fn an_ec_key_signs_v3_alone_and_an_rsa_key_beside_it_both() {
     store.upload(&key("a-1-r0"), crate::support::package("a", "1-r0", "a"));
     let failed = execute_with(&store, &keys(&ec, None), &key("a-1-r0")).await.unwrap_err();
     assert!(failed.is(FailureKind::Misconfigured), "{}", failed.error);
-    assert!(failed.cause.contains("an EC key signs format v3 alone"), "{}", failed.cause);
+    assert!(failed.cause.contains("an EC key signs only format v3"), "{}", failed.cause);
     store.pass(Duration::from_mins(1));
     store.remove(KEY_NAME);
     execute_with(&store, &keys(&rsa, Some(&ec)), &key("a-1-r0")).await.unwrap();
