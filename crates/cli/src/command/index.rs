@@ -57,8 +57,8 @@ Examples:
 /// Reads each `.apk` of the directory on all cores, rejects what the repository would reject, and
 /// writes `APKINDEX.tar.gz`. If there are packages of format v3, which `APKINDEX.tar.gz` can't
 /// list, writes an index of all packages as well: `Packages.adb`, the same under OpenWrt's name
-/// `packages.adb`, and `index.json`. The same packages and the same key give the same bytes. If a package is rejected,
-/// or none is left, nothing is written and the exit status is 1.
+/// `packages.adb`, and `index.json`. The same packages and the same key give the same bytes. If a
+/// package is rejected, or none is left, nothing is written and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Index {

@@ -138,9 +138,9 @@ fn contended(failure: Failure) -> Failure {
     }
 }
 
-/// Returns whether the snapshot may be ours although a request failed: the store carried it out, and
-/// its answer was lost. Then the lease stays, to show that somebody made what follows the snapshot
-/// before, should that ever be copied back.
+/// Returns whether the snapshot may be ours although a request failed: the store carried it out,
+/// and its answer was lost. Then the lease stays, to show that somebody made what follows the
+/// snapshot before, should that ever be copied back.
 async fn may_have_written<S: ObjectStore>(
     store: &S,
     subject: &Subject,
