@@ -327,8 +327,8 @@ impl<S: ObjectStore> Change<'_, S> {
             // Somebody else's index without any v3 package is not ours to replace.
             published.look_at_adb(store, prefix).await?;
             has_adb = published.has_our_adb();
-            published.adb.take_if(|_| !has_adb);
         }
+        published.adb.take_if(|_| !has_adb);
         // The next executions must know of our index of format v3, too.
         let is_fence = !is_same
             || (subject.stem().is_some() && is_gone)

@@ -123,7 +123,11 @@ pub(super) async fn decide<S: ObjectStore>(
         return Ok(contended);
     }
     let has_adb = cached.header().is_some_and(|header| header.adb.is_some());
-    let published = Published::look(store, prefix, has_adb).await?;
+    let mut published = Published::look(store, prefix, has_adb).await?;
+    if cached.header().is_none() && written.fragment.is_none() {
+        // Somebody else's index of format v3 may still list what is gone.
+        published.look_at_adb(store, prefix).await?;
+    }
     let listed = cached.header().map_or(0, |header| header.listed);
     let newer_by = |generation: Generation| match waiting.as_ref().map(|waiting| waiting.since) {
         None => 0,

@@ -47,10 +47,10 @@ impl Published {
         Ok(())
     }
 
-    /// Returns whether these are what is published of a snapshot. About an index without a
-    /// snapshot, nothing is known.
+    /// Returns whether these are what is published of a snapshot. About objects without a snapshot,
+    /// nothing is known.
     pub(super) fn is_of(&self, header: Option<&Header>) -> bool {
-        let Some(header) = header else { return self.index.is_none() };
+        let Some(header) = header else { return self.objects().all(|object| object.is_none()) };
         self.has_index(&header.digest, header.packages - header.v3_packages)
             && header.adb.as_ref().is_none_or(|digest| self.has_adb(digest))
     }

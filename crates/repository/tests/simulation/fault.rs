@@ -14,13 +14,23 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use rand_core::OsRng;
 
-use crate::common::{INDEX, KEY_NAME, PREFIX, PRIVATE_KEY, execution::State};
+use crate::{
+    common::{INDEX, KEY_NAME, PREFIX, PRIVATE_KEY, execution::State},
+    scenario::ADB,
+};
 
 /// A fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
     /// The index is published without `If-Match`.
     IndexWithoutPrecondition,
+    /// What is published for format v3 is written without a precondition.
+    AdbWithoutPrecondition,
+    /// The index of format v3 is not written under its second name.
+    AliasUnwritten,
+    /// Only `APKINDEX.tar.gz` counts: any other object that is there passes for that of the
+    /// snapshot.
+    IndexAloneCounts,
     /// The snapshot is replaced without `If-Match`.
     SnapshotWithoutPrecondition,
     /// A fragment is written without a check that its package is still the one that was read.
@@ -83,29 +93,33 @@ impl Tampering {
     pub(crate) fn precondition(&self, key: &str, precondition: Precondition) -> Precondition {
         match self.fault {
             Some(Fault::IndexWithoutPrecondition) if key == INDEX => Precondition::None,
+            Some(Fault::AdbWithoutPrecondition) if ADB.contains(&key) => Precondition::None,
             Some(Fault::SnapshotWithoutPrecondition) if key == snapshot_key() => Precondition::None,
             _ => precondition,
         }
     }
 
+    /// Returns whether the fault keeps an object from being written.
+    pub(crate) fn is_unwritten(&self, key: &str) -> bool {
+        self.fault == Some(Fault::AliasUnwritten) && key == ADB[1]
+    }
+
     /// Returns an object as the fault lets it be written.
     pub(crate) fn object(&self, key: &str, object: NewObject) -> NewObject {
-        if key != snapshot_key() || !self.is_aggregation {
+        let is_changed = [Fault::LookTakenForListing, Fault::BlocksBelieved].map(Some);
+        if key != snapshot_key() || !self.is_aggregation || !is_changed.contains(&self.fault) {
             return object;
         }
-        let changed = |mut header: Header, snapshot: Snapshot| match self.fault {
-            Some(Fault::LookTakenForListing) => {
+        let changed = |mut header: Header, snapshot: Snapshot| {
+            if self.fault == Some(Fault::LookTakenForListing) {
                 header.listed = header.generation;
-                snapshot.to_bytes(&header)
+                return snapshot.to_bytes(&header);
             }
-            Some(Fault::BlocksBelieved) => {
-                let mut records = snapshot.records().expect("it was just written");
-                for record in &mut records {
-                    record.entry.metadata.architecture = "armv7".parse().expect("is one");
-                }
-                Snapshot::new(records).to_bytes(&header)
+            let mut records = snapshot.records().expect("it was just written");
+            for record in &mut records {
+                record.entry.metadata.architecture = "armv7".parse().expect("is one");
             }
-            _ => Ok(object.bytes.clone()),
+            Snapshot::new(records).to_bytes(&header)
         };
         let read = Snapshot::read(&object.bytes.clone().into());
         let (header, snapshot) = read.expect("it was just written");
@@ -130,7 +144,22 @@ impl Tampering {
         }
     }
 
-    pub(crate) fn info(&self, key: &str, info: Option<ObjectInfo>) -> Option<ObjectInfo> {
+    pub(crate) fn info(
+        &self,
+        bucket: &MemoryStore,
+        key: &str,
+        info: Option<ObjectInfo>,
+    ) -> Option<ObjectInfo> {
+        if self.fault == Some(Fault::IndexAloneCounts) && ADB.contains(&key) {
+            let snapshot = bucket.content(&snapshot_key());
+            let snapshot = snapshot.and_then(|snapshot| Snapshot::read(&snapshot).ok());
+            let digest = snapshot.and_then(|(header, _)| header.adb);
+            let digest = digest.map(|digest| ("index-sha256".to_owned(), digest));
+            return info.map(|mut info| {
+                info.attributes.extend(digest);
+                info
+            });
+        }
         match &self.package {
             Some((package, etag))
                 if self.fault == Some(Fault::PackageUnchecked) && package == key =>

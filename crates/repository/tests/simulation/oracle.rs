@@ -3,21 +3,29 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
+    mem,
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use alpinist_apk::{entry::IndexEntry, index_archive::IndexArchive, key::SigningKey};
+use alpinist_apk::{
+    adb::index::ReadIndex,
+    entry::IndexEntry,
+    index_archive::IndexArchive,
+    key::{SigningKey, VerifyingKey},
+};
 use alpinist_repository::{
     memory::MemoryStore,
-    message::Written,
-    port::{ETag, ObjectStore as _},
+    message::{PublishRequest, Written},
+    port::{ETag, ObjectInfo, ObjectStore as _},
+    snapshot::Snapshot,
 };
 use futures::FutureExt as _;
+use serde_json::{Value, json};
 
 use crate::{
     common::{INDEX, KEY_NAME, PREFIX, PRIVATE_KEY, execution::State},
     fault::snapshot_key,
-    scenario::{Content, Contents, PACKAGES, Package, TIED},
+    scenario::{ADB, Content, Contents, PACKAGES, Package, TIED, is_v3},
     store::{Effect, Method, Outcome},
 };
 
@@ -47,6 +55,9 @@ pub(crate) struct Watched {
     pub(crate) package_read: Option<Time>,
     /// When the fragment was last read or changed.
     fragment_seen: Option<Time>,
+    /// How many of [`ADB`] were written, and whether `APKINDEX.tar.gz` was.
+    adb_written: usize,
+    is_index_written: bool,
 }
 
 impl Watched {
@@ -59,7 +70,16 @@ impl Watched {
             own: None,
             package_read: None,
             fragment_seen: None,
+            adb_written: 0,
+            is_index_written: false,
         }
+    }
+
+    /// Returns after which of [`ADB`] a publisher dies that dies now, if it was to write more.
+    pub(crate) fn torn_after(&self, bucket: &MemoryStore) -> Option<usize> {
+        let last = self.adb_written.checked_sub(1)?;
+        let has_more = last + 1 < ADB.len() || bucket.content(INDEX).is_some();
+        (has_more && !self.is_index_written).then_some(last)
     }
 }
 
@@ -73,11 +93,11 @@ struct Making {
     listed_at: i64,
 }
 
-/// The current index.
+/// An index: for clients of format v2 or v3.
 #[derive(Clone, Debug)]
 struct Publication {
     entries: Arc<Entries>,
-    /// The packages in the order of the index.
+    /// The packages in the order of the index; empty for that of format v3.
     order: Vec<String>,
     /// Its `Last-Modified`, in seconds.
     last_modified: u64,
@@ -86,6 +106,19 @@ struct Publication {
     /// Whether its snapshot had already been replaced when it was published. If so, its publisher
     /// notices immediately, and fixes it.
     is_overtaken: bool,
+}
+
+/// One of [`ADB`] as it is now.
+#[derive(Clone, Debug, Default)]
+struct Current {
+    etag: Option<ETag>,
+    /// The snapshot that it was made of, if we made it.
+    snapshot: Option<ETag>,
+    /// When its maker read the previous snapshot, 0 if we did not make it.
+    base_read: Time,
+    /// As of a [`Publication`].
+    is_overtaken: bool,
+    last_modified: u64,
 }
 
 /// What an index must say about a package, and since when.
@@ -101,8 +134,20 @@ pub(crate) struct Oracle {
     changes: Vec<Vec<(Time, Option<usize>)>>,
     snapshots: HashMap<ETag, Making>,
     publication: Option<Publication>,
-    /// The index of the last backup.
-    backup: Option<Publication>,
+    /// The current index of format v3, under its first name.
+    adb: Option<Publication>,
+    /// What that lists under its second name.
+    alias: Option<Arc<Entries>>,
+    /// All of [`ADB`].
+    current: [Current; 3],
+    /// Whether one of them has changed since the index was written.
+    has_new_adb: bool,
+    /// When all that is published was of one snapshot, unless something was written since.
+    complete: Option<Time>,
+    /// The snapshot whose publisher saw that.
+    follows_complete: Option<ETag>,
+    /// Both indexes at the last backup.
+    backup: [Option<Publication>; 2],
     /// When the last listing of the bucket began.
     last_listing: Time,
     /// The packages whose last change was processed successfully.
@@ -113,6 +158,7 @@ pub(crate) struct Oracle {
     /// are published without it.
     is_reindex_incomplete: bool,
     pub(crate) publications: usize,
+    pub(crate) adb_publications: usize,
     /// Snapshots whose makers checked only one package.
     pub(crate) looks: usize,
     pub(crate) overtaken: usize,
@@ -129,7 +175,14 @@ impl Oracle {
         let index = version(bucket, INDEX).map(|etag| Publication {
             entries: verified(bucket, &etag).expect("the index is right in the beginning"),
             order: listed(bucket),
-            last_modified: last_modified(bucket),
+            last_modified: last_modified(bucket, INDEX),
+            making: making.clone(),
+            is_overtaken: false,
+        });
+        let adb = version(bucket, ADB[0]).map(|etag| Publication {
+            entries: verified_adb(bucket, ADB[0], &etag).expect("it is right in the beginning"),
+            order: Vec::new(),
+            last_modified: last_modified(bucket, ADB[0]),
             making: making.clone(),
             is_overtaken: false,
         });
@@ -140,12 +193,19 @@ impl Oracle {
                 .into_iter()
                 .collect(),
             publication: index,
-            backup: None,
+            alias: adb.as_ref().map(|adb| adb.entries.clone()),
+            adb,
+            current: ADB.map(|key| current(bucket, key)),
+            has_new_adb: false,
+            complete: Some(0),
+            follows_complete: None,
+            backup: [None, None],
             last_listing: 0,
             settled: settled.enumerate().collect(),
             is_meddled: false,
             is_reindex_incomplete: false,
             publications: 0,
+            adb_publications: 0,
             looks: 0,
             overtaken: 0,
         }
@@ -164,14 +224,27 @@ impl Oracle {
 
     /// Records a backup.
     pub(crate) fn backed_up(&mut self) {
-        self.backup = self.publication.clone();
+        self.backup = [self.publication.clone(), self.adb.clone()];
     }
 
-    /// Records that the snapshot and the index of the backup replaced the current ones. They lack
-    /// what has changed since.
-    pub(crate) fn copied_back(&mut self) {
+    /// Records that somebody deleted or overwrote an object.
+    pub(crate) fn meddled_with(&mut self, bucket: &MemoryStore, key: &str) {
         self.meddled();
-        self.publication = self.backup.clone();
+        if let Some(object) = ADB.iter().position(|it| *it == key) {
+            self.current[object] = current(bucket, key);
+        }
+    }
+
+    /// Records that an object of the backup replaced the current one. It lacks what has changed
+    /// since.
+    pub(crate) fn copied_back(&mut self, bucket: &MemoryStore, key: &str) {
+        self.meddled_with(bucket, key);
+        let [index, adb] = self.backup.clone();
+        if key == INDEX {
+            self.publication = index;
+        } else if key == ADB[0] && adb.is_some() {
+            self.adb = adb;
+        }
     }
 
     /// Records that a reindex skipped a package whose execution died.
@@ -233,6 +306,7 @@ impl Oracle {
                 self.snapshots.insert(etag, Making { base_read, looks, listed_at });
             }
             (Method::Put, State::Publish(request)) if effect.request.key == INDEX => {
+                watched.is_index_written = true;
                 let staged = &request.staged;
                 let is_overtaken =
                     version(bucket, &snapshot_key()).as_ref() != Some(&staged.snapshot);
@@ -240,6 +314,15 @@ impl Oracle {
                 let making = making.ok_or_else(|| broken("a staged snapshot was written", ""))?;
                 let etag = etag.clone().expect("a write has a version");
                 self.published(now, bucket, &etag, &making, is_overtaken)?;
+                let is_its = |it: &Current| it.snapshot.as_ref() == Some(&staged.snapshot);
+                self.complete = self.current.iter().all(is_its).then_some(now);
+            }
+            (Method::Put, State::Publish(request)) => {
+                if let Some(object) = ADB.iter().position(|key| effect.request.key == *key) {
+                    watched.adb_written = object + 1;
+                    let etag = etag.clone().expect("a write has a version");
+                    self.published_adb(bucket, request, object, etag)?;
+                }
             }
             _ => {}
         }
@@ -260,19 +343,25 @@ impl Oracle {
         let new = Publication {
             entries: entries.clone(),
             order: listed(bucket),
-            last_modified: last_modified(bucket),
+            last_modified: last_modified(bucket, INDEX),
             making: making.clone(),
             is_overtaken,
         };
+        let says_the_same =
+            |old: &Publication| old.entries == new.entries && old.order == new.order;
         // An overtaken publisher may briefly put back an index whose ETag has come again. It has
-        // the time of that moment, so what replaces it may have the same time.
-        let is_newer =
-            |old: &Publication| old.is_overtaken || old.last_modified < new.last_modified;
+        // the time of that moment, so what replaces it may have the same time. With v3 packages, an
+        // index may be written again that says the same.
+        let is_newer = |old: &Publication| {
+            old.is_overtaken
+                || old.last_modified < new.last_modified
+                || self.adb.is_some() && says_the_same(old)
+        };
         let is_judged = !self.is_meddled && !is_overtaken;
         if is_judged && !self.publication.as_ref().is_none_or(is_newer) {
             return Err(broken("Last-Modified of the index moves forward", ""));
         }
-        let order = new.order.clone();
+        let is_same = self.publication.as_ref().is_some_and(says_the_same);
         let old = self.publication.replace(new);
         for (stem, entry) in &*entries {
             if !self.was_true(stem, entry, &making.looks) {
@@ -282,19 +371,100 @@ impl Oracle {
         // Whatever somebody else deletes or overwrites, no package is lost for lack of information.
         let is_judged = !is_overtaken && !self.is_reindex_incomplete;
         if let Some(old) = old.as_ref().filter(|_| is_judged) {
-            self.keeps(bucket, old, &entries, making.listed_at)?;
+            let of_v2 = |entry: &&IndexEntry| !is_v3(entry);
+            self.keeps(bucket, old, &entries, making.listed_at, |_, entry| entry.filter(of_v2))?;
         }
         if self.is_meddled {
             return Ok(());
         }
-        if old.as_ref().is_some_and(|old| old.entries == entries && old.order == order) {
+        // Who looks while another execution publishes may see objects of two snapshots.
+        let is_judged = self.adb.is_none() || self.follows_complete.take().is_some();
+        let has_new_adb = mem::take(&mut self.has_new_adb);
+        if is_judged && !has_new_adb && is_same {
             return Err(broken("an index that says the same is not published again", ""));
         }
         for (&package, settled) in &self.settled {
-            if (!is_overtaken || settled.since < making.base_read) && !self.agrees(package, settled)
-            {
+            let is_judged = !is_overtaken || settled.since < making.base_read;
+            if is_judged && !self.agrees_in_index(package, settled) {
                 let detail = format!("{} at step {now}", PACKAGES[package].stem);
                 return Err(broken("an index has all changes that were processed before", &detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks and records a write of one of [`ADB`].
+    fn published_adb(
+        &mut self,
+        bucket: &MemoryStore,
+        PublishRequest { staged, .. }: &PublishRequest,
+        object: usize,
+        etag: ETag,
+    ) -> Result<(), Violation> {
+        let key = ADB[object];
+        if version(bucket, key).as_ref() != Some(&etag) {
+            // A planted fault kept it from being written.
+            return Ok(());
+        }
+        let is_overtaken = version(bucket, &snapshot_key()).as_ref() != Some(&staged.snapshot);
+        let making = self.snapshots.get(&staged.snapshot).cloned();
+        let making = making.ok_or_else(|| broken("a staged snapshot was written", ""))?;
+        let base_read = making.base_read;
+        let last_modified = last_modified(bucket, key);
+        let complete = self.complete.take().filter(|_| object == 0);
+        if object == 0 {
+            let saw_it = complete.is_some_and(|complete| complete < base_read);
+            self.follows_complete = saw_it.then(|| staged.snapshot.clone());
+        } else {
+            self.follows_complete.take_if(|snapshot| *snapshot != staged.snapshot);
+        }
+        let snapshot = Some(staged.snapshot.clone());
+        let etag = Some(etag);
+        let new = Current { etag, snapshot, base_read, is_overtaken, last_modified };
+        let old = mem::replace(&mut self.current[object], new);
+        let replaces = staged.adb.as_ref().and_then(|adb| adb.replaces.get(object)).cloned();
+        // The same packages may have come again.
+        if old.base_read > base_read && replaces != Some(old.etag.clone()) {
+            return Err(broken("nothing older replaces what an execution has not seen", key));
+        }
+        let etag = &self.current[object].etag;
+        let is_changed = old.etag != *etag;
+        self.has_new_adb |= is_changed;
+        let moves = old.is_overtaken || old.etag.is_none() || old.last_modified < last_modified;
+        if is_changed && !self.is_meddled && !is_overtaken && !moves {
+            return Err(broken("Last-Modified moves forward", key));
+        }
+        if object == 2 {
+            return Ok(());
+        }
+        let entries = verified_adb(bucket, key, etag.as_ref().expect("it was just written"))?;
+        for (stem, entry) in &*entries {
+            if !self.was_true(stem, entry, &making.looks) {
+                return Err(broken("what is listed was true when it was looked at", stem));
+            }
+        }
+        self.adb_publications += usize::from(object == 0);
+        if object == 1 {
+            self.alias = Some(entries);
+            return Ok(());
+        }
+        let new = Publication {
+            entries: entries.clone(),
+            order: Vec::new(),
+            last_modified,
+            making: making.clone(),
+            is_overtaken,
+        };
+        let old = self.adb.replace(new);
+        let is_judged = !is_overtaken && !self.is_reindex_incomplete;
+        if let Some(old) = old.as_ref().filter(|_| is_judged) {
+            self.keeps(bucket, old, &entries, making.listed_at, in_adb)?;
+        }
+        for (&package, settled) in self.settled.iter().filter(|_| !self.is_meddled) {
+            let is_judged = !is_overtaken || settled.since < base_read;
+            if is_judged && !agrees_in_adb(Some(&entries), package, settled) {
+                let stem = &PACKAGES[package].stem;
+                return Err(broken("an index of v3 has all changes processed before", stem));
             }
         }
         Ok(())
@@ -309,17 +479,19 @@ impl Oracle {
         old: &Publication,
         entries: &Entries,
         listed_at: i64,
+        belongs: impl Fn(usize, Option<&'static IndexEntry>) -> Option<&'static IndexEntry>,
     ) -> Result<(), Violation> {
         let written = bucket.written();
         let is_young = |key: &String| {
             written.get(key).is_some_and(|time| time.as_secs().cast_signed() + 120 >= listed_at)
         };
-        for ((package, changes), look) in PACKAGES.iter().zip(&self.changes).zip(&old.making.looks)
-        {
+        let looks = &old.making.looks;
+        for (number, (package, changes)) in PACKAGES.iter().zip(&self.changes).enumerate() {
             let &(since, content) = changes.last().expect("there is a beginning");
             // The entry may be that of the content before, which has other signatures.
-            let is_unchanged = since < old.making.base_read.min(look.0).max(1);
+            let is_unchanged = since < old.making.base_read.min(looks[number].0).max(1);
             let entry = content.and_then(|content| package.contents[content].entry.as_ref());
+            let entry = belongs(number, entry);
             let was_right = old.entries.get(&package.stem) == entry;
             let is_told = !(self.is_meddled && is_young(&package.key));
             if is_told && is_unchanged && was_right && entries.get(&package.stem) != entry {
@@ -408,7 +580,7 @@ impl Oracle {
         }
         let entry = content.and_then(|content| content.entry.clone());
         let settled = Settled { entry, since: now };
-        let is_mended_later = self.publication.as_ref().is_some_and(|index| index.is_overtaken);
+        let is_mended_later = self.is_overtaken();
         if !self.is_meddled && !is_mended_later && !self.agrees(package, &settled) {
             let stem = &PACKAGES[package].stem;
             return Err(broken("an execution ends when the published index has its change", stem));
@@ -417,10 +589,22 @@ impl Oracle {
         Ok(())
     }
 
+    /// Returns whether one of the published objects was overtaken.
+    fn is_overtaken(&self) -> bool {
+        self.publication.as_ref().is_some_and(|index| index.is_overtaken)
+            || self.current.iter().any(|object| object.is_overtaken)
+    }
+
     fn agrees(&self, package: usize, settled: &Settled) -> bool {
+        let adb = self.adb.as_ref().map(|adb| &adb.entries);
+        let is_in = |entries| agrees_in_adb(entries, package, settled);
+        self.agrees_in_index(package, settled) && is_in(adb) && is_in(self.alias.as_ref())
+    }
+
+    fn agrees_in_index(&self, package: usize, settled: &Settled) -> bool {
         let entries = self.publication.as_ref().map(|index| &index.entries);
         let listed = entries.and_then(|entries| entries.get(&PACKAGES[package].stem));
-        listed == settled.entry.as_ref()
+        listed == settled.entry.as_ref().filter(|entry| !is_v3(entry))
     }
 
     /// Checks the bucket when everything is quiet, before any repair: the end of one execution
@@ -432,8 +616,7 @@ impl Oracle {
         }
         let wrong = self.settled.iter().find(|&(&package, settled)| !self.agrees(package, settled));
         let Some((&package, _)) = wrong else { return Ok(false) };
-        let is_overtaken = self.publication.as_ref().is_some_and(|index| index.is_overtaken);
-        if is_overtaken && has_deaths {
+        if self.is_overtaken() && has_deaths {
             return Ok(true);
         }
         Err(broken("what was processed stays published", &PACKAGES[package].stem))
@@ -464,8 +647,9 @@ impl Oracle {
                 ));
             }
         }
+        self.end_of_adb(bucket, &expected)?;
+        expected.retain(|_, entry| !is_v3(entry));
         if *entries != expected {
-            let stems = |entries: &Entries| entries.keys().cloned().collect::<Vec<_>>().join(", ");
             let detail = format!("listed: {}; there: {}", stems(&entries), stems(&expected));
             return Err(broken(
                 "the index lists exactly the accepted packages as they are",
@@ -493,6 +677,75 @@ impl Oracle {
         }
         Ok(())
     }
+
+    /// Checks what is published for format v3 of these packages. Nothing need be there if there has
+    /// never been a v3 package, or if there is none and somebody removed all that shows it.
+    fn end_of_adb(&self, bucket: &MemoryStore, packages: &Entries) -> Result<(), Violation> {
+        let snapshot = bucket.content(&snapshot_key());
+        let snapshot = snapshot.and_then(|snapshot| Snapshot::read(&snapshot).ok());
+        let is_ours = |object: ObjectInfo| object.attributes.contains_key("index-sha256");
+        let is_wanted = packages.values().any(is_v3)
+            || snapshot.is_some_and(|(header, _)| header.adb.is_some())
+            || ADB.iter().any(|key| info(bucket, key).is_some_and(is_ours))
+            || self.adb.is_some() && !self.is_meddled;
+        if !is_wanted {
+            return Ok(());
+        }
+        let had_v3 = |(package, changes): (&Package, &Vec<(Time, Option<usize>)>)| {
+            let mut contents = changes.iter().filter_map(|&(_, content)| content);
+            let entry = |content: usize| package.contents[content].entry.as_ref();
+            contents.any(|content| entry(content).is_some_and(is_v3))
+        };
+        if !PACKAGES.iter().zip(&self.changes).any(had_v3) {
+            return Err(broken("nobody needs an index of v3 where there was no v3 package", ""));
+        }
+        let wrong = |detail: &str| {
+            Err(broken("what is published for format v3 is whole and lists all packages", detail))
+        };
+        let [index, alias, json] = ADB;
+        let Some(etag) = version(bucket, index) else { return wrong("no index") };
+        if version(bucket, alias).as_ref() != Some(&etag) {
+            return wrong("the index has other bytes under its second name");
+        }
+        let listed = verified_adb(bucket, index, &etag)?;
+        let there = PACKAGES[TIED..].iter();
+        let expected: Entries = there
+            .filter_map(|it| Some((it.stem.clone(), packages.get(&it.stem)?.clone())))
+            .collect();
+        if *listed != expected {
+            return wrong(&format!("listed: {}; there: {}", stems(&listed), stems(&expected)));
+        }
+        let metadata = expected.values().map(|entry| &entry.metadata);
+        let packages: BTreeMap<_, _> =
+            metadata.map(|it| (it.name.as_str(), it.version.as_str())).collect();
+        let expected = json!({ "version": 2, "architecture": "x86_64", "packages": packages });
+        let json =
+            bucket.content(json).and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+        if json != Some(expected) {
+            return wrong("index.json says something else");
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether an index of format v3 agrees with a package. Only a v3 package needs one.
+fn agrees_in_adb(entries: Option<&Arc<Entries>>, package: usize, settled: &Settled) -> bool {
+    let entry = in_adb(package, settled.entry.as_ref());
+    match entries {
+        Some(entries) => entries.get(&PACKAGES[package].stem) == entry,
+        None => entry.is_none_or(|entry| !is_v3(entry)),
+    }
+}
+
+/// Returns the entry of a package if the index of format v3 has it: not in a version that apk can't
+/// order.
+fn in_adb(package: usize, entry: Option<&IndexEntry>) -> Option<&IndexEntry> {
+    entry.filter(|_| package >= TIED)
+}
+
+/// The `<name>-<version>` of packages, as text.
+fn stems(entries: &Entries) -> String {
+    entries.keys().cloned().collect::<Vec<_>>().join(", ")
 }
 
 /// The packages of the published index in its order, by `<name>-<version>`.
@@ -507,12 +760,47 @@ fn broken(rule: &str, detail: &str) -> Violation {
 }
 
 fn version(bucket: &MemoryStore, key: &str) -> Option<ETag> {
-    let info = bucket.head(key).now_or_never().expect("memory does not wait").unwrap();
-    info.map(|info| info.etag)
+    info(bucket, key).map(|info| info.etag)
 }
 
-fn last_modified(bucket: &MemoryStore) -> u64 {
-    bucket.written()[INDEX].as_secs()
+fn info(bucket: &MemoryStore, key: &str) -> Option<ObjectInfo> {
+    bucket.head(key).now_or_never().expect("memory does not wait").unwrap()
+}
+
+/// Returns an object as it is if we did not make it.
+fn current(bucket: &MemoryStore, key: &str) -> Current {
+    let etag = version(bucket, key);
+    let last_modified = if etag.is_some() { last_modified(bucket, key) } else { 0 };
+    Current { etag, last_modified, ..Current::default() }
+}
+
+fn last_modified(bucket: &MemoryStore, key: &str) -> u64 {
+    bucket.written()[key].as_secs()
+}
+
+fn verifying_key() -> VerifyingKey {
+    SigningKey::from_pem(&PRIVATE_KEY).expect("the key is good").verifying_key()
+}
+
+/// Returns the entries of the index of format v3 under this key, read and verified as a client
+/// does.
+fn verified_adb(bucket: &MemoryStore, key: &str, etag: &ETag) -> Result<Arc<Entries>, Violation> {
+    /// What was already verified.
+    static VERIFIED: LazyLock<Mutex<HashMap<ETag, Arc<Entries>>>> = LazyLock::new(Mutex::default);
+    let lock = || VERIFIED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entries) = lock().get(etag) {
+        return Ok(entries.clone());
+    }
+    let wrong = |detail: &str| broken("each index of format v3 can be read and verified", detail);
+    let bytes = bucket.content(key).ok_or_else(|| wrong("it is not there"))?;
+    let index = ReadIndex::read(&bytes).map_err(|error| wrong(&error.to_string()))?;
+    if !index.is_signed_by(&verifying_key()) {
+        return Err(wrong("the signature is wrong"));
+    }
+    let entries = index.entries.into_iter().map(|entry| (entry.file_stem(), entry));
+    let entries = Arc::new(entries.collect::<Entries>());
+    lock().insert(etag.clone(), entries.clone());
+    Ok(entries)
 }
 
 /// Returns the entries of the published index, read and verified as a client does.
@@ -526,9 +814,8 @@ fn verified(bucket: &MemoryStore, etag: &ETag) -> Result<Arc<Entries>, Violation
     let bytes = bucket.content(INDEX).expect("the index is there");
     let wrong = |detail: String| broken("each index can be read and verified", &detail);
     let archive = IndexArchive::read(&bytes).map_err(|error| wrong(error.to_string()))?;
-    let verifying_key =
-        SigningKey::from_pem(&PRIVATE_KEY).expect("the key is good").verifying_key();
-    if !archive.is_signed_by(&KEY_NAME.parse().expect("the name is good"), &verifying_key) {
+    let name = KEY_NAME.parse().expect("the name is good");
+    if !archive.is_signed_by(&name, &verifying_key()) {
         return Err(wrong("the signature is wrong".to_owned()));
     }
     let entries = archive.index.entries().iter().map(|entry| (entry.file_stem(), entry.clone()));

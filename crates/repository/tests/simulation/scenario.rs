@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
-use alpinist_apk::entry::IndexEntry;
+use alpinist_apk::{checksum::Identity, entry::IndexEntry};
 use alpinist_repository::{
     memory::MemoryStore,
     message::Found,
@@ -10,6 +10,7 @@ use alpinist_repository::{
     port::{ETag, ObjectStore as _},
     step,
 };
+use alpinist_samples::adb_package::{AdbParts, slot, text};
 use fastrand::Rng;
 use futures::FutureExt as _;
 
@@ -22,8 +23,15 @@ use crate::{
     fault::snapshot_key,
 };
 
+/// What is published for format v3: the index, the same under its other name, and `index.json`.
+pub(crate) const ADB: [&str; 3] = [
+    "3.22/main/x86_64/Packages.adb",
+    "3.22/main/x86_64/packages.adb",
+    "3.22/main/x86_64/index.json",
+];
+
 /// The packages of a history, by name and version. apk can't tell the versions of the first two
-/// apart, and the third has a copy.
+/// apart, and format v3 can't have them; the third has a copy.
 const PACKAGE_NAMES: [(&str, &str); 4] =
     [("a", "1_x.1-r0"), ("a", "1_x.2-r0"), ("c++", "1-r0"), ("d", "1-r0")];
 
@@ -32,6 +40,11 @@ pub(crate) const TIED: usize = 2;
 
 /// Which packages a history is about.
 const CASTS: [&[usize]; 6] = [&[0], &[0, 1], &[2, 3], &[3, 2], &[0, 1, 2], &[2, 3, 0]];
+/// The same for a history with v3 packages.
+const V3_CASTS: [&[usize]; 4] = [&[3], &[2, 3], &[3, 2], &[2, 3, 0]];
+
+/// The first of the two contents in which a package is a v3 package.
+const V3: usize = 7;
 
 /// Something that can be uploaded under the key of a package.
 #[derive(Debug)]
@@ -41,6 +54,11 @@ pub(crate) struct Content {
     pub(crate) etag: ETag,
     /// Its entry, or `None` if it is rejected.
     pub(crate) entry: Option<IndexEntry>,
+}
+
+/// Returns whether an entry is that of a v3 package.
+pub(crate) fn is_v3(entry: &IndexEntry) -> bool {
+    matches!(entry.identity, Identity::Payload(_))
 }
 
 /// A package, and what can be uploaded under its key.
@@ -66,6 +84,8 @@ fn new_package((name, version): (&str, &str)) -> Package {
         ("garbage", b"no package".to_vec()),
         ("misnamed", package("z", version, "one")),
         ("of another architecture", package_of(name, version, "aarch64", "one")),
+        ("v3", v3_package(name, version, "one")),
+        ("another v3", v3_package(name, version, "two")),
     ];
     let contents = contents.into_iter().map(|(content, bytes)| {
         let bucket = MemoryStore::default();
@@ -84,6 +104,11 @@ fn new_package((name, version): (&str, &str)) -> Package {
     Package { key, stem, contents }
 }
 
+fn v3_package(name: &str, version: &str, description: &str) -> Vec<u8> {
+    let parts = AdbParts::new().info(slot::NAME, text(name)).info(slot::VERSION, text(version));
+    parts.info(slot::DESCRIPTION, text(description)).build()
+}
+
 fn now<T>(request: impl Future<Output = T>) -> T {
     request.now_or_never().expect("memory does not wait")
 }
@@ -91,16 +116,19 @@ fn now<T>(request: impl Future<Output = T>) -> T {
 /// Which contents the packages have.
 pub(crate) type Contents = [Option<usize>; 4];
 
-/// Buckets with a published index, by the packages that have their first content in it.
+/// Buckets with a published index, by the contents that its packages have.
 static BUCKETS: LazyLock<BTreeMap<Contents, MemoryStore>> = LazyLock::new(|| {
-    let presences = (0..16_u8).map(|bits| [0, 1, 2, 3].map(|i| (bits >> i & 1 == 1).then_some(0)));
-    presences.map(|contents| (contents, new_bucket(contents))).collect()
+    let choices = [None, Some(0), Some(V3)];
+    let all = (0..81_usize).map(|number| [1, 3, 9, 27].map(|place| choices[number / place % 3]));
+    let is_possible = |contents: &Contents| !contents[..TIED].contains(&Some(V3));
+    all.filter(is_possible).map(|contents| (contents, new_bucket(contents))).collect()
 });
 
 fn new_bucket(contents: Contents) -> MemoryStore {
     let bucket = MemoryStore::default();
-    for (package, _) in PACKAGES.iter().zip(contents).filter(|(_, content)| content.is_some()) {
-        bucket.upload(&package.key, package.contents[0].bytes.clone());
+    for (package, content) in PACKAGES.iter().zip(contents) {
+        let Some(content) = content else { continue };
+        bucket.upload(&package.key, package.contents[content].bytes.clone());
         let mut state = State::Extract(target(&package.key));
         loop {
             state = match now(state.run(&bucket, &Keys::good())).unwrap() {
@@ -129,8 +157,10 @@ pub(crate) fn foreign_bucket(contents: Contents) -> MemoryStore {
             bucket.remove(&key);
         }
     }
-    if let Some(index) = bucket.content(INDEX) {
-        bucket.upload(INDEX, index);
+    for key in [INDEX].into_iter().chain(ADB) {
+        if let Some(index) = bucket.content(key) {
+            bucket.upload(key, index);
+        }
     }
     bucket.pass(Duration::from_hours(1));
     bucket
@@ -145,14 +175,17 @@ pub(crate) enum Operation {
     Rebuild,
     /// Deletes or overwrites an object that only Alpinist may change.
     Meddle { object: Meddling, content: Option<&'static str> },
-    /// Copies index and snapshot back as they were before the last change.
-    CopyBack,
+    /// Copies the snapshot and all that is published back as they were before the last change, or
+    /// one of these.
+    CopyBack(Option<Meddling>),
 }
 
 /// What somebody may delete or overwrite without permission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Meddling {
     Index,
+    /// One of [`ADB`].
+    Adb(usize),
     Snapshot,
     Leases,
     Fragment(usize),
@@ -195,10 +228,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(rng: &mut Rng) -> Self {
-        let packages = *pick(rng, &CASTS);
+        let has_v3 = rng.u32(..3) == 0;
+        let packages = if has_v3 { *pick(rng, &V3_CASTS) } else { *pick(rng, &CASTS) };
         let mut beginning = [None; 4];
         for &package in packages {
-            beginning[package] = rng.bool().then_some(0);
+            let content = if has_v3 && package >= TIED && rng.bool() { V3 } else { 0 };
+            beginning[package] = rng.bool().then_some(content);
         }
         let is_foreign = rng.u32(..8) == 0;
         let meddles = rng.u32(..8) == 0;
@@ -208,7 +243,7 @@ impl Plan {
             if comes_and_goes {
                 coming_and_going(number, packages[0], &beginning)
             } else {
-                operation(rng, packages, meddles)
+                operation(rng, packages, meddles, has_v3)
             }
         });
         let operations = operations.collect();
@@ -233,17 +268,28 @@ impl Plan {
 /// that they were gone.
 fn coming_and_going(number: usize, package: usize, beginning: &Contents) -> Operation {
     let is_there = beginning[package].is_some() == number.is_multiple_of(2);
-    Operation::Change { package, content: (!is_there).then_some(0) }
+    let content = beginning[package].unwrap_or(0);
+    Operation::Change { package, content: (!is_there).then_some(content) }
 }
 
-fn operation(rng: &mut Rng, packages: &[usize], meddles: bool) -> Operation {
+fn operation(rng: &mut Rng, packages: &[usize], meddles: bool, has_v3: bool) -> Operation {
     let package = *pick(rng, packages);
     if meddles && rng.u32(..6) == 0 {
-        return Operation::CopyBack;
+        let objects = [Meddling::Index, Meddling::Snapshot].into_iter();
+        let objects: Vec<_> = objects.chain((0..3).map(Meddling::Adb)).collect();
+        let is_one = has_v3 && rng.bool();
+        return Operation::CopyBack(is_one.then(|| *pick(rng, &objects)));
     }
     if meddles && rng.u32(..3) == 0 {
-        let objects =
-            [Meddling::Index, Meddling::Snapshot, Meddling::Leases, Meddling::Fragment(package)];
+        let mut objects = vec![
+            Meddling::Index,
+            Meddling::Snapshot,
+            Meddling::Leases,
+            Meddling::Fragment(package),
+        ];
+        if has_v3 {
+            objects.extend((0..3).map(Meddling::Adb));
+        }
         let content = *pick(rng, &[None, None, Some("garbage"), Some("P:x")]);
         return Operation::Meddle { object: *pick(rng, &objects), content };
     }
@@ -251,7 +297,10 @@ fn operation(rng: &mut Rng, packages: &[usize], meddles: bool) -> Operation {
         0 => Operation::Rebuild,
         1..=6 => Operation::Change { package, content: None },
         _ => {
-            let content = *pick(rng, &[0, 0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6]);
+            let mut content = *pick(rng, &[0, 0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6]);
+            if has_v3 && package >= TIED && rng.bool() {
+                content = *pick(rng, &[V3, V3, V3 + 1]);
+            }
             Operation::Change { package, content: Some(content) }
         }
     }
@@ -266,6 +315,7 @@ impl Meddling {
     pub(crate) fn keys(self, bucket: &MemoryStore) -> Vec<String> {
         match self {
             Self::Index => vec![INDEX.to_owned()],
+            Self::Adb(object) => vec![ADB[object].to_owned()],
             Self::Snapshot => vec![snapshot_key()],
             Self::Leases => {
                 let leases = format!(".alpinist/claims/{PREFIX}");

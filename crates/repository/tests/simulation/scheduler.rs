@@ -31,7 +31,7 @@ use crate::{
     },
     fault::{Fault, Tampering, is_covered_by_name, snapshot_key},
     oracle::{Oracle, Violation, Watched},
-    scenario::{self, Meddling, Operation, PACKAGES, Pace, Plan, pick},
+    scenario::{self, ADB, Meddling, Operation, PACKAGES, Pace, Plan, pick},
     store::{Injected, Line, Method, Moment, Outcome, Passage, Request, SimulatedStore},
     trace::Trace,
 };
@@ -54,6 +54,8 @@ pub(crate) struct Report {
     pub(crate) steps: usize,
     pub(crate) executions: usize,
     pub(crate) publications: usize,
+    /// Those of an index of format v3.
+    pub(crate) adb_publications: usize,
     /// Snapshots whose makers checked only one package.
     pub(crate) looks: usize,
     /// Indexes whose snapshot had been replaced when they were published.
@@ -62,6 +64,9 @@ pub(crate) struct Report {
     pub(crate) stayed: usize,
     pub(crate) waits: usize,
     pub(crate) crashes: usize,
+    /// Those after `Packages.adb`, `packages.adb` and `index.json`, before the next object was
+    /// written.
+    pub(crate) torn: [usize; 3],
     pub(crate) rejections: usize,
 }
 
@@ -70,19 +75,24 @@ impl Report {
         self.steps += other.steps;
         self.executions += other.executions;
         self.publications += other.publications;
+        self.adb_publications += other.adb_publications;
         self.looks += other.looks;
         self.overtaken += other.overtaken;
         self.stayed += other.stayed;
         self.waits += other.waits;
         self.crashes += other.crashes;
+        for (torn, other) in self.torn.iter_mut().zip(other.torn) {
+            *torn += other;
+        }
         self.rejections += other.rejections;
     }
 
     /// Returns whether everything happened that a search must cover.
     pub(crate) fn has_everything(&self) -> bool {
-        let Self { publications, looks, overtaken, waits, crashes, rejections, .. } = *self;
-        let counts = [publications, looks, overtaken, waits, crashes, rejections];
-        counts.iter().all(|&count| count > 0)
+        let Self { publications, adb_publications, looks, overtaken, .. } = *self;
+        let Self { waits, crashes, rejections, torn, .. } = *self;
+        let counts = [publications, adb_publications, looks, overtaken, waits, crashes, rejections];
+        counts.iter().chain(&torn).all(|&count| count > 0)
     }
 }
 
@@ -217,6 +227,7 @@ impl Simulation {
         self.report.steps = self.step;
         self.report.executions = self.executions.len();
         self.report.publications = self.oracle.publications;
+        self.report.adb_publications = self.oracle.adb_publications;
         self.report.looks = self.oracle.looks;
         self.report.overtaken = self.oracle.overtaken;
         Ok(self.report)
@@ -321,20 +332,27 @@ impl Simulation {
                 }
             }
             Operation::Rebuild => self.start(INDEX),
-            Operation::CopyBack => {
+            Operation::CopyBack(object) => {
                 let Some(before) = self.backup.take() else { return };
-                self.say("meddler", || "copies index and snapshot back".to_owned());
+                self.say("meddler", || match object {
+                    Some(object) => format!("copies {object:?} back"),
+                    None => "copies back the snapshot and all that is published".to_owned(),
+                });
                 // Within seconds of a publication, ages do not tell who wrote what.
                 self.pass(30);
-                self.oracle.copied_back();
-                for key in [snapshot_key(), INDEX.to_owned()] {
+                let published = || [INDEX].into_iter().chain(ADB).map(str::to_owned);
+                let keys = match object {
+                    Some(object) => object.keys(&self.bucket),
+                    None => [snapshot_key()].into_iter().chain(published()).collect(),
+                };
+                for key in keys {
                     self.bucket.copy_back(&key, &before);
+                    self.oracle.copied_back(&self.bucket, &key);
                     self.tell_healer(&key);
                 }
             }
             Operation::Meddle { object, content } => {
                 self.say("meddler", || format!("{object:?} {}", content.unwrap_or("deleted")));
-                self.oracle.meddled();
                 // No events report leases.
                 self.needs_repair |= matches!(object, Meddling::Leases);
                 for key in object.keys(&self.bucket) {
@@ -342,6 +360,7 @@ impl Simulation {
                         Some(content) => self.bucket.upload(&key, content),
                         None => self.bucket.remove(&key),
                     }
+                    self.oracle.meddled_with(&self.bucket, &key);
                     self.tell_healer(&key);
                 }
             }
@@ -659,6 +678,7 @@ impl Simulation {
         execution.crashes += 1;
         self.report.crashes += 1;
         let is_retried = execution.crashes <= MAX_CRASHES;
+        self.count_torn(&invocation);
         self.say_of(number, || "runs out of time".to_owned());
         self.recover(number, invocation.state, is_retried);
     }
@@ -678,8 +698,16 @@ impl Simulation {
             // Nobody notices if it finds that it must start over.
             self.needs_repair = true;
             self.zombies.push(*invocation);
+        } else {
+            self.count_torn(&invocation);
         }
         self.recover(number, state, is_retried);
+    }
+
+    fn count_torn(&mut self, invocation: &Invocation) {
+        if let Some(object) = invocation.watched.torn_after(&self.bucket) {
+            self.report.torn[object] += 1;
+        }
     }
 
     /// Retries, redrives, or gives up.

@@ -103,6 +103,9 @@ fn no_history_breaks_a_rule() {
 
 #[rstest]
 #[case::index_without_precondition(Fault::IndexWithoutPrecondition)]
+#[case::adb_without_precondition(Fault::AdbWithoutPrecondition)]
+#[case::alias_unwritten(Fault::AliasUnwritten)]
+#[case::index_alone_counts(Fault::IndexAloneCounts)]
 #[case::snapshot_without_precondition(Fault::SnapshotWithoutPrecondition)]
 #[case::package_unchecked(Fault::PackageUnchecked)]
 #[case::listing_taken_first(Fault::ListingTakenFirst)]

@@ -234,7 +234,7 @@ impl ObjectStore for SimulatedStore {
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        let serve = || Ok(self.tampering.info(key, now(self.bucket.head(key))?));
+        let serve = || Ok(self.tampering.info(&self.bucket, key, now(self.bucket.head(key))?));
         let version = |info: &Option<ObjectInfo>| info.as_ref().map(|info| info.etag.clone());
         let answer = self.request(request(Method::Head, key), serve, version).await?;
         received(key, answer)
@@ -272,7 +272,12 @@ impl ObjectStore for SimulatedStore {
         let is_conditional = precondition != Precondition::None;
         let precondition = self.tampering.precondition(key, precondition);
         let object = self.tampering.object(key, object);
-        let serve = || now(self.bucket.put(key, object.clone(), precondition.clone()));
+        let serve = || {
+            if self.tampering.is_unwritten(key) {
+                return Ok(ETag("\"unwritten\"".to_owned()));
+            }
+            now(self.bucket.put(key, object.clone(), precondition.clone()))
+        };
         let request = Request { is_conditional, ..request(Method::Put, key) };
         let answer = self.request(request, serve, |etag| Some(etag.clone())).await?;
         received(key, answer)

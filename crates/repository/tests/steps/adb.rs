@@ -24,7 +24,8 @@ use alpinist_samples::adb_package::{AdbParts, slot, text};
 use rand_core::OsRng;
 use serde_json::Value;
 
-use crate::common::{PRIVATE_KEY, Second};
+use crate::common::{PREFIX, PRIVATE_KEY, Second, execution::travelled};
+use crate::reindex::reindex;
 use crate::support::{INDEX, KEY_NAME, Keys, execute, execute_with, key, listed, publish, target};
 
 const ADB: &str = "3.22/main/x86_64/Packages.adb";
@@ -187,6 +188,38 @@ async fn an_index_of_somebody_else_stays_until_there_is_a_v3_package() {
     store.pass(Duration::from_mins(1));
     publish_v3(&store, "b").await;
     assert_eq!(listed_in_adb(&store), ["a-1-r0", "b-1-r0"]);
+}
+
+/// Makes the bucket somebody else's: only the packages and what is published of them stay.
+fn give_away(store: &MemoryStore) {
+    for key in store.keys() {
+        match store.content(&key) {
+            Some(content) if [ADB, ALIAS, JSON].contains(&key.as_str()) => {
+                store.upload(&key, content);
+            }
+            _ if key.starts_with('.') || key.ends_with(".index") => store.remove(&key),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_package_that_leaves_somebody_elses_index_of_v3_alone_has_the_directory_adopted() {
+    let store = MemoryStore::default();
+    publish_v3(&store, "b").await;
+    publish_v3(&store, "c").await;
+    give_away(&store);
+    store.remove(&key("b-1-r0"));
+    store.pass(Duration::from_mins(10));
+    let extracted = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
+    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    assert_eq!(aggregated.waiting.as_ref().unwrap().unknown, 1);
+    assert_eq!(listed_in_adb(&store), ["b-1-r0", "c-1-r0"], "it does not shrink meanwhile");
+    reindex(&store, PREFIX, true).await.unwrap();
+    assert_eq!(listed_in_adb(&store), ["c-1-r0"]);
+    let covered = step::aggregate(&store, travelled(&aggregated)).await.unwrap();
+    assert_eq!((covered.waiting, covered.staged), (None, None));
 }
 
 #[tokio::test]
