@@ -36,6 +36,7 @@ use alpinist_repository::{
         Precondition, Scheme, StoredKey,
     },
     step,
+    v3_index::V3Index,
 };
 use alpinist_samples::package::Parts;
 use alpinist_tests::KeyPair;
@@ -82,7 +83,8 @@ fn measure(runtime: &Runtime, packages: usize) {
         let mut aggregated = None;
         let aggregate = async {
             let request = repository.request.clone();
-            aggregated = Some(step::aggregate(&store, request).await.expect("it aggregates"));
+            aggregated =
+                Some(step::aggregate(&store, V3Index::Auto, request).await.expect("it aggregates"));
         };
         costs[0].push(runtime.block_on(cost_of(&store, aggregate)));
         let aggregated = aggregated.expect("it has ended");
@@ -165,7 +167,8 @@ impl Repository {
             signed_by: None,
             warnings: Vec::new(),
         });
-        let aggregated = step::aggregate(&store, whole).await.expect("it aggregates");
+        let aggregated =
+            step::aggregate(&store, V3Index::Auto, whole).await.expect("it aggregates");
         let staged = aggregated.staged.expect("an index to publish");
         let request = PublishRequest { written: aggregated.written, staged };
         let keys = Keys::generate();
@@ -203,7 +206,8 @@ impl Repository {
         let extracted = extracted.expect("it is a package");
         let written = step::write_index(store, PlusCopies::Kept, extracted).await;
         let request = AggregateRequest::from(written.expect("it writes"));
-        let aggregated = step::aggregate(store, request).await.expect("it aggregates");
+        let aggregated =
+            step::aggregate(store, V3Index::Auto, request).await.expect("it aggregates");
         self.publish_next(store, aggregated).await;
     }
 }

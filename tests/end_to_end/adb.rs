@@ -5,7 +5,7 @@ use std::fs;
 use alpinist_tests::{
     ApkClient, EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, command,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     packages::fixtures,
@@ -20,21 +20,26 @@ impl Repository {
         assert_succeeded(&self.stack.upload(&key, package).await.unwrap());
     }
 
-    /// New machines that read the index of format v3: by the keyword of Alpine, by the file's name
-    /// there, and by that at OpenWrt.
+    /// New machines that read the index of format v3 of the repository.
     async fn clients_of_v3(&self) -> Vec<ApkClient> {
-        let (url, prefix) = (self.stack.repository_url(), self.prefix());
-        let repository = prefix.strip_suffix("/x86_64").unwrap();
-        let mut clients = Vec::new();
-        for line in [
-            format!("v3 {url}/{repository}"),
-            format!("{url}/{prefix}/Packages.adb"),
-            format!("{url}/{prefix}/packages.adb"),
-        ] {
-            clients.push(self.stack.client_of_line(&line, "x86_64").await.unwrap());
-        }
-        clients
+        clients_of_v3(&self.stack, &self.prefix()).await
     }
+}
+
+/// New machines that read the index of format v3 in the directory `prefix`: by the keyword of
+/// Alpine, by the file's name there, and by that at OpenWrt.
+async fn clients_of_v3(stack: &Stack, prefix: &str) -> Vec<ApkClient> {
+    let url = stack.repository_url();
+    let repository = prefix.strip_suffix("/x86_64").unwrap();
+    let mut clients = Vec::new();
+    for line in [
+        format!("v3 {url}/{repository}"),
+        format!("{url}/{prefix}/Packages.adb"),
+        format!("{url}/{prefix}/packages.adb"),
+    ] {
+        clients.push(stack.client_of_line(&line, "x86_64").await.unwrap());
+    }
+    clients
 }
 
 fn assert_installs(client: &ApkClient, name: &str, version: &str) {
@@ -167,4 +172,41 @@ async fn clients_with_an_ec_key_and_with_an_rsa_key_are_both_served() {
     assert!(publishes_for(&stack, ec.name(), &ec_public, "second").await);
     assert!(installs_with(&stack, rsa.name(), &rsa_public, "second"));
     publish(&stack, "old").await;
+}
+
+#[tokio::test]
+async fn where_it_is_always_wanted_clients_of_v3_install_packages_of_v2() {
+    let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
+    let stack = local_stack.deploy_as("always", &[]).unwrap();
+    let key_pair = KeyPair::generate("ops@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
+    stack.put_key(&key_pair).await.unwrap();
+    let directory = "3.22/main/x86_64";
+    publish(&stack, "old").await;
+    for client in clients_of_v3(&stack, directory).await {
+        let update = client.update().unwrap();
+        assert!(!update.status.success(), "there is no index of format v3: {update}");
+    }
+
+    // A directory from before gets it by a reindex, and by an upload.
+    let stack = local_stack.deploy_as("always", &[("V3Index", "always")]).unwrap();
+    assert_succeeded(&stack.reindex(&json!({"only_stale": true})).await.unwrap());
+    for client in clients_of_v3(&stack, directory).await {
+        assert_eq!(listed(&client), ["old-1.0-r0"]);
+        assert_installs(&client, "old", "1.0");
+    }
+    publish(&stack, "new").await;
+    for client in clients_of_v3(&stack, directory).await {
+        assert_eq!(listed(&client), ["new-1.0-r0", "old-1.0-r0"]);
+        assert_installs(&client, "new", "1.0");
+    }
+
+    for name in ["old", "new"] {
+        let key = format!("{directory}/{name}-1.0-r0.apk");
+        assert_succeeded(&stack.remove(&key).await.unwrap());
+    }
+    for client in clients_of_v3(&stack, directory).await {
+        assert!(listed(&client).is_empty());
+    }
+    let client = stack.client("3.22/main", "x86_64").await.unwrap();
+    assert!(listed(&client).is_empty(), "nor do clients of v2 miss theirs");
 }

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod adb;
 mod embedded;
 mod executions;
 mod fixture;

@@ -9,7 +9,7 @@ const PREFIX: &str = "3.22/main/x86_64";
 
 /// What `verify` reports, by file name: the problem, and the command that fixes it or else the one
 /// that deletes the package.
-fn problems(verified: &Value) -> Vec<(&str, &str, &str)> {
+pub(crate) fn problems(verified: &Value) -> Vec<(&str, &str, &str)> {
     let problems = verified["problems"].as_array().unwrap().iter();
     problems
         .map(|problem| {

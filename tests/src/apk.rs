@@ -152,11 +152,17 @@ impl ApkClient {
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<ApkOutput, Error> {
-        let mut command = self.command();
-        let output = command.args(arguments).stdin(Stdio::null()).output();
-        let output = output.map_err(command::not_started(&command))?;
-        let text = [output.stdout, output.stderr].concat();
-        Ok(ApkOutput { status: output.status, text: String::from_utf8_lossy(&text).into_owned() })
+        finish(self.command().args(arguments))
+    }
+
+    /// Runs apk on this machine with any arguments, as its own files below `/etc/apk` say.
+    pub fn run_own<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<ApkOutput, Error> {
+        let mut command = self.apk.command();
+        command.arg("--root").arg(self.root()).args(["--no-interactive", "--no-progress"]);
+        finish(command.args(arguments))
     }
 
     /// Returns a command that runs apk on this machine, without arguments.
@@ -198,6 +204,14 @@ impl ApkClient {
         let command = format!("apk add --initdb --root {}", self.root().display());
         Error::Program { command, status: output.status, output: output.text.clone() }
     }
+}
+
+/// Runs apk to its end.
+fn finish(command: &mut Command) -> Result<ApkOutput, Error> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(command::not_started(command))?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok(ApkOutput { status: output.status, text: String::from_utf8_lossy(&text).into_owned() })
 }
 
 impl fmt::Display for ApkOutput {

@@ -7,6 +7,7 @@ use alpinist_repository::{
     policy::Policy,
     port::{KeyStoreError, StoreError},
     trust::PackageSignatures,
+    v3_index::V3Index,
 };
 use clap::{Args, builder::NonEmptyStringValueParser};
 
@@ -203,6 +204,12 @@ impl Context {
         Ok(copies.unwrap_or(PlusCopies::Kept))
     }
 
+    /// Returns where the stack publishes indexes of format v3.
+    pub(crate) fn v3_index(&self) -> Result<V3Index, Error> {
+        let v3_index = self.parse("V3Index", V3Index::VALUES, |value| value.parse().ok())?;
+        Ok(v3_index.unwrap_or(V3Index::Auto))
+    }
+
     /// Parses a template parameter, if the stack has it.
     fn parse<T>(
         &self,
@@ -256,6 +263,8 @@ mod tests {
         assert_eq!(with("Other", "x").await.policy().unwrap().max_size, Policy::default().max_size);
         assert_eq!(with("PlusCopies", "false").await.plus_copies().unwrap(), PlusCopies::None);
         assert_eq!(with("Other", "x").await.plus_copies().unwrap(), PlusCopies::Kept);
+        assert_eq!(with("V3Index", "always").await.v3_index().unwrap(), V3Index::Always);
+        assert_eq!(with("Other", "x").await.v3_index().unwrap(), V3Index::Auto);
 
         let error = with("PackageSignatures", "Demand").await.policy().unwrap_err();
         assert_eq!(
@@ -267,6 +276,8 @@ mod tests {
             assert!(matches!(error, Error::Setting { .. }), "{wrong}");
         }
         let error = with("PlusCopies", "True").await.plus_copies().unwrap_err();
+        assert!(matches!(error, Error::Setting { .. }));
+        let error = with("V3Index", "Always").await.v3_index().unwrap_err();
         assert!(matches!(error, Error::Setting { .. }));
     }
 }

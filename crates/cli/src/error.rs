@@ -99,6 +99,20 @@ advised! {
             "give an RSA key, which signs both formats: `alpinist keygen ops@example.com` makes one"
                 .into(),
         ),
+        /// There is an index of format v2 already, and an EC key can't make it again.
+        #[error(
+            "{index} lists packages that are gone, and {path} holds an EC key, which can't sign it \
+             again",
+            index = index.display(), path = path.display()
+        )]
+        StaleIndex {
+            /// The index.
+            index: PathBuf,
+            /// The file with the private key.
+            path: PathBuf,
+        } => Some(
+            "delete it if no client reads it, or give an RSA key, which signs both formats".into(),
+        ),
         /// One file is to take the indexes of both formats.
         #[error("{path} can't take the indexes of both formats", path = path.display())]
         SeveralIndexes {

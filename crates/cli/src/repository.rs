@@ -1,6 +1,10 @@
 //! Repositories in a bucket, as the command line names them.
 
-use std::{collections::HashSet, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    str::FromStr,
+};
 
 use alpinist_apk::{
     adb::index::ReadIndex,
@@ -13,7 +17,7 @@ use alpinist_apk::{
 use alpinist_repository::{
     discovery::{self, Discovery},
     location::RepositoryPrefix,
-    port::{self, ObjectStore},
+    port::{self, ListedObject, ObjectStore},
     step,
 };
 
@@ -213,19 +217,37 @@ pub(crate) async fn index<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
 ) -> Result<Index, Error> {
-    Ok(published_index(store, prefix).await?.unwrap_or_default())
+    let v2 = Format::V2.entries(store, prefix).await?;
+    Ok(merge(v2, Format::V3.entries(store, prefix).await?).unwrap_or_default())
 }
 
-/// Returns what is published of a repository prefix, packages of both formats, if there is an
-/// index.
-pub(crate) async fn published_index<S: ObjectStore>(
+/// Lists the objects of a repository prefix, by key.
+pub(crate) async fn objects<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
+) -> Result<BTreeMap<String, ListedObject>, Error> {
+    let listed = store.list(&prefix.to_string(), &[]).await?;
+    Ok(listed.into_iter().map(|object| (object.key.clone(), object)).collect())
+}
+
+/// Returns what is published of a repository prefix that has these objects, by key: no index is
+/// asked for that is not among them.
+pub(crate) async fn index_among<S: ObjectStore>(
+    store: &S,
+    prefix: &RepositoryPrefix,
+    objects: &BTreeMap<String, ListedObject>,
 ) -> Result<Option<Index>, Error> {
-    let v2 = Format::V2.entries(store, prefix).await?;
-    let v3 = Format::V3.entries(store, prefix).await?;
+    let entries = async |format: Format| {
+        let is_there = objects.contains_key(&format.index_key(prefix));
+        if is_there { format.entries(store, prefix).await } else { Ok(None) }
+    };
+    Ok(merge(entries(Format::V2).await?, entries(Format::V3).await?))
+}
+
+/// Returns what is published, packages of both formats, from what the index for each lists.
+fn merge(v2: Option<Vec<IndexEntry>>, v3: Option<Vec<IndexEntry>>) -> Option<Index> {
     let (mut listed, v3) = match (v2, v3) {
-        (None, None) => return Ok(None),
+        (None, None) => return None,
         (v2, None) => (v2.unwrap_or_default(), Vec::new()),
         // It has the v2 packages as well.
         (None, Some(all)) => (Vec::new(), all),
@@ -235,11 +257,11 @@ pub(crate) async fn published_index<S: ObjectStore>(
         }
     };
     if v3.is_empty() {
-        return Ok(Some(Index::in_order(listed)));
+        return Some(Index::in_order(listed));
     }
     let stems: HashSet<_> = v3.iter().map(IndexEntry::file_stem).collect();
     listed.retain(|entry| !stems.contains(&entry.file_stem()));
-    Ok(Some(Index::ranked(listed.into_iter().chain(v3).enumerate())))
+    Some(Index::ranked(listed.into_iter().chain(v3).enumerate()))
 }
 
 #[cfg(test)]
@@ -294,7 +316,11 @@ mod tests {
     async fn packages_of_both_formats_are_published() {
         let prefix: RepositoryPrefix = "3.22/main/x86_64/".parse().unwrap();
         let listed = async |store: &MemoryStore| {
-            let index = published_index(store, &prefix).await.unwrap()?;
+            let objects = objects(store, &prefix).await.unwrap();
+            let found = index_among(store, &prefix, &objects).await.unwrap();
+            let asked = index(store, &prefix).await.unwrap();
+            assert_eq!(found.clone().unwrap_or_default(), asked, "without a listing");
+            let index = found?;
             let listed = index.entries().iter();
             Some(listed.map(|entry| (entry.file_stem(), Format::of(&entry.identity))).collect())
         };
@@ -317,7 +343,7 @@ mod tests {
         store.upload("3.22/main/x86_64/APKINDEX.tar.gz", apkindex);
         assert_eq!(listed(&store).await, is(&[&all[..], &[("d-1", Format::V2)]].concat()));
         put_adb(&store, b"garbage".to_vec()).await;
-        let error = published_index(&store, &prefix).await.unwrap_err();
+        let error = index(&store, &prefix).await.unwrap_err();
         let expected = "a client rejects the index 3.22/main/x86_64/Packages.adb";
         assert_eq!(error.to_string(), expected);
     }

@@ -43,12 +43,11 @@ struct Directory {
 
 impl Directory {
     async fn read<S: ObjectStore>(store: &S, prefix: RepositoryPrefix) -> Result<Self, Error> {
-        let index = match repository::published_index(store, &prefix).await {
+        let objects = repository::objects(store, &prefix).await?;
+        let index = match repository::index_among(store, &prefix, &objects).await {
             Err(Error::PublishedIndex { .. }) => None,
             index => index?,
         };
-        let listed = store.list(&prefix.to_string(), &[]).await?;
-        let objects = listed.into_iter().map(|object| (object.key.clone(), object)).collect();
         Ok(Self { prefix, objects, index })
     }
 
@@ -166,6 +165,8 @@ fn by_name(directories: &[Directory], name: &str) -> Result<Vec<Selected>, Error
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use alpinist_apk::{
         index_archive,
         signature::{Algorithm, Signature, SignatureName},
@@ -295,6 +296,21 @@ mod tests {
         let key = "3.22/main/x86_64/hello-1.0-r0.apk";
         assert_eq!(found(&store, None, "hello-1.0-r0").await.unwrap(), key);
         assert_eq!(found(&store, None, key).await.unwrap(), key);
+    }
+
+    #[tokio::test]
+    async fn no_index_is_asked_for_that_the_listing_lacks() {
+        let store = bucket(&GO);
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&read);
+        store.before_requests(move |_, request| {
+            if let Request::Get(key) = request {
+                seen.lock().unwrap().push(key.to_owned());
+            }
+            Ok(())
+        });
+        found(&store, None, "hello").await.unwrap();
+        assert_eq!(*read.lock().unwrap(), ["3.22/main/x86_64/APKINDEX.tar.gz"]);
     }
 
     #[tokio::test]

@@ -3,7 +3,9 @@
 use std::{env, str::FromStr};
 
 use alpinist_aws::{https, keys::SigningKeys};
-use alpinist_repository::{plus_copy::PlusCopies, policy::Policy, trust::PackageSignatures};
+use alpinist_repository::{
+    plus_copy::PlusCopies, policy::Policy, trust::PackageSignatures, v3_index::V3Index,
+};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use tracing::level_filters::LevelFilter;
@@ -87,6 +89,15 @@ pub fn stack() -> Result<String, InvalidVariable> {
 pub fn plus_copies() -> Result<PlusCopies, InvalidVariable> {
     let is_kept = parsed("PLUS_COPIES", "true or false")?;
     Ok(if is_kept { PlusCopies::Kept } else { PlusCopies::None })
+}
+
+/// Returns where indexes of format v3 are published, from `V3_INDEX`.
+///
+/// # Errors
+///
+/// [`InvalidVariable`]
+pub fn v3_index() -> Result<V3Index, InvalidVariable> {
+    parsed("V3_INDEX", V3Index::VALUES)
 }
 
 /// Returns what is required of packages, from `PACKAGE_SIGNATURES` and `MAX_PACKAGE_MIB`.
@@ -193,6 +204,12 @@ mod tests {
         assert_eq!(
             signatures("Verfy").unwrap_err().to_string(),
             r#"PACKAGE_SIGNATURES has "Verfy", expected Ignore, Verify or Require"#
+        );
+        let v3_index = |value: &str| parse("V3_INDEX", value.to_owned(), V3Index::VALUES);
+        assert_eq!(v3_index("always"), Ok(V3Index::Always));
+        assert_eq!(
+            v3_index("Always").unwrap_err().to_string(),
+            r#"V3_INDEX has "Always", expected auto or always"#
         );
     }
 }

@@ -16,6 +16,7 @@
 //! | [`location`] | the layout of the bucket |
 //! | [`snapshot`] | an index with the ETags of what it was made from: staged, then cached |
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
+//! | [`v3_index`] | where indexes of format v3 are published |
 //! | [`port`] | what the steps need: a bucket, signing keys, a way to start executions |
 //!
 //! An event is a hint that something changed, never a fact: each step inspects the current bucket.
@@ -39,6 +40,7 @@ pub mod rejection;
 pub mod snapshot;
 pub mod step;
 pub mod trust;
+pub mod v3_index;
 pub mod verify;
 
 mod advice;

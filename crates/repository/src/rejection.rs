@@ -30,6 +30,11 @@ advised! {
                 "Key",
                 format!("Upload it to the directory of {names}, and delete this object."),
             ),
+            PackageKeyError::Noarch => Advice::new(
+                "Key",
+                "Upload it to the directory of each architecture of your clients, as `alpinist \
+                 push` does, and delete this object.",
+            ),
             _ => Advice::new(
                 "Key",
                 "Upload it as <repository>/<architecture>/<pkgname>-<pkgver>.apk, such as \
@@ -126,8 +131,9 @@ advised! {
             by: Vec<String>,
         } => Advice::new(
             "NotSigned",
-            "Sign it with a trusted key, or trust its signer's: store the public key under its \
-             name in .alpinist/trusted-keys/, then start an execution for the package.",
+            "Sign it with a trusted key, or trust its signer's: store the public key in \
+             .alpinist/trusted-keys/, under its name or, for a package of format v3, under any \
+             that ends in .pub or .pem, then start an execution for the package.",
         ),
         /// Its entry would harm the index.
         #[error(transparent)]

@@ -29,6 +29,7 @@ use crate::{
     snapshot::Snapshot,
     step,
     trust::MAX_KEY_LENGTH,
+    v3_index::V3Index,
 };
 
 /// How many packages are read at once.
@@ -53,6 +54,8 @@ pub struct VerifyOptions {
     pub policy: Policy,
     /// Whether copies of packages whose names have a `+` are kept.
     pub plus_copies: PlusCopies,
+    /// Where there should be an index of format v3.
+    pub v3_index: V3Index,
     /// The names of the keys in use, as far as they are known.
     pub signers: Vec<String>,
 }
@@ -64,6 +67,9 @@ pub enum Problem {
     /// There are packages, but no index.
     #[error("there is no index, although there are packages")]
     NoIndex,
+    /// There is no index of format v3, although each repository prefix is to have one.
+    #[error("there is no index of format v3, although `V3Index` is `always`")]
+    NoV3Index,
     /// A client rejects the index.
     #[error("a client rejects the index")]
     Index(#[from] ArchiveError),
@@ -165,6 +171,7 @@ impl Problem {
     pub fn fix(&self) -> Remedy {
         match self {
             Self::NoIndex
+            | Self::NoV3Index
             | Self::Missing
             | Self::Size { .. }
             | Self::Unlisted
@@ -198,7 +205,7 @@ pub struct Verified {
 
 /// Reads the published indexes of both formats as clients do, verifies their signatures, and
 /// compares them with the bucket. That of format v3 counts if Alpinist wrote one of its objects,
-/// and is missed if there are v3 packages.
+/// and is missed if there are v3 packages, or [if it is wanted everywhere](V3Index::Always).
 ///
 /// Changes made meanwhile may be reported as problems.
 ///
@@ -263,9 +270,16 @@ pub async fn verify<S: ObjectStore>(
         problems.extend(missing);
     }
     let is_of_adb = |problem: &Problem| matches!(problem, Problem::UnlistedInAdb);
-    if !has_adb && leave_out(&mut problems, is_of_adb) && !adb_is_ours {
+    let is_missed = !has_adb && leave_out(&mut problems, is_of_adb);
+    let is_wanted = is_missed || options.v3_index.is_wanted(packages, 0, is_published);
+    if is_wanted && !adb_is_ours {
         let [key, ..] = prefix.adb_keys();
-        problems.push((key, if adb_is_there { Problem::Foreign } else { Problem::NoIndex }));
+        let problem = match adb_is_there {
+            true => Problem::Foreign,
+            false if is_missed => Problem::NoIndex,
+            false => Problem::NoV3Index,
+        };
+        problems.push((key, problem));
     }
     problems.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(Verified { packages, problems, warnings })

@@ -1,7 +1,7 @@
 //! `AggregateApkindex`: makes and stages the snapshot of a repository prefix.
 
 use alpinist_aws::s3::S3Store;
-use alpinist_lambda::{clients, telemetry};
+use alpinist_lambda::{clients, config, telemetry};
 use alpinist_repository::{message::AggregateRequest, step};
 use lambda_runtime::Error;
 use mimalloc::MiMalloc;
@@ -14,9 +14,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     telemetry::start_log();
     let client = clients::s3()?;
+    let v3_index = config::v3_index()?;
     alpinist_lambda::run(async |request: AggregateRequest| {
         let store = S3Store::new(client.clone(), &request.written.target.bucket);
-        step::aggregate(&store, request).await
+        step::aggregate(&store, v3_index, request).await
     })
     .await
 }

@@ -21,10 +21,10 @@ async fn main() -> Result<(), Error> {
         config::variable("STATE_MACHINE")?,
         config::variable("REINDEX_STATE_MACHINE")?,
     );
-    let copies = config::plus_copies()?;
+    let (copies, v3_index) = (config::plus_copies()?, config::v3_index()?);
     alpinist_lambda::run(async |request: HealRequest| {
         let store = S3Store::new(client.clone(), request.bucket().unwrap_or_default());
-        step::heal(&store, &starter, copies, request).await
+        step::heal(&store, &starter, copies, v3_index, request).await
     })
     .await
 }

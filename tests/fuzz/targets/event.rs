@@ -16,6 +16,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     step::{self, ReindexRequest, ReindexResponse},
+    v3_index::V3Index,
 };
 use alpinist_samples::arbitrary_package::ArbitraryPackage;
 use futures::executor::block_on;
@@ -84,7 +85,7 @@ fn write(extracted: Extracted) {
             passed::<_, AggregateRequest>(&written),
             AggregateRequest::from(written.clone())
         );
-        let _may_be_superseded = block_on(step::aggregate(&store, written.into()));
+        let _may_be_superseded = block_on(step::aggregate(&store, V3Index::Auto, written.into()));
     }
 }
 
@@ -94,7 +95,7 @@ fn follow(written: Written) {
 }
 
 fn aggregate(request: AggregateRequest) {
-    if let Ok(aggregated) = block_on(step::aggregate(&bucket(), request)) {
+    if let Ok(aggregated) = block_on(step::aggregate(&bucket(), V3Index::Auto, request)) {
         let request = passed::<_, AggregateRequest>(&aggregated);
         assert_eq!((&request.staged, &request.waiting), (&aggregated.staged, &aggregated.waiting));
         assert_eq!(passed::<_, Target>(&aggregated), aggregated.written.target);

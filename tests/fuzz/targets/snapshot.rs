@@ -17,6 +17,7 @@ use alpinist_repository::{
     message::{AggregateRequest, Target, Written},
     snapshot::{Beginning, Snapshot},
     step,
+    v3_index::V3Index,
 };
 use alpinist_samples::{arbitrary_package::ArbitraryPackage, gzip::gzip_at};
 use arbitrary::{Arbitrary, Unstructured};
@@ -79,7 +80,8 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
         signed_by: None,
         warnings: Vec::new(),
     };
-    let aggregated = block_on(step::aggregate(&store, AggregateRequest::from(written)));
+    let aggregated =
+        block_on(step::aggregate(&store, V3Index::Auto, AggregateRequest::from(written)));
     if aggregated.expect("the index is made").staged.is_some() {
         let bytes = store.content(&prefix.snapshot_key()).expect("it is staged");
         let (header, snapshot) = Snapshot::read(&bytes).expect("ours is read");

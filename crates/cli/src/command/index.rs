@@ -52,13 +52,21 @@ Examples:
   # If all packages are for any architecture, say which one the index is for.
   alpinist index fonts --arch aarch64 --key ops.rsa --key-name ops@example.com-5f3c2a1b.rsa.pub";
 
+/// The index of format v2.
+const APKINDEX: &str = "APKINDEX.tar.gz";
+
+/// The index of format v3, under its names on Alpine and on OpenWrt.
+const ADB_INDEXES: [&str; 2] = ["Packages.adb", "packages.adb"];
+
 /// Make the signed index of a directory of packages, without AWS
 ///
 /// Reads each `.apk` of the directory on all cores, rejects what the repository would reject, and
 /// writes `APKINDEX.tar.gz`. If there are packages of format v3, which `APKINDEX.tar.gz` can't
 /// list, writes an index of all packages as well: `Packages.adb`, the same under OpenWrt's name
-/// `packages.adb`, and `index.json`. The same packages and the same key give the same bytes. If a
-/// package is rejected, or none is left, nothing is written and the exit status is 1.
+/// `packages.adb`, and `index.json`. Also replaces an index of either format that the directory
+/// already has, even by an empty one, so that none lists packages that are gone. The same packages
+/// and the same key give the same bytes. If a package is rejected, or none is left, nothing is
+/// written and the exit status is 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Index {
@@ -109,6 +117,22 @@ struct IndexFile {
     packages: usize,
 }
 
+/// Where indexes go.
+enum Target<'a> {
+    /// Each under its name.
+    Directory(&'a Path),
+    /// One alone.
+    File(&'a Path),
+}
+
+impl Target<'_> {
+    /// Returns the path of the index with this name, if there is one already.
+    fn present(&self, name: &str) -> Option<PathBuf> {
+        let Self::Directory(directory) = self else { return None };
+        Some(directory.join(name)).filter(|path| path.exists())
+    }
+}
+
 /// A package that may not be listed.
 #[derive(Debug, Serialize)]
 struct Rejected {
@@ -148,7 +172,7 @@ impl Index {
             .map_err(|source| Error::PrivateKey { path: path.clone(), source })
     }
 
-    /// Writes the index of each format that the packages have.
+    /// Writes the index of each format that the packages have, or that is there already.
     fn write(
         &self,
         key: &SigningKey,
@@ -162,27 +186,40 @@ impl Index {
             let packages = pluralize(packages, "package", "packages");
             return Err(Error::SignsV3Alone { path: self.key.clone(), packages });
         }
-        let adb = if has_v3 { Some(self.sign_adb(key, architecture, &entries)?) } else { None };
+        let target = match self.out.as_deref() {
+            None => Target::Directory(&self.directory),
+            Some(out) if out.is_dir() => Target::Directory(out),
+            Some(out) => Target::File(out),
+        };
+        let is_there = |name| target.present(name).is_some();
+        let index = target.present(APKINDEX);
+        let has_index = index.is_some();
+        if let Some(index) = index.filter(|_| !key.kind().signs_v2()) {
+            return Err(Error::StaleIndex { index, path: self.key.clone() });
+        }
+        let is_adb_made = has_v3 || ADB_INDEXES.into_iter().any(is_there);
+        let adb =
+            if is_adb_made { Some(self.sign_adb(key, architecture, &entries)?) } else { None };
         let mut files = Vec::new();
-        if packages > 0 {
+        if packages > 0 || has_index {
             let v2 = entries.into_iter().filter(is_v2);
             let bytes = self.sign(key, &PackageIndex::new(v2))?;
-            files.push(IndexFile { name: "APKINDEX.tar.gz", bytes, packages });
+            files.push(IndexFile { name: APKINDEX, bytes, packages });
         }
         files.extend(adb.into_iter().flatten());
-        let is_in_files = self.out.as_ref().is_none_or(|out| out.is_dir());
-        let directory = self.out.as_ref().filter(|_| is_in_files).unwrap_or(&self.directory);
-        let Some(out) = self.out.as_ref().filter(|_| !is_in_files) else {
-            return files.iter().map(|file| file.write(&directory.join(file.name))).collect();
-        };
-        // Nothing is kept there.
-        if is_special(out) {
-            return files.iter().map(|file| file.write(out)).collect();
+        match target {
+            Target::Directory(directory) => {
+                files.iter().map(|file| file.write(&directory.join(file.name))).collect()
+            }
+            // Nothing is kept there.
+            Target::File(out) if is_special(out) => {
+                files.iter().map(|file| file.write(out)).collect()
+            }
+            Target::File(out) if has_v3 && packages > 0 => {
+                Err(Error::SeveralIndexes { path: out.to_owned() })
+            }
+            Target::File(out) => files.iter().take(1).map(|file| file.write(out)).collect(),
         }
-        if has_v3 && packages > 0 {
-            return Err(Error::SeveralIndexes { path: out.clone() });
-        }
-        files.iter().take(1).map(|file| file.write(out)).collect()
     }
 
     /// Builds and signs what is published for format v3, and checks it as a client does.
@@ -206,9 +243,10 @@ impl Index {
         let bytes = index.seal(&payload, &[signature], [&key.verifying_key()]).map_err(failed)?;
         let json = index_json::write(architecture, index.entries().iter().copied());
         let packages = index.entries().len();
+        let [name, alias] = ADB_INDEXES;
         Ok([
-            IndexFile { name: "Packages.adb", bytes: bytes.clone(), packages },
-            IndexFile { name: "packages.adb", bytes, packages },
+            IndexFile { name, bytes: bytes.clone(), packages },
+            IndexFile { name: alias, bytes, packages },
             IndexFile { name: "index.json", bytes: json.into_bytes(), packages },
         ])
     }

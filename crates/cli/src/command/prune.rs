@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     io::{self, Write},
 };
 
@@ -7,7 +7,7 @@ use alpinist_apk::checksum::Identity;
 use alpinist_aws::s3::S3Store;
 use alpinist_repository::{
     location::RepositoryPrefix,
-    port::{ListedObject, ObjectStore as _},
+    port::ListedObject,
     prune::{self, Superseded},
 };
 use clap::Args;
@@ -111,10 +111,8 @@ impl Prune {
         prefix: &RepositoryPrefix,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        let index = repository::index(store, prefix).await?;
-        let listed = store.list(&prefix.to_string(), &[]).await?;
-        let listed: HashMap<_, _> =
-            listed.into_iter().map(|object| (object.key.clone(), object)).collect();
+        let listed = repository::objects(store, prefix).await?;
+        let index = repository::index_among(store, prefix, &listed).await?.unwrap_or_default();
         let mut removed = BTreeSet::new();
         let Superseded { older, tied } = prune::superseded(&index, self.keep as usize);
         plan.tied.extend(tied.iter().map(|entry| prefix.package_key(&entry.file_stem())));

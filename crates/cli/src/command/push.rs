@@ -54,7 +54,7 @@ Examples:
 /// rejected, nothing is uploaded and the exit status is 1. The same applies if other bytes are
 /// published under its name and version. Each goes to the directory of its architecture, or to that
 /// of every architecture that the repository has if it is for any (`noarch`), under the name that
-/// its `.PKGINFO` gives. With `--wait`, follows them to the published index, or to the reason for
+/// its metadata gives. With `--wait`, follows them to the published index, or to the reason for
 /// which they are rejected.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]

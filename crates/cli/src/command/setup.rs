@@ -22,9 +22,9 @@ Examples:
 /// Print the lines that a client of a repository needs
 ///
 /// For clients of either format on Alpine, and for routers with OpenWrt. The index of format v3
-/// lists the packages of both formats, but is there only if there are packages of format v3. Where
-/// clients find the bucket, and the names of the keys, are asked of the stack and of SSM unless
-/// they are given.
+/// lists the packages of both formats, but is there only if there are packages of format v3, or if
+/// the stack has `V3Index=always`. Where clients find the bucket, and the names of the keys, are
+/// asked of the stack and of SSM unless they are given.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Setup {

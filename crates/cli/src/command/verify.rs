@@ -82,7 +82,8 @@ impl Verify {
             Err(error) => return Err(error),
         };
         let (policy, plus_copies) = (context.policy()?, context.plus_copies()?);
-        let options = VerifyOptions { depth, policy, plus_copies, signers };
+        let v3_index = context.v3_index()?;
+        let options = VerifyOptions { depth, policy, plus_copies, v3_index, signers };
         let mut verified = Verification::default();
         let bucket = context.bucket_name()?;
         let Discovery { repositories, strays } = repository::discover(&store, &self.prefix).await?;

@@ -214,6 +214,55 @@ fn packages_of_format_v3_alone_have_their_index_alone() {
     assert!(!bench.path("feed/APKINDEX.tar.gz").exists());
 }
 
+/// What `APKINDEX.tar.gz` lists.
+fn listed(bench: &Bench, directory: &str) -> Vec<String> {
+    let bytes = bench.read(&format!("{directory}/APKINDEX.tar.gz"));
+    let index = IndexArchive::read(&bytes).unwrap().index;
+    index.entries().iter().map(IndexEntry::file_stem).collect()
+}
+
+#[test]
+fn no_index_is_left_that_lists_what_is_gone() {
+    let bench = feed(true);
+    bench.run(&format!("index feed {SIGN}"));
+    fs::remove_file(bench.path("feed/a-1.0-r0.apk")).unwrap();
+    let said = bench.run(&format!("index feed {SIGN}"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+    assert!(
+        said.out.contains("written feed/APKINDEX.tar.gz: 0 packages for x86_64"),
+        "{}",
+        said.out
+    );
+    assert!(listed(&bench, "feed").is_empty());
+    assert_eq!(listed_in_adb(&bench, "feed", &key()), ["b-1-r0", "fonts-1-r0"]);
+
+    // An EC key can't sign the one that is there.
+    let before = V3_FILES.map(|file| bench.read(&format!("feed/{file}")));
+    let said = bench.run("index feed --key ec.pem --key-name ops.pem");
+    assert_eq!((said.status, &*said.out), (2, ""));
+    let expected = "error: feed/APKINDEX.tar.gz lists packages that are gone, and ec.pem holds an EC \
+                    key, which can't sign it again\nhint: delete it if no client reads it, or give an \
+                    RSA key, which signs both formats\n";
+    assert_eq!(said.err, expected);
+    assert_eq!(V3_FILES.map(|file| bench.read(&format!("feed/{file}"))), before);
+
+    let bench = feed(true);
+    bench.run(&format!("index feed {SIGN}"));
+    for gone in ["b-1-r0.apk", "fonts-1-r0.apk"] {
+        fs::remove_file(bench.path("feed").join(gone)).unwrap();
+    }
+    let said = bench.run(&format!("index feed {SIGN}"));
+    assert_eq!((said.status, &*said.err), (0, ""));
+    assert_eq!(listed(&bench, "feed"), ["a-1.0-r0"]);
+    assert_eq!(listed_in_adb(&bench, "feed", &key()), ["a-1.0-r0"]);
+
+    // What is in the directory of the packages is not touched if the index goes elsewhere.
+    bench.write("served/index.json", "somebody's");
+    let said = bench.run(&format!("index feed {SIGN} --out served"));
+    assert_eq!(said.out, "written served/APKINDEX.tar.gz: 1 package for x86_64\n");
+    assert_eq!(bench.read("served/index.json"), b"somebody's");
+}
+
 #[test]
 fn an_ec_key_signs_no_packages_of_format_v2() {
     let bench = feed(true);

@@ -21,9 +21,11 @@ use crate::{
         },
         decide::{Baseline, Decision, Job, decide},
         merge::{Sources, same},
+        published::Published,
         reindex::{record_found, rejected},
         swap::{Evidence, SnapshotUpdate, Swapped},
     },
+    v3_index::V3Index,
 };
 
 /// How long an execution waits at least before it looks again, in seconds, if it waits often: twice
@@ -60,6 +62,7 @@ const CROWD_WAIT: u64 = 4;
 /// [`Failure::Store`].
 pub async fn aggregate<S: ObjectStore>(
     store: &S,
+    v3_index: V3Index,
     request: AggregateRequest,
 ) -> Result<Aggregated, Failure> {
     let Ok(subject) = request.written.target.key.parse::<Subject>() else {
@@ -84,7 +87,8 @@ pub async fn aggregate<S: ObjectStore>(
                     Ok(Rebuilt::Unadopted(waiting.unknown))
                 }
                 _ => {
-                    let change = Change { store, subject: &subject, written: &request.written };
+                    let written = &request.written;
+                    let change = Change { store, v3_index, subject: &subject, written };
                     change.make_snapshot(base, &lease, is_alone).await
                 }
             };
@@ -164,6 +168,7 @@ enum Rebuilt {
 /// The change that an execution is about.
 struct Change<'a, S> {
     store: &'a S,
+    v3_index: V3Index,
     subject: &'a Subject,
     written: &'a Written,
 }
@@ -229,7 +234,7 @@ impl<S: ObjectStore> Change<'_, S> {
         let changes = edit.iter().count();
         let edits = edit.map(|edit| (stem.to_owned(), edit)).into_iter().collect();
         let snapshot = snapshot.apply(edits).map_err(damaged)?;
-        let has_adb = has_adb || snapshot.v3_len() > 0;
+        let has_adb = has_adb || self.wants_adb(&snapshot, &published);
         let (generation, evidence) = (generation + 1, Evidence::Attributes);
         let next = SnapshotUpdate {
             etag,
@@ -245,6 +250,11 @@ impl<S: ObjectStore> Change<'_, S> {
         Ok(Rebuilt::Swapped(next.swap(self.store, prefix, &snapshot).await?))
     }
 
+    fn wants_adb(&self, snapshot: &Snapshot, published: &Published) -> bool {
+        let has_index = published.index.is_some();
+        self.v3_index.is_wanted(snapshot.len(), snapshot.v3_len(), has_index)
+    }
+
     fn own_record(&self) -> Option<Record> {
         let WrittenFragment { package, fragment, entry } = self.written.fragment.clone()?;
         Some(Record { package, fragment, rank: 0, entry })
@@ -252,7 +262,7 @@ impl<S: ObjectStore> Change<'_, S> {
 
     /// Makes the snapshot from a listing of the bucket.
     async fn rebuild(&self, base: Baseline, lease: &Lease) -> Result<Rebuilt, Failure> {
-        let Self { store, subject, written } = *self;
+        let Self { store, subject, written, .. } = *self;
         let Baseline {
             etag,
             generation,
@@ -322,7 +332,7 @@ impl<S: ObjectStore> Change<'_, S> {
         }
         let evidence = Evidence::asked_by(subject, reindex);
         let listed = generation;
-        let mut has_adb = knows_adb || snapshot.v3_len() > 0;
+        let mut has_adb = knows_adb || self.wants_adb(&snapshot, &published);
         if !has_adb && listing.has_adb {
             // Somebody else's index without any v3 package is not ours to replace.
             published.look_at_adb(store, prefix).await?;

@@ -27,6 +27,7 @@ use crate::{
         published::Published,
         swap::lists,
     },
+    v3_index::V3Index,
 };
 
 /// How many packages of a repository prefix get an execution each. Above that, a reindex is
@@ -158,13 +159,15 @@ pub async fn heal<S: ObjectStore>(
     store: &S,
     starter: &impl Starter,
     copies: PlusCopies,
+    v3_index: V3Index,
     request: HealRequest,
 ) -> Result<Healed, Failure> {
     let (mut healed, mut failed) = (Healed::default(), Ok(()));
     match request {
         HealRequest::Messages { records } => {
             for (prefix, changes) in by_directory(&records).into_values() {
-                let cure = Directory { store, prefix: &prefix, copies }.heal(&changes).await;
+                let directory = Directory { store, prefix: &prefix, copies, v3_index };
+                let cure = directory.heal(&changes).await;
                 let outcome = start(starter, &prefix, cure, &mut healed).await;
                 failed = failed.and(outcome);
             }
@@ -172,7 +175,8 @@ pub async fn heal<S: ObjectStore>(
         HealRequest::Check { prefix, .. } => {
             let found = stream::iter(discovery::repositories(store, &prefix).await?)
                 .map(async |prefix| {
-                    let cure = Directory { store, prefix: &prefix, copies }.check().await;
+                    let directory = Directory { store, prefix: &prefix, copies, v3_index };
+                    let cure = directory.check().await;
                     (prefix, cure)
                 })
                 .buffer_unordered(PARALLEL_CHECKS);
@@ -297,6 +301,7 @@ struct Directory<'a, S> {
     store: &'a S,
     prefix: &'a RepositoryPrefix,
     copies: PlusCopies,
+    v3_index: V3Index,
 }
 
 /// The rows of a snapshot, by the `<name>-<version>` of their packages.
@@ -464,8 +469,14 @@ impl<S: ObjectStore> Directory<'_, S> {
         }
         let listing = Listing::read(self.store, self.prefix, &snapshot).await?;
         let rows: Rows<'_> = snapshot.rows().map(|row| (row.stem(), row)).collect();
-        // An older snapshot that somebody put back may know nothing of it.
-        if !has_adb && !is_young && self.has_our_adb(&listing, &mut published).await? {
+        let has_index = published.index.is_some();
+        // The setting may be new, or somebody put back an older snapshot, which may know nothing of
+        // it.
+        let lacks_adb = !has_adb
+            && !is_young
+            && (self.v3_index.is_wanted(snapshot.len(), snapshot.v3_len(), has_index)
+                || self.has_our_adb(&listing, &mut published).await?);
+        if lacks_adb {
             keys.insert(self.prefix.index_key());
         }
         let stems = self.doubtful(&rows, &listing).await?;

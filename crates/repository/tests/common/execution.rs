@@ -9,6 +9,7 @@ use alpinist_repository::{
     policy::Policy,
     port::{ObjectStore, Starter, StoreError},
     step::{self, HealRequest, Healed},
+    v3_index::V3Index,
 };
 use rand_core::OsRng;
 use serde::{Serialize, de::DeserializeOwned};
@@ -52,6 +53,16 @@ impl State {
 
     /// Runs the function, and catches what the state machine catches.
     pub(crate) async fn run<S: ObjectStore>(self, store: &S, keys: &Keys) -> Result<Next, Failure> {
+        self.run_where(store, keys, V3Index::Auto).await
+    }
+
+    /// Runs the function where this is the setting.
+    pub(crate) async fn run_where<S: ObjectStore>(
+        self,
+        store: &S,
+        keys: &Keys,
+        v3_index: V3Index,
+    ) -> Result<Next, Failure> {
         match self {
             Self::Extract(target) => {
                 let extracted = step::extract(store, Policy::default(), target).await?;
@@ -75,7 +86,7 @@ impl State {
             }
             Self::Aggregate(request) => {
                 let target = request.written.target.clone();
-                match step::aggregate(store, request).await {
+                match step::aggregate(store, v3_index, request).await {
                     Err(failure) if failure.kind() == FailureKind::Superseded => {
                         Ok(Next::Go(Self::Extract(target)))
                     }
@@ -94,7 +105,7 @@ impl State {
                 }
             }
             Self::Heal(request) => Ok(Next::Start(
-                step::heal(store, &NothingStarted, PlusCopies::Kept, request).await?,
+                step::heal(store, &NothingStarted, PlusCopies::Kept, v3_index, request).await?,
             )),
         }
     }

@@ -19,6 +19,7 @@ use alpinist_apk::entry::IndexEntry;
 use alpinist_repository::{
     memory::{MemoryStore, Request},
     port::{Attributes, NewObject, ObjectStore, Precondition},
+    v3_index::V3Index,
 };
 use common::{
     INDEX, KEY_NAME, Keys, PREFIX,
@@ -92,6 +93,16 @@ async fn upload(store: &MemoryStore, entry: &IndexEntry) {
 
 /// Uploads a package of one file, and follows the execution.
 fn execute(runtime: &Runtime, store: &MemoryStore, content: &str) -> Costs {
+    execute_where(runtime, store, V3Index::Auto, content)
+}
+
+/// Uploads a package of one file, and follows the execution where this is the setting.
+fn execute_where(
+    runtime: &Runtime,
+    store: &MemoryStore,
+    v3_index: V3Index,
+    content: &str,
+) -> Costs {
     let package = package("hello", "1.0-r0", content);
     store.upload(&key("hello-1.0-r0"), package);
     let mut costs = Costs::new();
@@ -101,7 +112,8 @@ fn execute(runtime: &Runtime, store: &MemoryStore, content: &str) -> Costs {
         let keys = Keys::good();
         let mut next = None;
         let heap = allocation_counter::measure(|| {
-            next = Some(runtime.block_on(state.clone().run(store, &keys)).unwrap());
+            let run = state.clone().run_where(store, &keys, v3_index);
+            next = Some(runtime.block_on(run).unwrap());
         });
         let mut cost = counted.lock().unwrap().clone();
         for prefix in &cost.listed {
@@ -163,6 +175,24 @@ fn an_upload_makes_as_many_requests_into_a_large_repository_as_into_a_small_one(
         ("aggregate", vec!["GET", "HEAD", "PUT", "LIST", "PUT"]),
         ("publish", vec!["GET", "GET", "GET", "PUT", "HEAD"]),
     ]);
+    assert_eq!(operations(100), expected);
+    assert_eq!(operations(2000), expected);
+}
+
+#[test]
+fn an_index_of_v3_costs_six_requests_more_whatever_the_number_of_packages() {
+    let runtime = runtime();
+    let operations = |packages| {
+        let store = published(&runtime, packages);
+        execute_where(&runtime, &store, V3Index::Always, "first");
+        store.pass(Duration::from_mins(5));
+        let costs = execute_where(&runtime, &store, V3Index::Always, "second");
+        ["aggregate", "publish"].map(|name| costs[name].operations.clone())
+    };
+    let expected = [
+        vec!["GET", "HEAD", "HEAD", "HEAD", "HEAD", "PUT", "LIST", "PUT"],
+        vec!["GET", "GET", "GET", "PUT", "PUT", "PUT", "PUT", "HEAD"],
+    ];
     assert_eq!(operations(100), expected);
     assert_eq!(operations(2000), expected);
 }

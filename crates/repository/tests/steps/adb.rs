@@ -1,9 +1,16 @@
 //! Packages of format v3, and what is published for their clients.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use alpinist_apk::{
-    adb::index::ReadIndex,
+    adb::{
+        container::Schema,
+        index::ReadIndex,
+        signature::{AdbSignature, PayloadDigest},
+    },
     checksum::Identity,
     entry::IndexEntry,
     key::{SigningKey, VerifyingKey},
@@ -12,21 +19,29 @@ use alpinist_repository::{
     failure::FailureKind,
     location::trusted_key,
     memory::{MemoryStore, Request},
-    message::Found,
+    message::{Found, Reindex, RejectionReport, Target},
     plus_copy::PlusCopies,
     policy::Policy,
     port::{Starter, StoreError},
     snapshot::{Header, Snapshot},
     step::{self, HealRequest, Healed},
     trust::{PackageSignatures, SignedBy},
+    v3_index::V3Index,
 };
 use alpinist_samples::adb_package::{AdbParts, slot, text};
 use rand_core::OsRng;
+use rstest::rstest;
 use serde_json::Value;
 
-use crate::common::{PREFIX, PRIVATE_KEY, Second, execution::travelled};
+use crate::common::{
+    PREFIX, PRIVATE_KEY, Second,
+    execution::{Next, State, travelled},
+};
 use crate::reindex::reindex;
-use crate::support::{INDEX, KEY_NAME, Keys, execute, execute_with, key, listed, publish, target};
+use crate::support::{
+    INDEX, KEY_NAME, Keys, execute, execute_where, execute_with, key, listed, package, publish,
+    target,
+};
 
 const ADB: &str = "3.22/main/x86_64/Packages.adb";
 const ALIAS: &str = "3.22/main/x86_64/packages.adb";
@@ -166,6 +181,28 @@ async fn whatever_dies_between_two_objects_is_completed_by_the_next_execution() 
 }
 
 #[tokio::test]
+async fn whoever_finds_a_package_in_the_index_finds_it_in_the_other_objects_too() {
+    let store = MemoryStore::default();
+    publish_v3(&store, "a").await;
+    store.pass(Duration::from_mins(1));
+    store.upload(&key("b-1-r0"), v3_package("b", "1-r0"));
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&found);
+    store.before_requests(move |store, request| {
+        if matches!(request, Request::Put(ADB)) {
+            let alias = ReadIndex::read(&store.content(ALIAS).unwrap()).unwrap();
+            let json = store.content(JSON).unwrap();
+            let json: Value = serde_json::from_slice(&json).unwrap();
+            let json = json["packages"].as_object().unwrap().len();
+            seen.lock().unwrap().push((alias.entries.len(), json));
+        }
+        Ok(())
+    });
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_eq!(*found.lock().unwrap(), [(2, 2)]);
+}
+
+#[tokio::test]
 async fn an_object_that_somebody_overwrites_is_made_again() {
     for planted in [ADB, ALIAS, JSON] {
         let store = MemoryStore::default();
@@ -236,10 +273,15 @@ async fn without_a_snapshot_our_own_index_is_still_known_as_ours() {
 
 /// Runs the daily check, and then what it starts.
 async fn check(store: &MemoryStore) -> Healed {
+    check_where(store, V3Index::Auto).await
+}
+
+/// Runs the daily check where this is the setting, and then what it starts.
+async fn check_where(store: &MemoryStore, v3_index: V3Index) -> Healed {
     let request = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
-    let healed = step::heal(store, &Nothing, PlusCopies::Kept, request).await.unwrap();
+    let healed = step::heal(store, &Nothing, PlusCopies::Kept, v3_index, request).await.unwrap();
     for key in &healed.executions {
-        execute(store, key).await.unwrap();
+        execute_where(store, v3_index, target(key)).await;
     }
     healed
 }
@@ -339,7 +381,7 @@ async fn an_ec_key_signs_v3_alone_and_an_rsa_key_beside_it_both() {
     assert_eq!(VerifyingKey::from_pem(&published).unwrap(), ec.verifying_key());
 
     store.pass(Duration::from_mins(1));
-    store.upload(&key("a-1-r0"), crate::support::package("a", "1-r0", "a"));
+    store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     let failed = execute_with(&store, &keys(&ec, None), &key("a-1-r0")).await.unwrap_err();
     assert!(failed.is(FailureKind::Misconfigured), "{}", failed.error);
     assert!(failed.cause.contains("an EC key signs only format v3"), "{}", failed.cause);
@@ -376,4 +418,146 @@ async fn a_signature_of_a_v3_package_names_its_key_by_id() {
     assert_eq!(signed_by(PackageSignatures::Verify).await, Ok(expected));
     let cause = signed_by(PackageSignatures::Require).await.unwrap_err();
     assert!(cause.contains(&format!("not signed by a trusted key, but by {unknown}")), "{cause}");
+}
+
+/// A v3 package `b`, with the signature of another one by a key.
+fn wrongly_signed_by(key: &SigningKey) -> Vec<u8> {
+    let parts = AdbParts::new().info(slot::NAME, text("b")).info(slot::VERSION, text("1-r0"));
+    let other = PayloadDigest::of(b"another package");
+    let signature = AdbSignature::sign(key, Schema::Package, &other, &mut OsRng).unwrap();
+    parts.signatures(vec![signature.to_block()]).build()
+}
+
+#[rstest]
+#[case::ignore(PackageSignatures::Ignore, false)]
+#[case::verify(PackageSignatures::Verify, true)]
+#[case::require(PackageSignatures::Require, true)]
+#[tokio::test]
+async fn a_wrong_signature_by_a_trusted_key_is_rejected_unless_nobody_looks(
+    #[case] signatures: PackageSignatures,
+    #[case] is_rejected: bool,
+) {
+    let ec = SigningKey::generate_p256(&mut OsRng).unwrap();
+    let rsa = SigningKey::from_pem(&PRIVATE_KEY).unwrap();
+    for signer in [&ec, &rsa] {
+        let store = MemoryStore::default();
+        let pem = signer.verifying_key().to_pem().unwrap();
+        store.upload(&trusted_key(&"ops.pem".parse().unwrap()), pem.into_bytes());
+        store.upload(&key("b-1-r0"), wrongly_signed_by(signer));
+        let policy = Policy { signatures, ..Policy::default() };
+        let extracted = step::extract(&store, policy, target(&key("b-1-r0"))).await.unwrap();
+        let cause = match extracted.found {
+            Found::Accepted(accepted) => {
+                assert_eq!(accepted.signed_by, None);
+                None
+            }
+            Found::Rejected(report) => Some(report.cause),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cause.is_some(), is_rejected, "{cause:?}");
+        let wrong = "its signature by ops.pem is wrong";
+        assert!(cause.is_none_or(|cause| cause.contains(wrong)));
+    }
+}
+
+/// Runs the steps where this is the setting, and returns why the package was rejected, if it was.
+async fn run(store: &MemoryStore, v3_index: V3Index, key: &str) -> Option<RejectionReport> {
+    let mut state = State::Extract(target(key));
+    loop {
+        state = match state.run_where(store, &Keys::good(), v3_index).await.unwrap() {
+            Next::Go(next) => next,
+            Next::End(rejection) => return rejection,
+            other => panic!("{other:?}"),
+        };
+    }
+}
+
+#[tokio::test]
+async fn where_it_is_always_wanted_v2_packages_have_an_index_of_v3() {
+    let always = V3Index::Always;
+    let store = MemoryStore::default();
+    // What is rejected makes no directory a repository, nor does what is gone.
+    let garbage = key("garbage-1-r0");
+    store.upload(&garbage, "garbage");
+    assert!(run(&store, always, &garbage).await.is_some());
+    store.pass(Duration::from_mins(1));
+    execute_where(&store, always, target(INDEX)).await;
+    store.remove(&garbage);
+    assert_eq!(run(&store, always, &garbage).await, None);
+    store.pass(Duration::from_mins(1));
+    execute_where(&store, always, target(INDEX)).await;
+    assert_eq!((store.content(ADB), store.content(INDEX)), (None, None));
+
+    for name in ["a", "b"] {
+        store.pass(Duration::from_mins(1));
+        store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", name));
+        execute_where(&store, always, target(&key(&format!("{name}-1-r0")))).await;
+    }
+    assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
+    assert_eq!(listed_in_adb(&store), ["a-1-r0", "b-1-r0"]);
+    assert!(header(&store).adb.is_some());
+    for name in ["a", "b"] {
+        store.pass(Duration::from_mins(1));
+        store.remove(&key(&format!("{name}-1-r0")));
+        execute_where(&store, always, target(&key(&format!("{name}-1-r0")))).await;
+    }
+    assert!(listed(&store).is_empty());
+    assert!(listed_in_adb(&store).is_empty());
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check_where(&store, always).await, Healed::default());
+}
+
+/// What brings a directory up to date after a change of the setting.
+#[derive(Clone, Copy, Debug)]
+enum Occasion {
+    Upload,
+    Replacement,
+    Check,
+    Reindex { sign: bool },
+}
+
+#[rstest]
+#[case::upload(Occasion::Upload)]
+#[case::replacement(Occasion::Replacement)]
+#[case::check(Occasion::Check)]
+#[case::reindex(Occasion::Reindex { sign: false })]
+#[case::signing(Occasion::Reindex { sign: true })]
+#[tokio::test]
+async fn a_directory_from_before_follows_the_setting(#[case] occasion: Occasion) {
+    let always = V3Index::Always;
+    let store = MemoryStore::default();
+    publish(&store, "a", "1-r0", "a").await;
+    store.pass(Duration::from_mins(10));
+    let mut expected = vec!["a-1-r0"];
+    match occasion {
+        Occasion::Upload => {
+            store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
+            execute_where(&store, always, target(&key("b-1-r0"))).await;
+            expected.push("b-1-r0");
+        }
+        Occasion::Replacement => {
+            store.upload(&key("a-1-r0"), package("a", "1-r0", "other"));
+            execute_where(&store, always, target(&key("a-1-r0"))).await;
+        }
+        Occasion::Check => {
+            assert_eq!(check(&store).await, Healed::default());
+            let healed = check_where(&store, always).await;
+            assert_eq!(healed.executions.into_iter().collect::<Vec<_>>(), [INDEX]);
+        }
+        Occasion::Reindex { sign } => {
+            let reindex = Some(Reindex { run: "run".to_owned(), only_stale: true, sign });
+            execute_where(&store, always, Target { reindex, ..target(INDEX) }).await;
+        }
+    }
+    assert_eq!(listed_in_adb(&store), expected);
+    assert_eq!(listed(&store), expected);
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check_where(&store, always).await, Healed::default(), "it ends");
+
+    // What clients ask for is kept up to date whatever the setting.
+    publish(&store, "c", "1-r0", "c").await;
+    expected.push("c-1-r0");
+    assert_eq!(listed_in_adb(&store), expected);
+    store.pass(Duration::from_mins(10));
+    assert_eq!(check(&store).await, Healed::default());
 }

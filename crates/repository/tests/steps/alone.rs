@@ -13,6 +13,7 @@ use alpinist_repository::{
     policy::Policy,
     snapshot::{Header, Snapshot},
     step,
+    v3_index::V3Index,
 };
 use rand_core::OsRng;
 
@@ -112,8 +113,8 @@ async fn who_had_to_wait_publishes_for_all() {
     let store = one_package().await;
     let first = written(&store, "b-1-r0", package("b", "1-r0", "b")).await;
     let second = written(&store, "c-1-r0", package("c", "1-r0", "c")).await;
-    let first = step::aggregate(&store, first).await.unwrap();
-    let second = step::aggregate(&store, second).await.unwrap();
+    let first = step::aggregate(&store, V3Index::Auto, first).await.unwrap();
+    let second = step::aggregate(&store, V3Index::Auto, second).await.unwrap();
     assert!(second.waiting.is_some());
     written(&store, "d-1-r0", package("d", "1-r0", "d")).await;
     let staged = travelled(&first);
@@ -138,10 +139,10 @@ async fn waits_behind(others: usize) -> [u64; 2] {
     let mut last = written(&store, "b-1-r0", package("b", "1-r0", "b")).await;
     // Who has waited publishes for all.
     last.waiting = Some(Waiting { since: header(&store).generation, ..Waiting::default() });
-    assert!(step::aggregate(&store, last).await.unwrap().staged.is_some());
+    assert!(step::aggregate(&store, V3Index::Auto, last).await.unwrap().staged.is_some());
     let late = written(&store, "d-1-r0", package("d", "1-r0", "d")).await;
-    let once = step::aggregate(&store, late).await.unwrap();
-    let twice = step::aggregate(&store, travelled(&once)).await.unwrap();
+    let once = step::aggregate(&store, V3Index::Auto, late).await.unwrap();
+    let twice = step::aggregate(&store, V3Index::Auto, travelled(&once)).await.unwrap();
     [once, twice].map(|aggregated| aggregated.waiting.unwrap().seconds)
 }
 
@@ -164,7 +165,9 @@ async fn who_waited_for_a_listing_asks_the_published_index_alone() {
     assert_eq!(listed, since + 2);
     let requests = requests(&store);
     let waiting = Some(Waiting { since, times: 1, ..Waiting::default() });
-    let ended = step::aggregate(&store, AggregateRequest { waiting, ..request }).await.unwrap();
+    let ended = step::aggregate(&store, V3Index::Auto, AggregateRequest { waiting, ..request })
+        .await
+        .unwrap();
     assert_eq!((ended.staged, ended.waiting), (None, None));
     assert_eq!(*requests.lock().unwrap(), [format!("HEAD {INDEX}")]);
 }
@@ -177,7 +180,9 @@ async fn a_listing_that_may_be_older_than_the_change_is_not_enough() {
     publish_from_listing(&store, "c").await;
     let requests = requests(&store);
     let waiting = Some(Waiting { since, times: 1, ..Waiting::default() });
-    let ended = step::aggregate(&store, AggregateRequest { waiting, ..request }).await.unwrap();
+    let ended = step::aggregate(&store, V3Index::Auto, AggregateRequest { waiting, ..request })
+        .await
+        .unwrap();
     assert_eq!((ended.staged, ended.waiting), (None, None));
     let index = format!("HEAD {INDEX}");
     assert_eq!(*requests.lock().unwrap(), [&*index, &*format!("GET {SNAPSHOT}"), &*index]);
@@ -194,7 +199,7 @@ async fn who_comes_right_after_a_snapshot_for_many_reads_that_alone() {
     publish_from_listing(&store, "b").await;
     let request = written(&store, "d-1-r0", package("d", "1-r0", "d")).await;
     let requests = requests(&store);
-    let first = step::aggregate(&store, request).await.unwrap();
+    let first = step::aggregate(&store, V3Index::Auto, request).await.unwrap();
     assert_eq!(first.waiting.as_ref().map(|waiting| waiting.seconds), Some(4));
     assert_eq!(*requests.lock().unwrap(), [format!("GET {SNAPSHOT}")]);
     store.pass(Duration::from_secs(4));
@@ -234,7 +239,7 @@ async fn a_change_that_is_over_is_looked_at_again() {
     let store = one_package().await;
     let request = written(&store, "b-1-r0", package("b", "1-r0", "b")).await;
     store.upload(&key("b-1-r0"), package("b", "1-r0", "another"));
-    let failure = step::aggregate(&store, request).await.unwrap_err();
+    let failure = step::aggregate(&store, V3Index::Auto, request).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 }
 
@@ -246,7 +251,7 @@ async fn what_somebody_else_has_accepted_meanwhile_stays_listed() {
     assert!(request.rejection.is_some());
     execute(&store, &key("a-1-r0")).await.unwrap();
     store.pass(Duration::from_mins(1));
-    let failure = step::aggregate(&store, request.into()).await.unwrap_err();
+    let failure = step::aggregate(&store, V3Index::Auto, request.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
     assert_eq!(listed(&store), ["a-1-r0"]);
 }
@@ -264,6 +269,6 @@ async fn a_planted_snapshot_cannot_say_that_it_comes_from_a_later_listing() {
         Waiting { since: planted.generation, times: 1, seconds: 2, overtook: false, unknown: 0 };
     let request = AggregateRequest { waiting: Some(waiting), ..request.into() };
     let listings = listings(&store);
-    step::aggregate(&store, request).await.unwrap();
+    step::aggregate(&store, V3Index::Auto, request).await.unwrap();
     assert_eq!(*listings.lock().unwrap(), [PREFIX]);
 }

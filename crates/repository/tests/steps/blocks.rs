@@ -16,6 +16,7 @@ use alpinist_repository::{
     port::{NewObject, ObjectStore as _, Precondition},
     snapshot::{Edit, Header, Record, Snapshot},
     step,
+    v3_index::V3Index,
 };
 use bytes::Bytes;
 use rand_core::OsRng;
@@ -73,7 +74,9 @@ async fn staged(store: &MemoryStore, name: &str) -> PublishRequest {
     store.upload(&key(&stem), package(name, "1-r0", name));
     let extracted = step::extract(store, Policy::default(), target(&key(&stem))).await.unwrap();
     let written = step::write_index(store, PlusCopies::Kept, extracted).await.unwrap();
-    travelled(&step::aggregate(store, AggregateRequest::from(written)).await.unwrap())
+    travelled(
+        &step::aggregate(store, V3Index::Auto, AggregateRequest::from(written)).await.unwrap(),
+    )
 }
 
 /// Puts a snapshot of records in the place of the staged one.

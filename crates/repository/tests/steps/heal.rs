@@ -13,6 +13,7 @@ use alpinist_repository::{
     policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition, Starter, StoreError},
     step::{self, HealRequest, Message},
+    v3_index::V3Index,
 };
 use futures::FutureExt as _;
 use serde_json::json;
@@ -143,7 +144,7 @@ async fn an_index_that_cannot_be_written_is_not_tried_again_for_ever() {
     // As if the function that signs had failed.
     let extracted = step::extract(&store, Policy::default(), target(&key("c-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert!(aggregated.staged.is_some());
     store.pass(Duration::from_mins(10));
     assert_eq!(told(&store, &[SNAPSHOT]).await, Vec::<String>::new());
@@ -240,12 +241,12 @@ async fn an_upload_into_a_bucket_of_somebody_else_takes_nothing_off_its_index() 
     store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
     let extracted = step::extract(&store, Policy::default(), target(&key("c-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let mut aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let mut aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.waiting.as_ref().unwrap().unknown, 2);
     assert_eq!(told(&store, &[WANTED]).await, [format!("reindex of {PREFIX}")]);
 
     aggregated.waiting.as_mut().unwrap().times = 100;
-    let failure = step::aggregate(&store, travelled(&aggregated)).await.unwrap_err();
+    let failure = step::aggregate(&store, V3Index::Auto, travelled(&aggregated)).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Incomplete);
     insta::assert_snapshot!("nobody_looks", failure.report());
     assert_eq!(store.content(INDEX).unwrap(), index);
@@ -253,7 +254,7 @@ async fn an_upload_into_a_bucket_of_somebody_else_takes_nothing_off_its_index() 
     let report = reindex(&store, PREFIX, true).await.unwrap();
     assert_eq!(report.indexed, [key("a-1-r0"), key("b-1-r0")]);
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0", "c-1-r0"]);
-    let covered = step::aggregate(&store, travelled(&aggregated)).await.unwrap();
+    let covered = step::aggregate(&store, V3Index::Auto, travelled(&aggregated)).await.unwrap();
     assert_eq!((covered.waiting, covered.staged), (None, None));
 }
 
@@ -263,7 +264,7 @@ async fn a_deletion_in_a_bucket_of_somebody_else_reaches_its_index() {
     store.remove(&key("b-1-r0"));
     let extracted = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.waiting.unwrap().unknown, 1);
     reindex(&store, PREFIX, true).await.unwrap();
     assert_eq!(listed(&store), ["a-1-r0"]);
@@ -323,7 +324,9 @@ async fn one_directory_that_can_not_be_looked_at_stands_in_the_way_of_no_other()
     let check = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
     for request in [HealRequest::Messages { records }, check] {
         let starter = Heard::default();
-        let failure = step::heal(&store, &starter, PlusCopies::Kept, request).await.unwrap_err();
+        let failure = step::heal(&store, &starter, PlusCopies::Kept, V3Index::Auto, request)
+            .await
+            .unwrap_err();
         assert_eq!(failure.kind(), FailureKind::AccessDenied);
         assert_eq!(*starter.0.lock().unwrap(), [INDEX]);
     }
@@ -471,7 +474,7 @@ async fn a_fragment_of_a_backup_is_not_believed_when_nothing_is_remembered() {
     assert_eq!(told(&store, &[SNAPSHOT]).await, [INDEX]);
     let extracted = step::extract(&store, Policy::default(), target(INDEX)).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.waiting.unwrap().unknown, 1);
     assert_eq!(told(&store, &[WANTED]).await, [format!("reindex of {PREFIX}")]);
     reindex(&store, PREFIX, true).await.unwrap();
@@ -492,7 +495,7 @@ async fn the_check_finds_a_copy_that_is_missing_or_of_another_size() {
     assert_eq!(check(&store).await, [key("libstdc++-13-r0")]);
     let starter = Heard::default();
     let request = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
-    step::heal(&store, &starter, PlusCopies::None, request).await.unwrap();
+    step::heal(&store, &starter, PlusCopies::None, V3Index::Auto, request).await.unwrap();
     assert_eq!(*starter.0.lock().unwrap(), Vec::<String>::new(), "where none are kept");
     execute(&store, &key("libstdc++-13-r0")).await.unwrap();
     assert_eq!(store.content(COPY), store.content(&key("libstdc++-13-r0")));
@@ -612,7 +615,7 @@ async fn while_a_reindex_is_awaited_fragments_are_not_read_again_each_time() {
     let mut request = AggregateRequest::from(written);
     for look in 0..3 {
         let before = store.requests();
-        let aggregated = step::aggregate(&store, request).await.unwrap();
+        let aggregated = step::aggregate(&store, V3Index::Auto, request).await.unwrap();
         assert_eq!(aggregated.waiting.as_ref().unwrap().unknown, 50);
         let requests = store.requests() - before;
         assert_eq!(requests > 50, look == 0, "{requests} requests");

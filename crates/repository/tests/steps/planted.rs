@@ -15,6 +15,7 @@ use alpinist_repository::{
     policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition},
     snapshot::{Beginning, Edit, Header, MAX_STORED, Record, Snapshot},
+    v3_index::V3Index,
     verify::{Depth, VerifyOptions, verify},
 };
 use alpinist_samples::gzip::{gzip, gzip_at, streams};
@@ -473,6 +474,7 @@ async fn what_builds_before_blocks_wrote_is_right_until_the_next_publication_rep
         depth: Depth::Content,
         policy: Policy::default(),
         plus_copies: PlusCopies::Kept,
+        v3_index: V3Index::Auto,
         signers: vec![KEY_NAME.to_owned()],
     };
     let verified = verify(&store, &"3.22/main/x86_64/".parse().unwrap(), &options).await.unwrap();

@@ -14,6 +14,7 @@ use alpinist_repository::{
     policy::Policy,
     port::StoreError,
     step,
+    v3_index::V3Index,
 };
 use futures::FutureExt as _;
 use rand_core::OsRng;
@@ -41,7 +42,7 @@ async fn a_lost_race_goes_back_to_aggregation_and_loses_nobody() {
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     rival(&store, &key("b-1-r0"));
     let keys = Keys::good();
     let failure =
@@ -64,7 +65,7 @@ async fn a_change_that_a_rival_published_is_covered() {
         assert!(matches!(request, Request::Head(_) | Request::Get(_)), "{request:?}");
         Ok(())
     });
-    assert_eq!(step::aggregate(&store, written.into()).await.unwrap().staged, None);
+    assert_eq!(step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap().staged, None);
 }
 
 #[tokio::test]
@@ -82,7 +83,8 @@ async fn the_first_index_does_not_cover_a_rebuild_that_began_before_it() {
             now(step::write_index(store, PlusCopies::Kept, extracted));
             let index = Extracted { target: target(INDEX), found: Found::Nothing };
             let written = now(step::write_index(store, PlusCopies::Kept, index));
-            *begun.lock().unwrap() = Some(now(step::aggregate(store, written.into())));
+            *begun.lock().unwrap() =
+                Some(now(step::aggregate(store, V3Index::Auto, written.into())));
         }
         Ok(())
     });
@@ -250,7 +252,7 @@ async fn aggregation_notices_that_the_package_is_another_one() {
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
-    let failure = step::aggregate(&store, written.into()).await.unwrap_err();
+    let failure = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 
     let gone = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
@@ -259,7 +261,7 @@ async fn aggregation_notices_that_the_package_is_another_one() {
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     store.upload(INDEX, "so that it is not covered");
     store.pass(Duration::from_mins(1));
-    let failure = step::aggregate(&store, written.into()).await.unwrap_err();
+    let failure = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 }
 
@@ -279,7 +281,7 @@ async fn staged(store: &MemoryStore, stem: &str) -> PublishRequest {
         step::write_index(store, PlusCopies::Kept, extracted).await.unwrap(),
     );
     for _ in 0..10 {
-        let aggregated = step::aggregate(store, request).await.unwrap();
+        let aggregated = step::aggregate(store, V3Index::Auto, request).await.unwrap();
         if aggregated.staged.is_some() {
             return travelled(&aggregated);
         }
@@ -328,7 +330,8 @@ async fn whoever_overtakes_a_publisher_that_dies_fixes_what_it_published() {
     let slot = overtaking.clone();
     store.before_requests(move |store, request| {
         if matches!(request, Request::Put(INDEX)) {
-            *slot.lock().unwrap() = Some(now(step::aggregate(store, written.clone().into())));
+            *slot.lock().unwrap() =
+                Some(now(step::aggregate(store, V3Index::Auto, written.clone().into())));
         }
         Ok(())
     });
@@ -443,7 +446,7 @@ async fn a_snapshot_that_is_replaced_while_it_is_read_is_looked_at_again() {
         }
         _ => Ok(()),
     });
-    let failure = step::aggregate(&store, written.into()).await.unwrap_err();
+    let failure = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Unavailable);
 }
 

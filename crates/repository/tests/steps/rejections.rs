@@ -10,6 +10,7 @@ use alpinist_repository::{
     port::StoreError,
     rejection::Rejection,
     step,
+    v3_index::V3Index,
 };
 use alpinist_samples::adb_package::AdbParts;
 use rstest::rstest;
@@ -250,7 +251,7 @@ async fn a_late_rejection_does_no_harm_to_the_package_that_came_after() {
     let fragment = store.content(&format!("{PREFIX}a-1-r0.index")).unwrap();
     store.remove(&format!("{PREFIX}a-1-r0.index"));
     let written = step::write_index(&store, PlusCopies::Kept, rejected).await.unwrap();
-    let late = step::aggregate(&store, written.into()).await.unwrap_err();
+    let late = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap_err();
     assert_eq!(late.kind(), FailureKind::Superseded);
     store.upload(&format!("{PREFIX}a-1-r0.index"), fragment);
     assert_eq!(listed(&store), ["a-1-r0"]);

@@ -9,6 +9,7 @@ use alpinist_repository::{
     message::{AggregateRequest, Extracted, RejectionReport, Target},
     policy::Policy,
     step,
+    v3_index::V3Index,
 };
 
 pub(crate) use crate::common::{
@@ -79,6 +80,12 @@ pub(crate) async fn execute_target(
     go_on(store, keys, State::Extract(target)).await
 }
 
+/// Runs the steps where this is the setting.
+pub(crate) async fn execute_where(store: &MemoryStore, v3_index: V3Index, target: Target) {
+    let state = State::Extract(target);
+    go_on_where(store, &Keys::good(), v3_index, state).await.unwrap();
+}
+
 /// Continues after the fragment was written.
 pub(crate) async fn aggregate_and_publish(
     store: &MemoryStore,
@@ -88,10 +95,20 @@ pub(crate) async fn aggregate_and_publish(
     go_on(store, keys, State::Aggregate(request)).await
 }
 
-/// Continues from a state. Time passes while an execution waits.
-async fn go_on(store: &MemoryStore, keys: &Keys, mut state: State) -> Result<(), Failed> {
+/// Continues from a state.
+async fn go_on(store: &MemoryStore, keys: &Keys, state: State) -> Result<(), Failed> {
+    go_on_where(store, keys, V3Index::Auto, state).await
+}
+
+/// Continues from a state where this is the setting. Time passes while an execution waits.
+async fn go_on_where(
+    store: &MemoryStore,
+    keys: &Keys,
+    v3_index: V3Index,
+    mut state: State,
+) -> Result<(), Failed> {
     for _ in 0..100 {
-        state = match state.run(store, keys).await? {
+        state = match state.run_where(store, keys, v3_index).await? {
             Next::Go(next) => next,
             Next::Wait(next) => {
                 store.pass(Duration::from_secs(30));

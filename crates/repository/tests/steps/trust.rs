@@ -13,6 +13,7 @@ use alpinist_repository::{
     port::{Generation, NewObject, ObjectStore as _, Precondition},
     snapshot::{Header, Record, Snapshot},
     step,
+    v3_index::V3Index,
 };
 use rand_core::OsRng;
 use rstest::rstest;
@@ -52,7 +53,7 @@ async fn unknown(store: &MemoryStore, stem: &str) -> usize {
     store.pass(Duration::from_mins(1));
     let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
     let written = step::write_index(store, PlusCopies::Kept, extracted).await.unwrap();
-    let aggregated = step::aggregate(store, written.into()).await.unwrap();
+    let aggregated = step::aggregate(store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.staged, None);
     aggregated.waiting.map_or(0, |waiting| waiting.unknown)
 }
@@ -232,7 +233,7 @@ async fn a_staged_index_that_is_gone_or_damaged_is_aggregated_again() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     let staged = store.keys().into_iter().find(|key| key.contains("/published/")).unwrap();
     for damage in [|store: &MemoryStore, key: &str| store.upload(key, "x"), MemoryStore::remove] {
         damage(&store, &staged);
@@ -249,7 +250,7 @@ async fn an_index_that_has_become_too_large_ends_the_execution() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let mut aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let mut aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     let (header, snapshot) = Snapshot::read(&store.content(SNAPSHOT).unwrap()).unwrap();
     let [record] = &snapshot.records().unwrap()[..] else { panic!("one package") };
     let names: Vec<_> = (0..9000).map(|number| format!("d{number:08}")).collect();

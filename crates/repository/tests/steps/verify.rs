@@ -13,6 +13,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{Attributes, NewObject, ObjectStore as _, Precondition},
+    v3_index::V3Index,
     verify::{self, Depth, Remedy, VerifyOptions},
 };
 use alpinist_samples::adb_package::{AdbParts, dependency, slot, text};
@@ -20,7 +21,9 @@ use rand_core::OsRng;
 use rstest::rstest;
 
 use crate::common::{PRIVATE_KEY, Second};
-use crate::support::{INDEX, KEY_NAME, Keys, PREFIX, execute, execute_with, key, publish};
+use crate::support::{
+    INDEX, KEY_NAME, Keys, PREFIX, execute, execute_where, execute_with, key, publish, target,
+};
 
 const ADB: &str = "3.22/main/x86_64/Packages.adb";
 const ALIAS: &str = "3.22/main/x86_64/packages.adb";
@@ -56,9 +59,19 @@ async fn verified(
     depth: Depth,
     signers: &[&str],
 ) -> (usize, Vec<(String, String, Remedy)>) {
+    verified_where(store, V3Index::Auto, depth, signers).await
+}
+
+/// The same, where this is the setting.
+async fn verified_where(
+    store: &MemoryStore,
+    v3_index: V3Index,
+    depth: Depth,
+    signers: &[&str],
+) -> (usize, Vec<(String, String, Remedy)>) {
     let signers = signers.iter().map(|name| (*name).to_owned()).collect();
-    let options =
-        VerifyOptions { depth, policy: Policy::default(), plus_copies: PlusCopies::Kept, signers };
+    let (policy, plus_copies) = (Policy::default(), PlusCopies::Kept);
+    let options = VerifyOptions { depth, policy, plus_copies, v3_index, signers };
     let prefix = PREFIX.parse().unwrap();
     let verified = verify::verify(store, &prefix, &options).await.unwrap();
     let problems = verified.problems.into_iter().map(|(key, problem)| {
@@ -244,4 +257,42 @@ async fn the_keys_in_use_have_signed_what_they_can() {
         problem("Packages.adb", &message(&format!("{first}, {last}")), Remedy::Sign),
     ];
     assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn where_an_index_of_v3_is_always_wanted_it_is_missed() {
+    let store = MemoryStore::default();
+    let always = async |store: &MemoryStore| {
+        verified_where(store, V3Index::Always, Depth::Listing, &[KEY_NAME]).await.1
+    };
+    assert_eq!(always(&store).await, [], "there is no directory");
+    publish(&store, "a", "1-r0", "a").await;
+    assert_eq!(problems(&store).await, []);
+    let message = "there is no index of format v3, although `V3Index` is `always`";
+    let expected = [problem("Packages.adb", message, Remedy::ReindexStale)];
+    assert_eq!(always(&store).await, expected);
+    store.upload(ADB, "somebody's");
+    let message = "somebody else wrote it, and it is not the index of the packages";
+    assert_eq!(always(&store).await, [problem("Packages.adb", message, Remedy::ReindexStale)]);
+    store.pass(Duration::from_mins(1));
+    execute_where(&store, V3Index::Always, target(INDEX)).await;
+    assert_eq!(always(&store).await, []);
+    assert_eq!(problems(&store).await, []);
+}
+
+#[tokio::test]
+async fn a_wrong_signature_by_a_published_key_is_told() {
+    let store = both().await;
+    let key = SigningKey::from_pem(&PRIVATE_KEY).unwrap();
+    let listed = entries(&store);
+    let (index, _) = AdbIndex::new("3.22/main", &listed);
+    let other = PayloadDigest::of(b"another index");
+    let schema = alpinist_apk::adb::container::Schema::Index;
+    let wrong = AdbSignature::sign(&key, schema, &other, &mut OsRng).unwrap();
+    let sealed = index.seal(&index.payload().unwrap(), &[wrong], []).unwrap();
+    for object in [ADB, ALIAS] {
+        put(&store, object, sealed.clone()).await;
+    }
+    let message = format!("the signature by {KEY_NAME} is wrong");
+    assert_eq!(problems(&store).await, [problem("Packages.adb", &message, Remedy::Sign)]);
 }
