@@ -250,12 +250,12 @@ async fn a_package_that_leaves_somebody_elses_index_of_v3_alone_has_the_director
     store.pass(Duration::from_mins(10));
     let extracted = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
     let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
-    let aggregated = step::aggregate(&store, written.into()).await.unwrap();
+    let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.waiting.as_ref().unwrap().unknown, 1);
     assert_eq!(listed_in_adb(&store), ["b-1-r0", "c-1-r0"], "it does not shrink meanwhile");
     reindex(&store, PREFIX, true).await.unwrap();
     assert_eq!(listed_in_adb(&store), ["c-1-r0"]);
-    let covered = step::aggregate(&store, travelled(&aggregated)).await.unwrap();
+    let covered = step::aggregate(&store, V3Index::Auto, travelled(&aggregated)).await.unwrap();
     assert_eq!((covered.waiting, covered.staged), (None, None));
 }
 
