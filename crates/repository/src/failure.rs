@@ -89,7 +89,7 @@ advised! {
             source: KeyError,
         } => FailureKind::Misconfigured.help(
             "The numbers of the key do not fit together: store another private key (RSA of 2048 to \
-             4096 bits or, for packages of format v3 alone, EC on P-256 or P-384), then redrive \
+             4096 bits or, for packages of format v3 only, EC on P-256 or P-384), then redrive \
              this execution.",
         ),
         /// Two keys have one name.
