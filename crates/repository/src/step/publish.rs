@@ -6,7 +6,7 @@ use alpinist_apk::{
 };
 use futures::{
     TryFutureExt as _,
-    future::{try_join_all, try_join3},
+    future::{try_join, try_join_all, try_join3},
 };
 use rand_core::CryptoRngCore;
 use tracing::debug;
@@ -71,7 +71,8 @@ pub async fn publish<S: ObjectStore>(
         // Whoever finds a package in `Packages.adb` finds it in the other two as well.
         outputs.rotate_left(1);
     }
-    if snapshot.v2_len() > 0 || staged.replaces.is_some() {
+    let lists_v2 = snapshot.v2_len() > 0 || staged.replaces.is_some();
+    if lists_v2 {
         let (key, replaces) = (prefix.index_key(), staged.replaces.clone());
         let signed = sign(prefix, &blocks, keys, &signers, random).await?;
         let gzip = "application/gzip";
@@ -82,7 +83,7 @@ pub async fn publish<S: ObjectStore>(
         store.wait_a_second().await;
     }
     try_join_all(missing.into_iter().flatten().map(|key| key.put(store))).await?;
-    let (key, etag) = replace(store, prefix, outputs, &staged.snapshot).await?;
+    let (key, etag) = replace(store, prefix, outputs, &staged.snapshot, lists_v2).await?;
     let index = PublishedIndex { key, etag, packages: header.packages };
     match written.rejection {
         Some(rejection) => Err(Failure::PackageRejected { cause: rejection.cause, index }),
@@ -247,12 +248,14 @@ impl Output {
 /// Replaces what is published, then checks that the snapshot is still the one that was signed: an
 /// execution that replaced it listed the bucket after us, and may have found nothing to publish.
 /// Each object is whole by itself; if the function dies between two of them, the next execution
-/// finds that. Returns the last one.
+/// finds that. If there is no v2 package, and was no index of them, nobody else must have published
+/// one meanwhile. Returns the last object.
 async fn replace<S: ObjectStore>(
     store: &S,
     prefix: &RepositoryPrefix,
     outputs: Vec<Output>,
     snapshot: &ETag,
+    lists_v2: bool,
 ) -> Result<(String, ETag), Failure> {
     let snapshot_key = prefix.snapshot_key();
     let mut last = None;
@@ -260,7 +263,12 @@ async fn replace<S: ObjectStore>(
         let etag = store.put(&key, object, still).await?;
         last = Some((key, etag));
     }
-    let present = store.head(&snapshot_key).await?;
+    let index_key = prefix.index_key();
+    let index = async { if lists_v2 { Ok(None) } else { store.head(&index_key).await } };
+    let (present, index) = try_join(store.head(&snapshot_key), index).await?;
+    if index.is_some() {
+        return Err(StoreError::Conflict { key: index_key }.into());
+    }
     match last.filter(|_| present.is_some_and(|present| present.etag == *snapshot)) {
         Some(last) => Ok(last),
         None => Err(StoreError::Conflict { key: snapshot_key }.into()),

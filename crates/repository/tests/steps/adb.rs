@@ -460,6 +460,26 @@ async fn a_wrong_signature_by_a_trusted_key_is_rejected_unless_nobody_looks(
     }
 }
 
+#[tokio::test]
+async fn an_index_of_v2_packages_that_appears_meanwhile_does_not_stay() {
+    let rival = MemoryStore::default();
+    publish(&rival, "b", "1-r0", "").await;
+    let late = Mutex::new(rival.content(INDEX));
+    let store = MemoryStore::default();
+    store.upload(&key("b-1-r0"), v3_package("b", "1-r0"));
+    store.before_requests(move |store, request| {
+        if matches!(request, Request::Put(key) if key == ADB)
+            && let Some(index) = late.lock().unwrap().take()
+        {
+            store.upload(INDEX, index);
+        }
+        Ok(())
+    });
+    execute(&store, &key("b-1-r0")).await.unwrap();
+    assert_eq!(listed(&store), Vec::<String>::new());
+    assert_eq!(listed_in_adb(&store), ["b-1-r0"]);
+}
+
 /// Runs the steps where this is the setting, and returns why the package was rejected, if it was.
 async fn run(store: &MemoryStore, v3_index: V3Index, key: &str) -> Option<RejectionReport> {
     let mut state = State::Extract(target(key));
