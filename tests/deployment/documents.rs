@@ -103,7 +103,7 @@ fn collect(directory: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
 }
 
 /// Checks that a document equals the generated text, or writes it if `UPDATE_DOCUMENTS` is set.
-fn assert_generated(path: &str, text: &str) {
+pub(crate) fn assert_generated(path: &str, text: &str) {
     let file = workspace::root().join(path);
     if env::var_os("UPDATE_DOCUMENTS").is_some_and(|value| value == "1") {
         fs::write(&file, text).unwrap();

@@ -15,6 +15,9 @@ pub(crate) const PARTITIONS: [(&str, &str); 3] =
 
 pub(crate) const ACCOUNT: &str = "123456789012";
 
+/// The principal of origin access controls.
+const CLOUDFRONT: &str = "cloudfront.amazonaws.com";
+
 /// The policies of a template in a partition.
 pub(crate) struct Policies {
     partition: &'static str,
@@ -88,6 +91,7 @@ impl Policies {
         let principal = role.as_ref().map(|role| match role.as_str() {
             // A user of the account who may do anything.
             "Administrator" => format!("arn:{}:iam::{ACCOUNT}:user/Administrator", self.partition),
+            CLOUDFRONT => CLOUDFRONT.to_owned(),
             role => format!("arn:{}:iam::{ACCOUNT}:role/{role}", self.partition),
         });
         let anything = json!([{
@@ -95,18 +99,21 @@ impl Policies {
             "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
         }]);
         let policies = match role.as_deref() {
-            None => json!([]),
+            None | Some(CLOUDFRONT) => json!([]),
             Some("Administrator") => anything,
             Some(role) => self.found["roles"][role].clone(),
         };
         assert!(policies.is_array(), "{role:?}");
         let mut context = context.clone();
-        if role.is_some() {
+        if role.as_deref().is_some_and(|role| role != CLOUDFRONT) {
             context["aws:PrincipalAccount"] = json!(ACCOUNT);
         }
-        let is_object = resource.contains(":s3:::bucket/");
-        let resource_policy =
-            if is_object { self.found["resources"]["BucketPolicy"].clone() } else { Value::Null };
+        let is_of_bucket = resource.contains(":s3:::bucket");
+        let resource_policy = if is_of_bucket {
+            self.found["resources"]["BucketPolicy"].clone()
+        } else {
+            Value::Null
+        };
         let mut asked = json!({
             "principal": principal, "action": action, "resource": resource,
             "policies": policies, "context": context,
@@ -325,6 +332,69 @@ fn the_policy_of_the_bucket_keeps_derived_objects_and_lets_anyone_read_the_rest(
             let rejected = policies.allowed(&rejected.collect::<Vec<_>>());
             assert_eq!(rejected, BTreeSet::new(), "{partition:?}, {reading}");
         }
+    }
+}
+
+#[test]
+fn the_policy_of_the_bucket_lets_those_read_whom_the_parameters_name() {
+    let [own, other, foreign] = ["Distribution", "E1OTHER", "E2FOREIGN"].map(
+        |id| json!({"aws:SourceArn": format!("arn:aws:cloudfront::{ACCOUNT}:distribution/{id}")}),
+    );
+    let [vpc, other_vpc] =
+        ["vpce-1a2b3c4d", "vpce-99999999"].map(|id| json!({"aws:SourceVpce": id}));
+    let readers = [
+        ("anyone", None, json!({})),
+        ("the VPC", None, vpc),
+        ("another VPC", None, other_vpc),
+        ("the distribution", Some(CLOUDFRONT), own),
+        ("the other distribution", Some(CLOUDFRONT), other),
+        ("a foreign distribution", Some(CLOUDFRONT), foreign),
+    ];
+    let vpc = "VpcEndpoint=vpce-1a2b3c4d";
+    let other = format!("ReadingDistribution=arn:aws:cloudfront::{ACCOUNT}:distribution/E1OTHER");
+    let private = "Reading=private";
+    let cloudfront = "Serving=cloudfront";
+    let all = readers.each_ref().map(|(name, ..)| *name);
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&[], &all),
+        (&[private], &[]),
+        (&[cloudfront], &["the distribution"]),
+        (&[cloudfront, private], &["the distribution"]),
+        (&[private, vpc], &["the VPC"]),
+        (&[private, &other], &["the other distribution"]),
+        (
+            &[cloudfront, private, vpc, &other],
+            &["the VPC", "the distribution", "the other distribution"],
+        ),
+    ];
+    for (parameters, expected) in cases {
+        let policies = Policies::of(PARTITIONS[0], parameters);
+        let ask = |(_, role, context): &(&str, Option<&str>, Value), action: &str, name: &str| {
+            let (role, resource) = (role.map(str::to_owned), policies.arn("s3", name));
+            Request { role, action: action.to_owned(), resource, context: context.clone() }
+        };
+        // Each has an object of its own, which tells the answers apart.
+        let (mut requests, mut allowed) = (Vec::new(), BTreeSet::new());
+        for (number, reader) in readers.iter().enumerate() {
+            let object = format!("bucket/3.22/main/x86_64/a-{number}.apk");
+            let internal = format!("bucket/.alpinist/trusted-keys/{number}.pub");
+            let read = ask(reader, "s3:GetObject", &object);
+            if expected.contains(&reader.0) {
+                allowed.insert(read.line());
+            }
+            let others = [("s3:GetObject", &internal), ("s3:PutObject", &object)];
+            requests.push(read);
+            requests.extend(others.map(|(action, name)| ask(reader, action, name)));
+        }
+        assert_eq!(policies.allowed(&requests), allowed, "{parameters:?}");
+        // Our distribution tells what is missing; a foreign one might pass on a query that lists.
+        let list = |reader| ask(reader, "s3:ListBucket", "bucket");
+        let (own, others): (Vec<_>, Vec<_>) =
+            readers.iter().partition(|(name, ..)| *name == "the distribution");
+        let own = policies.allowed(&own.into_iter().map(list).collect::<Vec<_>>());
+        assert_eq!(!own.is_empty(), parameters.contains(&cloudfront), "{parameters:?}");
+        let others = policies.allowed(&others.into_iter().map(list).collect::<Vec<_>>());
+        assert_eq!(others, BTreeSet::new(), "{parameters:?}");
     }
 }
 

@@ -7,6 +7,7 @@ mod binaries;
 mod ci;
 mod definition;
 mod documents;
+mod edge;
 mod errors;
 mod expressions;
 mod iam;

@@ -18,6 +18,7 @@ class Template:
         defaults = {name: parameter.get("Default") for name, parameter in document["Parameters"].items()}
         pseudo_parameters = {"AWS::StackName": "alpinist", "AWS::Partition": "aws"}
         self.values = defaults | pseudo_parameters | parameters
+        self.conditions = document["Conditions"]
         self.globals = document["Globals"]
         self.resources = document["Resources"]
 
@@ -31,6 +32,10 @@ class Template:
                 return self.values[name]
             case GetAtt(name=name):
                 return function_arn(name)
+            case Choice(parts=[condition, yes, no]):
+                return self.resolve(yes if self.resolve(self.conditions[condition]) else no)
+            case Test(parts=parts, holds=holds):
+                return holds(self.resolve(parts))
             case dict():
                 return {key: self.resolve(part) for key, part in value.items()}
             case list():
@@ -76,13 +81,36 @@ class GetAtt:
         self.name, self.attribute = text.split(".")
 
 
+class Choice:
+    """One of two values, by the name of a condition."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+
+class Test:
+    """A condition."""
+
+    def __init__(self, parts, holds):
+        self.parts, self.holds = parts, holds
+
+
+TESTS = {"Equals": lambda parts: parts[0] == parts[1], "Not": lambda parts: not parts[0], "And": all, "Or": any}
+
+
 class Loader(yaml.SafeLoader):
-    """Reads YAML with the short forms of CloudFormation. All but two become None: nothing here needs them."""
+    """Reads YAML with the short forms of CloudFormation. Those that nothing here needs become None."""
 
 
 def construct(loader, tag, node):
-    known = {"Ref": Ref, "GetAtt": GetAtt}
-    return known[tag](loader.construct_scalar(node)) if tag in known else None
+    match tag:
+        case "Ref" | "GetAtt":
+            return {"Ref": Ref, "GetAtt": GetAtt}[tag](loader.construct_scalar(node))
+        case "If":
+            return Choice(loader.construct_sequence(node, deep=True))
+        case tag if tag in TESTS:
+            return Test(loader.construct_sequence(node, deep=True), TESTS[tag])
+    return None
 
 
 Loader.add_multi_constructor("!", construct)

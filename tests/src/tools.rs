@@ -14,6 +14,7 @@ use crate::{Apk, Error, command, progress};
 const PYTHON: (&str, &str) = ("python3", "sudo apt-get install python3 python3-venv");
 const VENV: (&str, &str) = ("the venv module of python3", "sudo apt-get install python3-venv");
 const OPENSSL: (&str, &str) = ("openssl", "sudo apt-get install openssl");
+const NJS: (&str, &str) = ("njs", "sudo apt-get install njs");
 
 /// The beginnings of pip's lines that are worth showing.
 const PIP_NEWS: [&str; 2] = ["Downloading", "Installing"];
@@ -74,6 +75,16 @@ impl Tools {
         let mut command = self.command(program);
         command.arg(script).env("NODE_PATH", self.directory.join("npm/node_modules"));
         command
+    }
+
+    /// Returns the program njs: the engine of nginx, which CloudFront's functions also run in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if it is not installed: it exists as a package of Debian alone.
+    pub fn njs() -> Result<&'static str, Error> {
+        require(NJS, ["-v"])?;
+        Ok(NJS.0)
     }
 
     fn apk_root(&self) -> PathBuf {
