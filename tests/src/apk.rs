@@ -28,6 +28,7 @@ pub struct ApkClient {
     directory: TempDir,
     repository: String,
     architecture: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 /// What apk printed, and how it ended.
@@ -99,9 +100,19 @@ impl ApkClient {
     /// Creates a machine without keys that uses the repository at the URL `repository`, or of that
     /// line of `/etc/apk/repositories`.
     pub fn new(apk: Apk, repository: &str, architecture: &str) -> Result<Self, Error> {
+        Self::with_environment(apk, repository, architecture, Vec::new())
+    }
+
+    /// Creates such a machine whose programs have these environment variables.
+    pub fn with_environment(
+        apk: Apk,
+        repository: &str,
+        architecture: &str,
+        environment: Vec<(&'static str, String)>,
+    ) -> Result<Self, Error> {
         let directory = temporary_directory("client-")?;
         let (repository, architecture) = (repository.to_owned(), architecture.to_owned());
-        let client = Self { apk, directory, repository, architecture };
+        let client = Self { apk, directory, repository, architecture, environment };
         make_directory(&client.keys())?;
         let lines = client.repositories();
         fs::write(&lines, format!("{}\n", client.repository))
@@ -175,7 +186,8 @@ impl ApkClient {
             .arg(self.keys())
             .args(["--arch", &self.architecture, "--repositories-file"])
             .arg(self.repositories())
-            .args(["--no-interactive", "--no-progress"]);
+            .args(["--no-interactive", "--no-progress"])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -43,16 +43,32 @@ impl Answer {
 ///
 /// [`Error::Http`] if there is no answer. A status such as 404 is an answer.
 pub fn get(url: &str) -> Result<Answer, Error> {
-    exchange(url).map_err(|source| Error::Http { url: url.to_owned(), source })
+    get_with(url, &[])
 }
 
-fn exchange(url: &str) -> io::Result<Answer> {
+/// Gets `url`, as [`get`] does, with these headers. `Host` may be another host.
+///
+/// # Errors
+///
+/// [`Error::Http`] if there is no answer.
+pub fn get_with(url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    exchange(url, headers).map_err(|source| Error::Http { url: url.to_owned(), source })
+}
+
+fn exchange(url: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
     let address = url.strip_prefix("http://").ok_or(io::ErrorKind::InvalidInput)?;
     let (host, path) = address.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     // HTTP/1.0, so that the body ends when the connection does.
-    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    write!(stream, "GET /{path} HTTP/1.0\r\n")?;
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        write!(stream, "Host: {host}\r\n")?;
+    }
+    for (name, value) in headers {
+        write!(stream, "{name}: {value}\r\n")?;
+    }
+    write!(stream, "\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     answer(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())

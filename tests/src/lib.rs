@@ -15,6 +15,7 @@
 //! | [`alpinist`] | the operator's command: [`Alpinist`] |
 //! | [`apk`] | the real apk as a client, and as an oracle: [`ApkClient`], [`Apk`] |
 //! | [`key_pair`] | make key pairs with openssl: [`KeyPair`] |
+//! | [`viewer`] | reach a distribution of CloudFront over TLS: [`Viewer`] |
 //! | [`tools`] | install the programs: [`Tools`] |
 //! | [`functions`] | build the functions, and lay them out |
 //! | [`emulator`] | the emulated AWS: [`Emulator`] |
@@ -60,6 +61,7 @@ pub mod requests;
 pub mod rights;
 pub mod stack;
 pub mod tools;
+pub mod viewer;
 pub mod workspace;
 
 pub use alpinist::{Alpinist, CommandOutput};
@@ -74,3 +76,4 @@ pub use package::{Package, PackageSpec};
 pub use requests::{Request, RequestLog};
 pub use stack::Stack;
 pub use tools::Tools;
+pub use viewer::Viewer;

@@ -3,12 +3,13 @@
 import contextvars
 import dataclasses
 import json
+import pathlib
 import re
 import sys
 import threading
 
-from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import lambda_svc, s3
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, node_pool
+from ministack.services import cloudfront, cloudfront_keyvaluestore, lambda_svc, s3
 from ministack.services import stepfunctions as sf
 
 PROCESSES_PER_FUNCTION = 8
@@ -24,6 +25,8 @@ def apply():
     queue_for_functions()
     name_throttling()
     log_as_asked()
+    give_functions_of_cloudfront_their_stores()
+    ask_s3_as_cloudfront_does()
 
 
 def judge_parameters_by_the_first():
@@ -150,6 +153,51 @@ class Selector(dict):
     def __init__(self, template, map_input):
         super().__init__(is_not_empty=True)
         self.template, self.map_input = template, map_input
+
+
+def give_functions_of_cloudfront_their_stores():
+    """The emulator runs them by Node without the module `cloudfront`, through which they read key-value stores."""
+    node_pool._NODE_BINARY = str(pathlib.Path(sys.executable).with_name("node"))
+    code_of = cloudfront.live_function_code
+
+    def code_with_store(arn):
+        code = code_of(arn)
+        function = cloudfront._functions.get(arn.rsplit("/", 1)[-1])
+        if code is None or not function["kvs_arns"]:
+            return code
+        store, _ = cloudfront_keyvaluestore._get_store(function["kvs_arns"][0])
+        get = f"async (key) => {{ if (!(key in stored)) throw new Error('KeyNotFound'); return stored[key]; }}"
+        module = f"const stored = {json.dumps(store['items'])}; const cf = {{ kvs: () => ({{ get: {get} }}) }};"
+        return code.replace(b"import cf from 'cloudfront';", module.encode())
+
+    cloudfront.live_function_code = code_with_store
+
+
+def ask_s3_as_cloudfront_does():
+    """S3 reads a raw `+` as a space, whoever asks, and says 404 to those who may list the bucket."""
+    key_of, fetch = cloudfront._s3_object_key, s3.serve_cloudfront_origin_fetch
+
+    def key_of_path(origin, uri):
+        return key_of(origin, uri.replace("+", " "))
+
+    def fetch_or_miss(bucket, key, method, headers, source_arn="", oai_id=""):
+        if key not in s3._buckets.get(bucket, {}).get("objects", {}) and may_list(bucket, source_arn):
+            return s3._error("NoSuchKey", "The specified key does not exist.", 404, f"/{bucket}/{key}")
+        return fetch(bucket, key, method, headers, source_arn, oai_id)
+
+    cloudfront._s3_object_key, s3.serve_cloudfront_origin_fetch = key_of_path, fetch_or_miss
+
+
+def may_list(bucket, distribution):
+    """Whether the policy of a bucket lets a distribution list it."""
+    policy = json.loads(s3._bucket_policies.get(bucket) or "{}")
+    return any(
+        statement["Effect"] == "Allow"
+        and statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+        and statement["Action"] == "s3:ListBucket"
+        and statement["Condition"]["StringEquals"]["aws:SourceArn"] == distribution
+        for statement in policy.get("Statement", [])
+    )
 
 
 def evaluate_jsonata_in_distributed_maps():
