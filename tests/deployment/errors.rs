@@ -209,7 +209,10 @@ fn each_code_that_is_matched_is_one_that_aws_answers() {
     // Errors of operations that only the command uses, or of all services:
     // https://docs.aws.amazon.com.
     let others = ["ExpiredTokenException", "NotAuthorized", "ParameterNotFound"];
-    let others = [&others[..], &["ParameterAlreadyExists", "ValidationError"]].concat();
+    let of_readers =
+        ["ConflictException", "ResourceNotFoundException", "ServiceQuotaExceededException"];
+    let others =
+        [&others[..], &["ParameterAlreadyExists", "ValidationError"], &of_readers].concat();
     let known: BTreeSet<_> =
         modelled.chain(documented).chain(others.iter().map(|code| (*code).to_owned())).collect();
     let directories = ["crates/aws/src", "crates/cli/src/aws", "crates/executions/src"];

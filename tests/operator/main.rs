@@ -10,4 +10,5 @@ mod fixture;
 mod keys;
 mod packages;
 mod quotas;
+mod readers;
 mod repair;

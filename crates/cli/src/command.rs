@@ -9,6 +9,7 @@ mod outcomes;
 mod promote;
 mod prune;
 mod push;
+mod reader;
 mod reindex;
 mod replay;
 mod rm;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Reindex(reindex::Reindex),
     Verify(verify::Verify),
     Setup(setup::Setup),
+    Reader(reader::Reader),
     Key(key::Key),
     Keygen(keygen::Keygen),
     Index(index::Index),
@@ -76,6 +78,7 @@ impl Command {
             Self::Setup(setup) => wait(setup.run(output)),
             Self::Key(key) => wait(key.run(output)),
             Self::Keygen(keygen) => keygen.run(output),
+            Self::Reader(reader) => wait(reader.run(output)),
             Self::Index(index) => index.run(output),
             Self::Inspect(inspect) => wait(inspect.run(output)),
         }

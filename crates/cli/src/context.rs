@@ -13,6 +13,7 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::aws::{
     parameters::Parameters,
+    reader_store::ReaderStore,
     session::{Session, SessionOptions},
     stacks::Stack,
 };
@@ -149,6 +150,13 @@ impl Context {
         self.session.parameters()
     }
 
+    /// Returns the readers of the stack's distribution.
+    pub(crate) fn readers(&self) -> Result<ReaderStore, Error> {
+        self.expect_stack()?;
+        let arn = self.output("ReadersArn").ok_or(Error::NoReaders)?;
+        Ok(self.session.readers(arn))
+    }
+
     /// Returns the public half of a key in KMS, in DER form.
     pub(crate) async fn public_key_in_kms(&self, key: &str) -> Result<Vec<u8>, KeyStoreError> {
         self.session.public_key_in_kms(key).await
@@ -196,12 +204,17 @@ impl Context {
 
     /// Returns whether the stack keeps copies of packages with a `+` in their names.
     pub(crate) fn plus_copies(&self) -> Result<PlusCopies, Error> {
-        let copies = self.parse("PlusCopies", "true or false", |value| match value {
+        let by_serving = match self.setting("Serving", "bucket") {
+            "cloudfront" => PlusCopies::None,
+            _ => PlusCopies::Kept,
+        };
+        let copies = self.parse("PlusCopies", "auto, true or false", |value| match value {
+            "auto" => Some(by_serving),
             "true" => Some(PlusCopies::Kept),
             "false" => Some(PlusCopies::None),
             _ => None,
         })?;
-        Ok(copies.unwrap_or(PlusCopies::Kept))
+        Ok(copies.unwrap_or(by_serving))
     }
 
     /// Returns where the stack publishes indexes of format v3.
@@ -263,6 +276,8 @@ mod tests {
         assert_eq!(with("Other", "x").await.policy().unwrap().max_size, Policy::default().max_size);
         assert_eq!(with("PlusCopies", "false").await.plus_copies().unwrap(), PlusCopies::None);
         assert_eq!(with("Other", "x").await.plus_copies().unwrap(), PlusCopies::Kept);
+        assert_eq!(with("PlusCopies", "auto").await.plus_copies().unwrap(), PlusCopies::Kept);
+        assert_eq!(with("Serving", "cloudfront").await.plus_copies().unwrap(), PlusCopies::None);
         assert_eq!(with("V3Index", "always").await.v3_index().unwrap(), V3Index::Always);
         assert_eq!(with("Other", "x").await.v3_index().unwrap(), V3Index::Auto);
 

@@ -351,6 +351,47 @@ advised! {
             "add its successor first: `alpinist key rotate`; without a key, nothing is published"
                 .into(),
         ),
+        /// The stack has no distribution, so nobody has tokens.
+        #[error("the stack has no readers: it is not deployed with Serving=cloudfront")]
+        NoReaders => Some(
+            "deploy it with Serving=cloudfront and Reading=private; docs/serving.md says what that \
+             changes"
+                .into(),
+        ),
+        /// A reader has this name.
+        #[error("there is already a reader {name}")]
+        ReaderNameTaken {
+            /// The name.
+            name: String,
+        } => Some(
+            format!(
+                "a token can't be shown again: choose another name, or remove that reader with \
+                 `alpinist reader rm {name}`"
+            )
+            .into(),
+        ),
+        /// No reader has this name.
+        #[error("there is no reader {name}")]
+        NoReader {
+            /// The name.
+            name: String,
+        } => Some("`alpinist reader ls` lists the readers".into()),
+        /// A reader has more prefixes than can be stored.
+        #[error("CloudFront stores at most 1,024 bytes of a reader, too few for these prefixes")]
+        ReaderTooLong => Some("give fewer, such as a branch instead of its repositories".into()),
+        /// The store of readers is full.
+        #[error("there is no room for another reader: CloudFront stores at most 5 MB of them")]
+        ReadersFull => Some("remove some with `alpinist reader rm`".into()),
+        /// A reader was not stored by this command.
+        #[error("the reader {name} is not stored as CloudFront's function reads it")]
+        StoredReader {
+            /// Its name.
+            name: String,
+            /// What is wrong with it.
+            source: serde_json::Error,
+        } => Some(
+            format!("remove it with `alpinist reader rm {name}`, and add it again").into(),
+        ),
         /// A file could not be uploaded.
         #[error("{file} could not be uploaded", file = file.display())]
         Upload {

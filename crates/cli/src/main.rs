@@ -7,6 +7,7 @@
 //! | [`source`] | packages on this machine, in S3, or behind a URL |
 //! | [`context`], [`repository`] | where the repository is, and what is in it |
 //! | [`selection`], [`publication`] | which of its packages are meant, and what is written |
+//! | [`reader`] | readers and their tokens |
 //! | [`follow`], [`time`] | executions, and times |
 //! | [`progress`] | progress bars |
 //! | [`output`] | what is printed to standard output and standard error, and how |
@@ -23,6 +24,7 @@ mod output;
 mod package_file;
 mod progress;
 mod publication;
+mod reader;
 mod repository;
 mod sections;
 mod selection;

@@ -35,6 +35,30 @@ impl FromStr for Since {
     }
 }
 
+/// A time to come, given as how far away it is, such as `90d` or `12h`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until(Timestamp);
+
+impl Until {
+    /// Returns it in seconds since 1970.
+    pub(crate) fn seconds(self) -> i64 {
+        self.0.as_second()
+    }
+}
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let now = Timestamp::now();
+        let then = text.parse::<Span>().and_then(|span| {
+            now.checked_add(span.to_duration(SpanRelativeTo::days_are_24_hours())?)
+        });
+        let then = then.ok().filter(|then| *then > now).map(Self);
+        then.ok_or_else(|| "it is no time to come, such as `90d` or `12h`".to_owned())
+    }
+}
+
 /// Formats a time.
 pub(crate) fn show(time: Milliseconds) -> String {
     let time = Timestamp::from_millisecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -62,6 +86,16 @@ mod tests {
         let day = since("1h") - since("1d");
         assert!((day - 23 * 3_600_000).abs() < 60_000, "{day}");
         assert!("yesterday".parse::<Since>().is_err());
+    }
+
+    #[test]
+    fn a_time_to_come_is_given_as_how_far_away_it_is() {
+        let until = |text: &str| text.parse::<Until>().map(Until::seconds);
+        let day = until("25h").unwrap() - until("1d").unwrap();
+        assert!((day - 3_600).abs() < 60, "{day}");
+        for wrong in ["0s", "-1d", "1d ago", "2026-01-31", "90", "", "9999999y"] {
+            assert!(until(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

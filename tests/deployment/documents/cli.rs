@@ -19,8 +19,9 @@ and from the table in `tests/deployment/documents/cli.rs`. After a change, run
 `UPDATE_DOCUMENTS=1 cargo test --workspace --test deployment documents`.
 
 In the tables, `BUCKET` is the bucket, `REPOSITORY` a branch and a repository such as `3.22/main`, `STATE_MACHINE` the
-state machine of the output `StateMachineArn`, and `REINDEX_STATE_MACHINE` that of `ReindexStateMachineArn`. Parameters
-have their default names. The beginning of an ARN, up to the account, is left out.
+state machine of the output `StateMachineArn`, `REINDEX_STATE_MACHINE` that of `ReindexStateMachineArn`, and
+`key-value-store/ID` that of `ReadersArn`. Parameters have their default names. The beginning of an ARN, up to the
+account, is left out.
 
 With `--stack` or `ALPINIST_STACK`, a command also needs `cloudformation:DescribeStacks` on `stack/STACK/*`. Without a
 stack, `--bucket`, `--state-machine` and `--reindex-state-machine` say what is needed. A private key in SSM is encrypted
@@ -49,6 +50,13 @@ const REINDEX_EXECUTIONS: &[&str] = &["execution:REINDEX_STATE_MACHINE:*"];
 const KEY_NAMES: &[&str] = &["parameter/apk/key", "parameter/apk/key-2"];
 const PRIVATE_KEYS: &[&str] = &["parameter/apk/rsa", "parameter/apk/rsa-2"];
 
+const READERS: &[&str] = &["key-value-store/ID"];
+
+const SEE_READERS: Permission = (
+    &["cloudfront-keyvaluestore:DescribeKeyValueStore"],
+    READERS,
+    "the version that the change is based on",
+);
 const FIND_PACKAGES: Permission = (LIST_BUCKET, BUCKET, "finding the packages");
 const READ_INDEXES: Permission = (GET_OBJECT, INDEXES, "reading the published indexes");
 const SEE_EXECUTIONS: Permission = (LIST_EXECUTIONS, MACHINE, "following the changes");
@@ -195,6 +203,30 @@ const COMMANDS: &[(&str, &[Permission])] = &[
         ],
     ),
     ("setup", &[(GET_PARAMETER, KEY_NAMES, "not with `--key-name`: finding the keys in use")]),
+    ("reader", &[]),
+    (
+        "reader add",
+        &[
+            SEE_READERS,
+            (
+                &["cloudfront-keyvaluestore:GetKey", "cloudfront-keyvaluestore:PutKey"],
+                READERS,
+                "storing the reader, unless there is one of this name",
+            ),
+        ],
+    ),
+    ("reader ls", &[(&["cloudfront-keyvaluestore:ListKeys"], READERS, "listing the readers")]),
+    (
+        "reader rm",
+        &[
+            SEE_READERS,
+            (
+                &["cloudfront-keyvaluestore:DeleteKey", "cloudfront-keyvaluestore:GetKey"],
+                READERS,
+                "removing the reader",
+            ),
+        ],
+    ),
     ("key", &[]),
     (
         "key put",

@@ -4,8 +4,11 @@ use alpinist_aws::{https, keys, s3::S3Store};
 use alpinist_executions::Executions;
 use alpinist_repository::port::KeyStoreError;
 use aws_config::{Region, SdkConfig};
+use aws_sdk_cloudfrontkeyvaluestore::config::endpoint::{
+    Endpoint, EndpointFuture, Params, ResolveEndpoint,
+};
 
-use crate::aws::{parameters::Parameters, stacks::Stacks};
+use crate::aws::{parameters::Parameters, reader_store::ReaderStore, stacks::Stacks};
 
 /// Settings that override the environment and the configuration of the AWS CLI.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,18 @@ pub(crate) struct SessionOptions {
     pub(crate) region: Option<String>,
     /// The endpoint of all services, for an emulated AWS.
     pub(crate) endpoint_url: Option<String>,
+}
+
+/// An endpoint that does not depend on the request.
+#[derive(Debug)]
+struct FixedEndpoint {
+    url: String,
+}
+
+impl ResolveEndpoint for FixedEndpoint {
+    fn resolve_endpoint<'a>(&'a self, _: &'a Params) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(Endpoint::builder().url(self.url.clone()).build()))
+    }
 }
 
 /// Credentials, a region, and an endpoint.
@@ -63,6 +78,17 @@ impl Session {
     /// Returns the parameters of SSM.
     pub(crate) fn parameters(&self) -> Parameters {
         Parameters::new(aws_sdk_ssm::Client::new(&self.config))
+    }
+
+    /// Returns a store of readers. If an endpoint is set, it is asked as it is: the SDK would put
+    /// the account into its host name, which would not resolve.
+    pub(crate) fn readers(&self, arn: &str) -> ReaderStore {
+        let mut config = aws_sdk_cloudfrontkeyvaluestore::config::Builder::from(&self.config);
+        if let Some(url) = self.config.endpoint_url() {
+            config = config.endpoint_resolver(FixedEndpoint { url: url.to_owned() });
+        }
+        let client = aws_sdk_cloudfrontkeyvaluestore::Client::from_conf(config.build());
+        ReaderStore::new(client, arn)
     }
 
     /// Returns the public half of a key in KMS, in DER form.

@@ -8,7 +8,7 @@ use crate::{
     command::key,
     context::TargetOptions,
     error::Error,
-    output::{ExitStatus, HEADING, Output, WriteText},
+    output::{self, ExitStatus, HEADING, Output, WriteText},
     repository::RepositoryName,
 };
 
@@ -64,6 +64,12 @@ impl Setup {
                 let context = target_options.open().await?;
                 if names.is_empty() {
                     names = key::names_in_use(&context).await?;
+                }
+                let is_private = context.setting("Reading", "public") == "private";
+                if is_private && context.output("ReadersArn").is_some() {
+                    output::status(
+                        "note: readers also need a token, which `alpinist reader add` makes",
+                    );
                 }
                 let output = context.output("RepositoryBaseUrl").map(str::to_owned);
                 url.or(output).ok_or(Error::MissingOption { option: "--url" })?

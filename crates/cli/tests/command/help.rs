@@ -20,6 +20,10 @@ const COMMANDS: &[&str] = &[
     "key rotate",
     "key drop",
     "keygen",
+    "reader",
+    "reader add",
+    "reader ls",
+    "reader rm",
     "index",
     "inspect",
 ];
