@@ -12,3 +12,4 @@ mod expressions;
 mod iam;
 mod layers;
 mod linters;
+mod page;

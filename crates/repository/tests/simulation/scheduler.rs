@@ -68,6 +68,8 @@ pub(crate) struct Report {
     /// written.
     pub(crate) torn: [usize; 3],
     pub(crate) rejections: usize,
+    /// How often a publication has told the page something.
+    pub(crate) told: usize,
 }
 
 impl Report {
@@ -85,14 +87,15 @@ impl Report {
             *torn += other;
         }
         self.rejections += other.rejections;
+        self.told += other.told;
     }
 
     /// Returns whether everything happened that a search must cover.
     pub(crate) fn has_everything(&self) -> bool {
         let Self { publications, adb_publications, looks, overtaken, .. } = *self;
-        let Self { waits, crashes, rejections, torn, .. } = *self;
-        let counts = [publications, adb_publications, looks, overtaken, waits, crashes, rejections];
-        counts.iter().chain(&torn).all(|&count| count > 0)
+        let Self { waits, crashes, rejections, told, torn, .. } = *self;
+        let counts = [publications, adb_publications, looks, overtaken, waits, crashes];
+        counts.iter().chain(&[rejections, told]).chain(&torn).all(|&count| count > 0)
     }
 }
 
@@ -187,6 +190,9 @@ impl Simulation {
         } else {
             scenario::bucket(plan.beginning)
         };
+        if plan.has_page {
+            scenario::put_list(&bucket, plan.is_foreign);
+        }
         let mut oracle = Oracle::new(&bucket, plan.beginning);
         if plan.is_foreign {
             oracle.meddled();
@@ -230,6 +236,7 @@ impl Simulation {
         self.report.adb_publications = self.oracle.adb_publications;
         self.report.looks = self.oracle.looks;
         self.report.overtaken = self.oracle.overtaken;
+        self.report.told = self.oracle.told;
         Ok(self.report)
     }
 
@@ -332,6 +339,10 @@ impl Simulation {
                 }
             }
             Operation::Rebuild => self.start(INDEX),
+            Operation::PublishElsewhere => {
+                self.say("elsewhere", || "another directory gets its first index".to_owned());
+                self.oracle.publish_elsewhere(&self.bucket);
+            }
             Operation::CopyBack(object) => {
                 let Some(before) = self.backup.take() else { return };
                 self.say("meddler", || match object {
