@@ -24,7 +24,8 @@ use rand_core::OsRng;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// How many packages the largest index has.
+/// How many packages two indexes have.
+const SOME: usize = 5_000;
 const MANY: usize = 30_000;
 
 /// Entries of an index of format v2, by somebody who means harm.
@@ -39,6 +40,77 @@ const HOSTILE: [&str; 7] = [
     "P:\"><svg onload=window.pwned=1>\nV:1\nT:\"'<>&\nU:https://[\nD:!<b> <b>=1 ><=~",
     "X:no name\nV:1\nT:is no package",
 ];
+
+/// What the pictures show: name, version, size, description, and dependencies.
+const EXAMPLES: [(&str, &str, usize, &str, &str); 12] = [
+    (
+        "acme-agent",
+        "2.7.1-r0",
+        8_431_200,
+        "Reports what a machine does",
+        "acme-common so:libacme.so.2",
+    ),
+    (
+        "acme-agent",
+        "2.7.0-r1",
+        8_430_911,
+        "Reports what a machine does",
+        "acme-common so:libacme.so.2",
+    ),
+    (
+        "acme-agent",
+        "2.6.4-r0",
+        8_390_102,
+        "Reports what a machine does",
+        "acme-common so:libacme.so.2",
+    ),
+    ("acme-agent-openrc", "2.7.1-r0", 2_114, "Reports what a machine does (OpenRC)", "acme-agent"),
+    (
+        "acme-cli",
+        "1.12.0-r0",
+        3_520_448,
+        "Talks to the agents from a shell",
+        "acme-common libacme>=2",
+    ),
+    ("acme-common", "2.7.1-r0", 41_900, "Users, groups and directories of Acme", "busybox"),
+    ("acme-keys", "2026.11-r0", 4_096, "Public keys of Acme's repositories", ""),
+    (
+        "libacme",
+        "2.3.0-r2",
+        182_533,
+        "The protocol of the agents, as a library",
+        "so:libc.musl-x86_64.so.1",
+    ),
+    ("libacme-dev", "2.3.0-r2", 30_720, "The protocol of the agents (headers)", "libacme=2.3.0-r2"),
+    (
+        "nginx-acme",
+        "1.28.0-r3",
+        96_256,
+        "Shows the state of agents in nginx",
+        "nginx so:libacme.so.2",
+    ),
+    ("postgres-acme", "17.2-r0", 61_440, "Stores reports of agents in PostgreSQL", "libacme"),
+    (
+        "zz-acme-tests",
+        "2.7.1-r0",
+        734_003,
+        "Tests of the agents on a real machine",
+        "acme-agent acme-cli",
+    ),
+];
+
+fn example((name, version, size, text, depends): (&str, &str, usize, &str, &str)) -> IndexEntry {
+    let origin = if name.starts_with("libacme") { "libacme" } else { "acme-agent" };
+    let library = if name == "libacme" { " so:libacme.so.2=2.3.0" } else { "" };
+    entry(&format!(
+        "C:Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=\nP:{name}\nV:{version}\nA:x86_64\nS:{size}\nI:{}\nT:{text}\n\
+         U:https://example.com/{name}\nL:Apache-2.0\no:{origin}\nm:Acme <packages@example.com>\n\
+         t:{}\nc:0123456789abcdef0123456789abcdef01234567\nD:{depends}\n\
+         p:cmd:{name}={version}{library}\n",
+        3 * size,
+        1_790_000_000 + 40_000 * text.len(),
+    ))
+}
 
 /// Keys by the parts that they play.
 struct Keys {
@@ -131,7 +203,9 @@ async fn publish() -> (LocalStack, Value) {
         "directories": {
             "uploaded": "a/b/uploaded/x86_64",
             "both": "both/x86_64",
+            "some": "some/x86_64",
             "many": "many/x86_64",
+            "pictures": "3.22/main/x86_64",
             "empty": "empty/x86_64",
             "hostile": "hostile/x86_64",
             "changed": "changed/x86_64",
@@ -196,15 +270,17 @@ fn one_of_many(number: usize) -> IndexEntry {
 
 async fn plant_v2(stack: &Stack, keys: &Keys) {
     let write = |entries: Vec<IndexEntry>| {
-        index_archive::write_unsigned("planted", &Index::in_order(entries)).unwrap()
+        index_archive::write_unsigned("planted", &Index::new(entries)).unwrap()
     };
     let seal = |signatures: &[_], unsigned: &[u8]| {
         index_archive::write_signed(signatures, unsigned).unwrap()
     };
     let few = write((0..3).map(one_of_many).collect());
     let others = write((3..6).map(one_of_many).collect());
+    let some = write((0..SOME).map(one_of_many).collect());
     let many = write((0..MANY).map(one_of_many).collect());
     let many = seal(&keys.stack.sign(&many), &many);
+    let pictured = write(EXAMPLES.map(example).to_vec());
     let empty = write(Vec::new());
     let both = [keys.other.sign(&few), keys.stack.sign(&few)].concat();
     for (directory, index) in [
@@ -216,7 +292,9 @@ async fn plant_v2(stack: &Stack, keys: &Keys) {
         ("two-keys", seal(&both, &few)),
         ("garbage", b"garbage".to_vec()),
         ("cut", many[..many.len() / 2].to_vec()),
+        ("some", seal(&keys.stack.sign(&some), &some)),
         ("many", many),
+        ("3.22/main", seal(&keys.stack.sign(&pictured), &pictured)),
     ] {
         stack.plant(&format!("{directory}/x86_64/APKINDEX.tar.gz"), index).await.unwrap();
     }

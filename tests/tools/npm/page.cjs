@@ -4,7 +4,7 @@
 const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const { test, before, after } = require('node:test')
-const puppeteer = require('puppeteer-core')
+const { PATIENCE, launch, open: openAt, ready } = require('./browser.cjs')
 
 const [kind, executablePath, published] = process.argv.slice(2)
 // The bucket's URL, and the same by another name of this machine; the names of keys; directories by
@@ -16,15 +16,11 @@ const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pra
 const AXE = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
 const DESK = { width: 1200, height: 900 }
 const PHONE = { width: 360, height: 740 }
-// What a machine under load may take. Nothing waits as long unless it fails.
-const PATIENCE = { timeout: 60_000 }
 
 let browser
 before(async () => {
-  // The sandbox of Chromium needs a user other than root, and CI has none. The other host is this
-  // machine, too, but unlike 127.0.0.1 none that a browser trusts without https.
-  const args = ['--no-sandbox', '--host-resolver-rules=MAP plain.example 127.0.0.1']
-  browser = await puppeteer.launch(isChromium ? { executablePath, args } : { browser: 'firefox', executablePath })
+  // It is this machine, too, but unlike 127.0.0.1 none that a browser trusts without https.
+  browser = await launch(kind, executablePath, { [new URL(other).hostname]: '127.0.0.1' })
 })
 after(() => browser?.close())
 
@@ -41,17 +37,9 @@ async function tab(viewport = DESK, scheme = 'light') {
   return { page, requests, errors, end }
 }
 
-// Waits until all is read, or a failure is told.
-async function ready(page) {
-  await page.waitForSelector('main:not([aria-busy]) h1', PATIENCE)
-}
-
 // Opens the page on a directory, by its name in `directories`.
-async function open(page, directory, { from = base, ...parameters } = {}) {
-  const more = new URLSearchParams(parameters)
-  await page.goto('about:blank')
-  await page.goto(`${from}/index.html#/${directories[directory] ?? directory}${`${more}` && `?${more}`}`)
-  await ready(page)
+function open(page, directory, { from = base, ...parameters } = {}) {
+  return openAt(page, from, directories[directory] ?? directory, parameters)
 }
 
 const text = (page, selector) => page.$eval(selector, node => node.innerText.replace(/\s+/g, ' ').trim())
