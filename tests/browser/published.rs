@@ -218,6 +218,7 @@ async fn publish() -> (LocalStack, Value) {
             "v3Changed": "v3-changed/x86_64",
             "v3Garbage": "v3-garbage/x86_64",
             "v3Zstd": "v3-zstd/x86_64",
+            "halfDamaged": "half-damaged/x86_64",
         },
     });
     (local_stack, published)
@@ -290,6 +291,7 @@ async fn plant_v2(stack: &Stack, keys: &Keys) {
         ("impostor", seal(&keys.other.sign_as(&keys.stack.name, &few), &few)),
         ("unknown-key", seal(&keys.unknown.sign(&few), &few)),
         ("two-keys", seal(&both, &few)),
+        ("half-damaged", seal(&keys.stack.sign(&few), &few)),
         ("garbage", b"garbage".to_vec()),
         ("cut", many[..many.len() / 2].to_vec()),
         ("some", seal(&keys.stack.sign(&some), &some)),
@@ -333,6 +335,7 @@ async fn plant_v3(stack: &Stack, keys: &Keys) {
         ("v3", index.seal(&payload, &signatures, []).unwrap()),
         ("v3-changed", other.seal(&other_payload, &signatures, []).unwrap()),
         ("v3-garbage", b"garbage".to_vec()),
+        ("half-damaged", b"garbage".to_vec()),
         ("v3-zstd", b"ADBc\x02\x03garbage".to_vec()),
     ] {
         stack.plant(&format!("{directory}/x86_64/Packages.adb"), bytes).await.unwrap();

@@ -9,5 +9,6 @@ mod executions;
 mod fixture;
 mod keys;
 mod packages;
+mod page;
 mod quotas;
 mod repair;

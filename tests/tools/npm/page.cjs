@@ -98,6 +98,12 @@ check('a package shows its versions, what it needs, and what needs it', async pa
   await until(page, () => document.querySelector('h1').textContent === 'greeter')
 })
 
+check('of many that need a package, the first are shown', async page => {
+  await open(page, 'many', { package: 'many-000000' })
+  await until(page, () => document.body.innerText.includes('Needed by (29,999)'))
+  assert.deepEqual((await texts(page, 'li')).filter(item => /^and/.test(item)), ['and 29,499 more'])
+})
+
 check('the lines to type are those of `alpinist setup`', async page => {
   await open(page, 'both')
   await page.click('summary')
@@ -274,6 +280,9 @@ check('each failure is told', async page => {
     await open(page, directory)
     assert.match(await text(page, '[role=alert]'), pattern)
   }
+  await open(page, 'halfDamaged')
+  assert.equal(await text(page, '#count'), '3 packages')
+  assert.match(await text(page, '#signatures'), /is right\. half-damaged\S*Packages\.adb is no index of format v3\.$/)
   await open(page, 'empty')
   assert.equal(await text(page, '#count'), '0 packages')
   assert.equal(await text(page, 'main > p'), 'This index lists no packages.')
