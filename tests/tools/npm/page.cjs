@@ -214,7 +214,7 @@ check('what stands in a hostile index stays text', async (page, { requests }) =>
   const before = requests.length
   for (const place of ['//evil.example/x86_64', 'https://evil.example/x86_64', '../../x/x86_64', '$(id)/x86_64', '__proto__']) {
     await open(page, place)
-    assert.match(await text(page, '[role=alert]'), /is no directory of a repository\.$/)
+    assert.match(await text(page, '[role=alert]'), /is no directory of a repository\. Choose another one\.$/)
   }
   assert.ok(requests.slice(before).every(url => url.startsWith(`${base}/index.html`) || url.endsWith('/repositories.json') || !url.startsWith('http')))
 })

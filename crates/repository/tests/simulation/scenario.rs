@@ -198,8 +198,6 @@ pub(crate) enum Operation {
     /// Copies the snapshot and all that is published back as they were before the last change, or
     /// one of these.
     CopyBack(Option<Meddling>),
-    /// Publishes the first index of another directory, which the page is told of.
-    PublishElsewhere,
 }
 
 /// What somebody may delete or overwrite without permission.
@@ -267,8 +265,6 @@ impl Plan {
         let operations = (0..length).map(|number| {
             if comes_and_goes {
                 coming_and_going(number, packages[0], &beginning)
-            } else if has_page && rng.u32(..6) == 0 {
-                Operation::PublishElsewhere
             } else {
                 operation(rng, packages, meddles, has_v3)
             }

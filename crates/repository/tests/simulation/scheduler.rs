@@ -17,6 +17,7 @@ use alpinist_repository::{
     location::Derived,
     memory::MemoryStore,
     message::{Reindex, RejectionReport, Target},
+    page::REPOSITORIES,
     port::ObjectStore as _,
     step::{HealRequest, Healed, Message},
 };
@@ -339,10 +340,6 @@ impl Simulation {
                 }
             }
             Operation::Rebuild => self.start(INDEX),
-            Operation::PublishElsewhere => {
-                self.say("elsewhere", || "another directory gets its first index".to_owned());
-                self.oracle.publish_elsewhere(&self.bucket);
-            }
             Operation::CopyBack(object) => {
                 let Some(before) = self.backup.take() else { return };
                 self.say("meddler", || match object {
@@ -541,6 +538,11 @@ impl Simulation {
     fn pass_gate(&mut self, invocation: &Invocation) {
         let waiting = invocation.line.waiting();
         let gate = pick(&mut self.rng, &waiting).clone();
+        let is_list = gate.0.method == Method::Put && gate.0.key == REPOSITORIES;
+        if is_list && gate.1 == Moment::Before && self.rng.bool() {
+            self.say("elsewhere", || "another directory gets its first index".to_owned());
+            self.oracle.publish_elsewhere(&self.bucket);
+        }
         let injected =
             if gate.1 == Moment::Before { self.injected(&gate.0) } else { Injected::Served };
         let passage = Passage { injected, dice: self.rng.u64(..) };
