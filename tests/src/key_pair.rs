@@ -34,7 +34,7 @@ impl KeyPair {
         Ok(Self { name: format!("{who}-{digits:08x}.rsa.pub"), private })
     }
 
-    /// Generates a key on a curve, as openssl calls it, in SEC 1 form: on `prime256v1`, as OpenWrt's
+    /// Generates a key on a curve, by openssl's name, in SEC 1 form: on `prime256v1`, as OpenWrt's
     /// build system does, or on `secp384r1`.
     ///
     /// # Errors
