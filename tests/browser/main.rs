@@ -47,11 +47,6 @@ async fn firefox_shows_what_is_published() {
     check(Browser::Firefox).await;
 }
 
-#[expect(clippy::disallowed_methods, reason = "asks for pictures, not for a setting of Alpinist")]
-fn is_update() -> bool {
-    env::var_os("UPDATE_DOCUMENTS").is_some_and(|value| value == "1")
-}
-
 #[tokio::test]
 async fn the_pictures_of_the_page_are_small() {
     let directory = tempfile::tempdir().unwrap();
@@ -62,7 +57,7 @@ async fn the_pictures_of_the_page_are_small() {
         let size = fs::metadata(directory.join(name)).unwrap().len();
         assert!(size < MAX_PICTURE, "{name} has {size} bytes");
         let kept = workspace::root().join("docs/images").join(name);
-        if is_update() {
+        if env::var_os("UPDATE_DOCUMENTS").is_some_and(|value| value == "1") {
             fs::copy(directory.join(name), &kept).unwrap();
         }
         assert!(kept.is_file(), "{}", kept.display());

@@ -1,7 +1,5 @@
 //! The page, and the list that it reads.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use alpinist_repository::{
     failure::FailureKind,
     memory::{MemoryStore, Request},
@@ -85,9 +83,10 @@ async fn a_new_key_is_known_with_the_first_index_that_it_signs() {
 async fn whoever_finds_the_list_changed_tries_again() {
     let store = MemoryStore::default();
     page::put(&store, MARK).await.unwrap();
-    static TRIES: AtomicUsize = AtomicUsize::new(0);
-    store.before_requests(|store, request| {
-        if request == Request::Put(REPOSITORIES) && TRIES.fetch_add(1, Ordering::Relaxed) < 3 {
+    let mut tries = 0;
+    store.before_requests(move |store, request| {
+        if request == Request::Put(REPOSITORIES) && tries < 3 {
+            tries += 1;
             let mut others = stored(store).unwrap();
             others.directories.insert(format!("other/{}/x86_64", others.directories.len()));
             store.upload(REPOSITORIES, serde_json::to_vec(&others).unwrap());
@@ -98,10 +97,11 @@ async fn whoever_finds_the_list_changed_tries_again() {
     let others = ["other/0/x86_64", "other/1/x86_64", "other/2/x86_64"];
     assert_eq!(stored(&store), Some(list(&[&[DIRECTORY], &others[..]].concat(), &[KEY_NAME])));
 
-    store.before_requests(|store, request| {
+    let mut tries = 0;
+    store.before_requests(move |store, request| {
         if request == Request::Put(REPOSITORIES) {
-            let tries = TRIES.fetch_add(1, Ordering::Relaxed);
-            let others = list(&[&tries.to_string()], &[]);
+            tries += 1;
+            let others = list(&[&format!("other/{tries}")], &[]);
             store.upload(REPOSITORIES, serde_json::to_vec(&others).unwrap());
         }
         Ok(())
