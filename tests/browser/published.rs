@@ -215,6 +215,7 @@ async fn publish() -> (LocalStack, Value) {
             "garbage": "garbage/x86_64",
             "cut": "cut/x86_64",
             "v3": "v3/x86_64",
+            "v3Short": "v3-short/x86_64",
             "v3Changed": "v3-changed/x86_64",
             "v3Garbage": "v3-garbage/x86_64",
             "v3Zstd": "v3-zstd/x86_64",
@@ -317,6 +318,24 @@ fn hostile_index(key: &Key) -> Vec<u8> {
     [gzip_at([&*wrong, right].concat(), 6), unsigned].concat()
 }
 
+/// An index with a signature in which a number is shorter than the order of the curve: one of 128 is.
+fn short_signature<'a>(
+    key: &Key,
+    entries: &'a [IndexEntry],
+) -> (AdbIndex<'a>, Vec<u8>, AdbSignature) {
+    // Two numbers of 32 bytes, the headers of both and of the pair, and what comes before them.
+    let usual = 2 * 32 + 6 + 18;
+    let mut made = (1..=entries.len()).flat_map(|length| {
+        entries.windows(length).map(|entries| {
+            let (index, _) = AdbIndex::new("planted", entries);
+            let payload = index.payload().unwrap();
+            let signature = key.sign_adb(&payload);
+            (index, payload, signature)
+        })
+    });
+    made.find(|(_, _, signature)| signature.to_block().len() < usual).unwrap()
+}
+
 async fn plant_v3(stack: &Stack, keys: &Keys) {
     let v3 = |version: &str, description: &str| {
         entry(&format!(
@@ -331,7 +350,11 @@ async fn plant_v3(stack: &Stack, keys: &Keys) {
         [&entries[..], &changed[..]].map(|entries| AdbIndex::new("planted", entries));
     let [payload, other_payload] = [&index, &other].map(|index| index.payload().unwrap());
     let signatures = [&keys.stack, &keys.p256, &keys.p384].map(|key| key.sign_adb(&payload));
+    let several: Vec<_> = (0..100).map(one_of_many).collect();
+    let (short, short_payload, signature) = short_signature(&keys.p256, &several);
+    let short = short.seal(&short_payload, &[signature], []).unwrap();
     for (directory, bytes) in [
+        ("v3-short", short),
         ("v3", index.seal(&payload, &signatures, []).unwrap()),
         ("v3-changed", other.seal(&other_payload, &signatures, []).unwrap()),
         ("v3-garbage", b"garbage".to_vec()),

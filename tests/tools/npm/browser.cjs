@@ -5,8 +5,8 @@ const puppeteer = require('puppeteer-core')
 // What a machine under load may take. Nothing waits as long unless it fails.
 const PATIENCE = { timeout: 60_000 }
 
-// Starts `chromium` or `firefox`, of which this is the program. For Chromium, names of hosts stand for
-// addresses.
+// Starts `chromium` or `firefox`, of which this is the program. For Chromium, names of hosts stand
+// for addresses.
 function launch(kind, executablePath, hosts = {}) {
   if (kind === 'firefox') return puppeteer.launch({ browser: kind, executablePath })
   const rules = Object.entries(hosts).map(([name, address]) => `MAP ${name} ${address}`)

@@ -1,5 +1,5 @@
-// Takes the pictures of the documents. The arguments are the program of Chromium, a file with what is
-// published, in JSON, and the directory for the pictures.
+// Takes the pictures of the documents. The arguments are the program of Chromium, a file with what
+// is published, in JSON, and the directory for the pictures.
 
 const fs = require('node:fs')
 const { launch, open } = require('./browser.cjs')
@@ -9,7 +9,7 @@ const { base, directories } = JSON.parse(fs.readFileSync(published, 'utf8'))
 // The address that readers see.
 const shown = 'http://packages.example.com'
 
-// The name of the picture, its size, light or dark, what it shows, and whether of how to use it, too.
+// The name of the picture, its size, light or dark, what it shows, and whether with the lines.
 const PICTURES = [
   ['page-list', 1000, 640, 'light', {}, true],
   ['page-package', 1000, 640, 'dark', { package: 'acme-agent' }],

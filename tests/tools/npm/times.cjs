@@ -1,6 +1,6 @@
 // Measures how long the page takes to list what is published. The arguments are `chromium` or
-// `firefox`, where that is, a file with what is published, in JSON, and the number of rounds. Prints
-// medians, in milliseconds since the page was opened.
+// `firefox`, where that is, a file with what is published, in JSON, and the number of rounds.
+// Prints medians, in milliseconds since the page was opened.
 
 const fs = require('node:fs')
 const { launch, open } = require('./browser.cjs')
@@ -30,7 +30,8 @@ async function main() {
   const right = (text, width) => `${text}`.padStart(width)
   for (const [packages, { rows, listed, complete, heap }] of Object.entries(taken)) {
     const times = [rows, listed, complete].map(values => right(`${Math.round(median(values))} ms`, 11))
-    console.log(`${kind.padEnd(9)}${right(packages, 9)}${times.join('')}${right(heap ? `${Math.round(median(heap))} MiB` : '', 9)}`)
+    const memory = heap ? `${Math.round(median(heap))} MiB` : ''
+    console.log([kind.padEnd(9), right(packages, 9), ...times, right(memory, 9)].join('').trimEnd())
   }
 }
 
