@@ -72,7 +72,7 @@ fn rounds() -> String {
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "the times are to be reported")]
 async fn how_long_the_page_takes_can_be_measured() {
-    println!("           packages  first rows all listed  checked   heap");
+    println!("          packages first rows all listed    checked     heap");
     for browser in [Browser::Chromium, Browser::Firefox] {
         let directory = tempfile::tempdir().unwrap();
         let arguments = [browser.kind(), &browser.program().unwrap()];
