@@ -13,3 +13,4 @@ mod expressions;
 mod iam;
 mod layers;
 mod linters;
+mod page;

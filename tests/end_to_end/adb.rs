@@ -162,7 +162,7 @@ async fn keys_of_each_kind_in_kms_sign_format_v3() {
 async fn clients_with_an_ec_key_and_with_an_rsa_key_are_both_served() {
     let local_stack = LocalStack::start(EmulatorOptions::default()).unwrap();
     let stack = local_stack.deploy_as("kinds", &[]).unwrap();
-    let ec = KeyPair::generate_ec("ec.pem").unwrap();
+    let ec = KeyPair::generate_ec("ec.pem", "prime256v1").unwrap();
     let rsa = KeyPair::generate("rsa@example.com", KeyPair::BITS_FOR_TESTS).unwrap();
     stack.put_key(&ec).await.unwrap();
     let [ec_public, rsa_public] = [&ec, &rsa].map(|key| key.public().unwrap());

@@ -9,6 +9,7 @@ mod executions;
 mod fixture;
 mod keys;
 mod packages;
+mod page;
 mod quotas;
 mod readers;
 mod repair;

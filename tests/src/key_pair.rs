@@ -34,14 +34,15 @@ impl KeyPair {
         Ok(Self { name: format!("{who}-{digits:08x}.rsa.pub"), private })
     }
 
-    /// Generates a key on P-256 in SEC 1 form, as OpenWrt's build system does.
+    /// Generates a key on a curve, by openssl's name, in SEC 1 form: on `prime256v1`, as OpenWrt's
+    /// build system does, or on `secp384r1`.
     ///
     /// # Errors
     ///
     /// [`Error::Missing`] if openssl is not installed.
-    pub fn generate_ec(name: &str) -> Result<Self, Error> {
+    pub fn generate_ec(name: &str, curve: &str) -> Result<Self, Error> {
         let mut ecparam = tools::openssl()?;
-        ecparam.args(["ecparam", "-name", "prime256v1", "-genkey", "-noout"]);
+        ecparam.args(["ecparam", "-name", curve, "-genkey", "-noout"]);
         Ok(Self::new(name, text(command::output(&mut ecparam)?)?))
     }
 

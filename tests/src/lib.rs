@@ -14,6 +14,7 @@
 //! | [`package`] | build packages with nfpm: [`PackageSpec`] |
 //! | [`alpinist`] | the operator's command: [`Alpinist`] |
 //! | [`apk`] | the real apk as a client, and as an oracle: [`ApkClient`], [`Apk`] |
+//! | [`browsers`] | browsers of the machine: [`Browser`](browsers::Browser) |
 //! | [`key_pair`] | make key pairs with openssl: [`KeyPair`] |
 //! | [`viewer`] | reach a distribution of CloudFront over TLS: [`Viewer`] |
 //! | [`tools`] | install the programs: [`Tools`] |
@@ -45,6 +46,7 @@
 
 pub mod alpinist;
 pub mod apk;
+pub mod browsers;
 pub mod command;
 pub mod emulator;
 pub mod error;

@@ -2,7 +2,7 @@
 //! checks it.
 
 /// One of each kind of object.
-pub const OBJECTS: [(&str, &str); 13] = [
+pub const OBJECTS: [(&str, &str); 15] = [
     ("package", "3.22/main/x86_64/a+b-1-r0.apk"),
     ("copy", "3.22/main/x86_64/a b-1-r0.apk"),
     ("fragment", "3.22/main/x86_64/a-1-r0.index"),
@@ -15,6 +15,8 @@ pub const OBJECTS: [(&str, &str); 13] = [
     ("rejection", ".alpinist/rejected/3.22/main/x86_64/a-1-r0@etag"),
     ("request for adoption", ".alpinist/adoption/3.22/main/x86_64/wanted"),
     ("state of another kind", ".alpinist/other"),
+    ("list for the page", "repositories.json"),
+    ("page", "index.html"),
     ("other object", "3.22/main/x86_64/README"),
 ];
 
@@ -42,8 +44,8 @@ pub const ALLOWED: [(&str, &str, &[&str]); 20] = [
     ),
     ("AggregateApkindex", "s3:DeleteObject", &["fragment", "lease"]),
     ("AggregateApkindex", "s3:ListBucket", &["bucket"]),
-    ("SignAndPublish", "s3:GetObject", &["index", "public key", "snapshot"]),
-    ("SignAndPublish", "s3:PutObject", &["index", "public key"]),
+    ("SignAndPublish", "s3:GetObject", &["index", "public key", "snapshot", "list for the page"]),
+    ("SignAndPublish", "s3:PutObject", &["index", "public key", "list for the page"]),
     ("SignAndPublish", "s3:ListBucket", &["bucket"]),
     (
         "SignAndPublish",

@@ -6,6 +6,7 @@ mod key;
 mod keygen;
 mod ls;
 mod outcomes;
+mod page;
 mod promote;
 mod prune;
 mod push;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Reindex(reindex::Reindex),
     Verify(verify::Verify),
     Setup(setup::Setup),
+    Page(page::Page),
     Reader(reader::Reader),
     Key(key::Key),
     Keygen(keygen::Keygen),
@@ -76,6 +78,7 @@ impl Command {
             Self::Reindex(reindex) => wait(reindex.run(output)),
             Self::Verify(verify) => wait(verify.run(output)),
             Self::Setup(setup) => wait(setup.run(output)),
+            Self::Page(page) => wait(page.run(output)),
             Self::Key(key) => wait(key.run(output)),
             Self::Keygen(keygen) => keygen.run(output),
             Self::Reader(reader) => wait(reader.run(output)),

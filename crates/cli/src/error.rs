@@ -6,7 +6,7 @@ use alpinist_apk::{
     adb::index::AdbIndexError, index_archive::ArchiveError, key::KeyError, value::InvalidValue,
 };
 use alpinist_aws::upload::UploadError;
-use alpinist_repository::{advised, failure::Failure, port::StoreError};
+use alpinist_repository::{advised, failure::Failure, page::PageError, port::StoreError};
 
 advised! {
     /// Why a command failed.
@@ -414,6 +414,15 @@ advised! {
         /// A request failed.
         #[error(transparent)]
         Store(#[from] error: StoreError) => store_hint(error),
+        /// There is no page.
+        #[error(transparent)]
+        Page(#[from] error: PageError) => match error {
+            PageError::Taken { key } => Some(
+                format!("move yours: `aws s3 mv s3://BUCKET/{key} s3://BUCKET/OTHER`").into(),
+            ),
+            PageError::Failure(failure) => step_hint(failure),
+            _ => None,
+        },
         /// A step of the pipeline failed.
         #[error(transparent)]
         Step(#[from] error: Failure) => step_hint(error),

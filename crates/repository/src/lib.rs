@@ -14,6 +14,7 @@
 //! | [`discovery`], [`verify`] | which repositories exist, and whether their indexes are right |
 //! | [`prune`] | which packages are superseded, and what depends on them |
 //! | [`location`] | the layout of the bucket |
+//! | [`page`] | the page for browsers, and the list that it reads |
 //! | [`snapshot`] | an index with the ETags of what it was made from: staged, then cached |
 //! | [`plus_copy`] | copies of packages whose names have a `+` |
 //! | [`v3_index`] | where indexes of format v3 are published |
@@ -31,6 +32,7 @@ pub mod location;
 pub mod memory;
 pub mod message;
 pub mod outcome;
+pub mod page;
 pub mod panic;
 pub mod plus_copy;
 pub mod policy;

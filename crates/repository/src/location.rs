@@ -8,6 +8,7 @@
 //! <repository>/<architecture>/packages.adb             the same, as OpenWrt calls it
 //! <repository>/<architecture>/index.json               names and versions, for OpenWrt's tools
 //! <key name>                                           a public key of the repository
+//! index.html, repositories.json                        the page, and the list that it reads
 //! .alpinist/trusted-keys/<key name>                    the public key of a package signer
 //! .alpinist/published/…, claims/…, adoption/…, rejected/…, reindex/…   internal
 //! ```

@@ -3,7 +3,7 @@
 //!
 //! The response of a step is the request of the next one; no state reshapes it.
 
-use std::fmt;
+use std::{fmt, ops::Not};
 
 use alpinist_apk::{
     entry::IndexEntry,
@@ -283,6 +283,9 @@ pub struct Staged {
     /// one-second resolution, so a client that asks for changes since then would never see a second
     /// index; this one must wait for the next second.
     pub is_too_soon: bool,
+    /// Whether none of these objects is ours, so that the page may not know the directory.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub is_first: bool,
 }
 
 /// What is to be published for format v3.
@@ -400,8 +403,13 @@ mod tests {
         assert_eq!(request, AggregateRequest::from(written.clone()));
         let waiting = Some(Waiting { since: 7, times: 1, seconds: 2, overtook: true, unknown: 3 });
         let adb = Some(StagedAdb { replaces: vec![None, Some(ETag("p".into())), None] });
-        let staged =
-            Some(Staged { snapshot: ETag("s".into()), replaces: None, adb, is_too_soon: true });
+        let staged = Some(Staged {
+            snapshot: ETag("s".into()),
+            replaces: None,
+            adb,
+            is_too_soon: true,
+            is_first: true,
+        });
         let aggregated = Aggregated { written, staged, waiting };
         let json = serde_json::to_string(&aggregated).unwrap();
         let Aggregated { written, staged, waiting } = aggregated;

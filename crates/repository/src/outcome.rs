@@ -173,6 +173,7 @@ mod tests {
                 replaces: None,
                 adb: None,
                 is_too_soon: false,
+                is_first: false,
             });
             let waiting = waits.then(Waiting::default);
             let aggregated = Aggregated { written, staged, waiting };

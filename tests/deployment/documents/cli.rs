@@ -41,6 +41,7 @@ const GET_PARAMETER: &[&str] = &["ssm:GetParameter"];
 
 const BUCKET: &[&str] = &["BUCKET"];
 const INDEXES: &[&str] = &["BUCKET/*/APKINDEX.tar.gz", "BUCKET/*/Packages.adb"];
+const PAGE: &[&str] = &["BUCKET/index.html", "BUCKET/repositories.json"];
 const MACHINE: &[&str] = &["STATE_MACHINE"];
 const MACHINES: &[&str] = &["STATE_MACHINE", "REINDEX_STATE_MACHINE"];
 const REINDEX: &[&str] = &["REINDEX_STATE_MACHINE"];
@@ -225,6 +226,25 @@ const COMMANDS: &[(&str, &[Permission])] = &[
                 READERS,
                 "removing the reader",
             ),
+        ],
+    ),
+    ("page", &[]),
+    (
+        "page put",
+        &[
+            (LIST_BUCKET, BUCKET, "finding the directories and the public keys"),
+            (
+                &["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"],
+                PAGE,
+                "putting them, unless they are yours",
+            ),
+        ],
+    ),
+    (
+        "page rm",
+        &[
+            (LIST_BUCKET, BUCKET, "learning that there is no page"),
+            (&["s3:DeleteObject", "s3:GetObject"], PAGE, "removing them, unless they are yours"),
         ],
     ),
     ("key", &[]),

@@ -15,6 +15,7 @@ use crate::{
     failure::Failure,
     location::{RepositoryPrefix, Subject},
     message::{PublishRequest, Published, PublishedIndex, Staged},
+    page,
     port::{self, Attributes, ETag, KeyStore, NewObject, ObjectStore, Precondition, StoreError},
     signer::Signer,
     snapshot::{self, Header, Snapshot},
@@ -30,7 +31,8 @@ use crate::{
 ///
 /// The index is built here, from strictly parsed entries, and is read and verified as a client
 /// would before it is published. Public keys that are missing are published first. While there are
-/// two keys, both sign: a client needs one of them.
+/// two keys, both sign: a client needs one of them. Before the first index of a directory, and with
+/// a new key, the list for the page is extended, if there is one.
 ///
 /// # Errors
 ///
@@ -82,7 +84,13 @@ pub async fn publish<S: ObjectStore>(
     if staged.is_too_soon {
         store.wait_a_second().await;
     }
-    try_join_all(missing.into_iter().flatten().map(|key| key.put(store))).await?;
+    let missing: Vec<_> = missing.into_iter().flatten().collect();
+    let is_news = staged.is_first || !missing.is_empty();
+    try_join_all(missing.into_iter().map(|key| key.put(store))).await?;
+    // Before the index: whoever dies in between leaves a name too many, never one too few.
+    if is_news {
+        page::announce(store, prefix, signers.iter().map(|signer| &signer.name)).await?;
+    }
     let (key, etag) = replace(store, prefix, outputs, &staged.snapshot, lists_v2).await?;
     let index = PublishedIndex { key, etag, packages: header.packages };
     match written.rejection {

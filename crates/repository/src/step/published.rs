@@ -80,6 +80,11 @@ impl Published {
         self.objects().skip(1).flatten().any(is_ours)
     }
 
+    /// Returns whether one of the objects is ours.
+    pub(super) fn has_ours(&self) -> bool {
+        self.objects().flatten().any(is_ours)
+    }
+
     /// Returns whether somebody else has replaced an object.
     pub(super) fn is_foreign(&self) -> bool {
         self.objects().flatten().any(|object| !is_ours(object))

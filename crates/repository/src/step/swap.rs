@@ -196,5 +196,6 @@ fn staged(snapshot: ETag, published: &Published) -> Staged {
         replaces: published.index_etag(),
         adb: published.staged_adb(),
         is_too_soon: published.is_new(),
+        is_first: !published.has_ours(),
     }
 }

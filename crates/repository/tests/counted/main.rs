@@ -18,6 +18,7 @@ use allocation_counter::AllocationInfo;
 use alpinist_apk::entry::IndexEntry;
 use alpinist_repository::{
     memory::{MemoryStore, Request},
+    page,
     port::{Attributes, NewObject, ObjectStore, Precondition},
     v3_index::V3Index,
 };
@@ -195,6 +196,22 @@ fn an_index_of_v3_costs_six_requests_more_whatever_the_number_of_packages() {
     ];
     assert_eq!(operations(100), expected);
     assert_eq!(operations(2000), expected);
+}
+
+#[test]
+fn the_page_costs_two_requests_once_in_each_directory_and_none_after_that() {
+    let runtime = runtime();
+    let store = MemoryStore::default();
+    runtime.block_on(page::put(&store, page::MARK)).unwrap();
+    let publish = |content: &str| {
+        let costs = execute(&runtime, &store, content);
+        store.pass(Duration::from_mins(5));
+        costs["publish"].operations.clone()
+    };
+    // The key of the second and third request is missing in the beginning.
+    let first = ["GET", "GET", "GET", "PUT", "GET", "PUT", "PUT", "HEAD"];
+    assert_eq!(publish("first"), first);
+    assert_eq!(publish("second"), ["GET", "GET", "GET", "PUT", "HEAD"]);
 }
 
 #[test]

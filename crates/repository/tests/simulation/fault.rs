@@ -7,6 +7,7 @@ use alpinist_apk::{index_archive, key::SigningKey};
 use alpinist_repository::{
     memory::MemoryStore,
     message::{AggregateRequest, Extracted, Found},
+    page::REPOSITORIES,
     port::{ETag, ListedObject, NewObject, ObjectInfo, ObjectStore as _, Precondition, read},
     snapshot::{Header, MAX_STORED, Snapshot},
 };
@@ -53,6 +54,12 @@ pub(crate) enum Fault {
     HealerDeaf,
     /// Versions that apk can't tell apart are not ordered by upload time.
     TimesForgotten,
+    /// The page is told of a directory after its first index was written.
+    ToldLate,
+    /// The list for the page is written once, whoever gets ahead.
+    ToldOnce,
+    /// The list for the page is written without `If-Match`.
+    ListWithoutPrecondition,
 }
 
 /// What a fault does to the requests of one invocation.
@@ -64,6 +71,8 @@ pub(crate) struct Tampering {
     is_aggregation: bool,
     is_publication: bool,
     first_listing: Arc<Mutex<Option<Vec<ListedObject>>>>,
+    /// The list that [`Fault::ToldLate`] holds back.
+    held: Arc<Mutex<Option<NewObject>>>,
 }
 
 impl Tampering {
@@ -76,7 +85,8 @@ impl Tampering {
         };
         let is_aggregation = matches!(state, State::Aggregate(_));
         let is_publication = matches!(state, State::Publish(_));
-        Self { fault, package, is_aggregation, is_publication, first_listing: Arc::default() }
+        let (first_listing, held) = Default::default();
+        Self { fault, package, is_aggregation, is_publication, first_listing, held }
     }
 
     /// Inspects the bucket before each request.
@@ -95,13 +105,32 @@ impl Tampering {
             Some(Fault::IndexWithoutPrecondition) if key == INDEX => Precondition::None,
             Some(Fault::AdbWithoutPrecondition) if ADB.contains(&key) => Precondition::None,
             Some(Fault::SnapshotWithoutPrecondition) if key == snapshot_key() => Precondition::None,
+            Some(Fault::ListWithoutPrecondition) if key == REPOSITORIES => Precondition::None,
             _ => precondition,
         }
     }
 
-    /// Returns whether the fault keeps an object from being written.
-    pub(crate) fn is_unwritten(&self, key: &str) -> bool {
+    /// Returns whether the fault keeps an object from being written, at least now.
+    pub(crate) fn is_unwritten(&self, key: &str, object: &NewObject) -> bool {
+        if self.fault == Some(Fault::ToldLate) && key == REPOSITORIES {
+            *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(object.clone());
+            return true;
+        }
         self.fault == Some(Fault::AliasUnwritten) && key == ADB[1]
+    }
+
+    /// Returns whether the fault hides that others got ahead.
+    pub(crate) fn hides_conflicts(&self, key: &str) -> bool {
+        self.fault == Some(Fault::ToldOnce) && key == REPOSITORIES
+    }
+
+    /// Writes what the fault has held back, after the index was.
+    pub(crate) fn written(&self, bucket: &MemoryStore, key: &str) {
+        let is_index = key == INDEX || ADB.contains(&key);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = held.take_if(|_| is_index) {
+            bucket.upload(REPOSITORIES, list.bytes);
+        }
     }
 
     /// Returns an object as the fault lets it be written.

@@ -16,6 +16,7 @@ use alpinist_apk::{
 use alpinist_repository::{
     memory::MemoryStore,
     message::{PublishRequest, Written},
+    page::{REPOSITORIES, Repositories},
     port::{ETag, ObjectInfo, ObjectStore as _},
     snapshot::Snapshot,
 };
@@ -162,6 +163,10 @@ pub(crate) struct Oracle {
     /// Snapshots whose makers checked only one package.
     pub(crate) looks: usize,
     pub(crate) overtaken: usize,
+    /// How often a publication has told the page something.
+    pub(crate) told: usize,
+    /// The other directories that the page was told of.
+    elsewhere: Vec<String>,
 }
 
 impl Oracle {
@@ -208,7 +213,36 @@ impl Oracle {
             adb_publications: 0,
             looks: 0,
             overtaken: 0,
+            told: 0,
+            elsewhere: Vec::new(),
         }
+    }
+
+    /// Publishes the first index of another directory, at once.
+    pub(crate) fn publish_elsewhere(&mut self, bucket: &MemoryStore) {
+        let Some(mut list) = list(bucket) else { return };
+        self.elsewhere.push(format!("elsewhere/{}/x86_64", self.elsewhere.len()));
+        list.directories.extend(self.elsewhere.last().cloned());
+        bucket.upload(REPOSITORIES, serde_json::to_vec(&list).expect("it is JSON"));
+    }
+
+    /// Checks that the page, if there is one, knows each directory with an index.
+    fn page_knows(&self, bucket: &MemoryStore) -> Result<(), Violation> {
+        let Some(list) = list(bucket) else { return Ok(()) };
+        if let Some(lost) = self.elsewhere.iter().find(|it| !list.directories.contains(*it)) {
+            return Err(broken("the page forgets no directory", lost));
+        }
+        let has_index = [INDEX, ADB[0]].iter().any(|key| info(bucket, key).is_some_and(is_ours));
+        if !has_index {
+            return Ok(());
+        }
+        if !list.directories.contains(PREFIX.trim_end_matches('/')) {
+            return Err(broken("the page knows each directory with an index", PREFIX));
+        }
+        if !list.keys.contains(KEY_NAME) {
+            return Err(broken("the page knows each key", KEY_NAME));
+        }
+        Ok(())
     }
 
     /// Records that somebody uploaded or deleted a package.
@@ -263,6 +297,11 @@ impl Oracle {
         let Outcome::Done(etag) = &effect.outcome else { return Ok(()) };
         let is_snapshot = effect.request.key == snapshot_key();
         let is_fragment = effect.request.key.ends_with(".index");
+        let is_list = effect.request.key == REPOSITORIES;
+        if effect.request.method == Method::Put {
+            self.told += usize::from(is_list);
+            self.page_knows(bucket)?;
+        }
         match (effect.request.method, &watched.state) {
             (_, State::Write(_)) if is_fragment => watched.fragment_seen = Some(now),
             (Method::Get, State::Extract(_)) => watched.package_read = Some(now),
@@ -648,6 +687,7 @@ impl Oracle {
             }
         }
         self.end_of_adb(bucket, &expected)?;
+        self.page_knows(bucket)?;
         expected.retain(|_, entry| !is_v3(entry));
         if *entries != expected {
             let detail = format!("listed: {}; there: {}", stems(&entries), stems(&expected));
@@ -683,7 +723,6 @@ impl Oracle {
     fn end_of_adb(&self, bucket: &MemoryStore, packages: &Entries) -> Result<(), Violation> {
         let snapshot = bucket.content(&snapshot_key());
         let snapshot = snapshot.and_then(|snapshot| Snapshot::read(&snapshot).ok());
-        let is_ours = |object: ObjectInfo| object.attributes.contains_key("index-sha256");
         let is_wanted = packages.values().any(is_v3)
             || snapshot.is_some_and(|(header, _)| header.adb.is_some())
             || ADB.iter().any(|key| info(bucket, key).is_some_and(is_ours))
@@ -765,6 +804,16 @@ fn version(bucket: &MemoryStore, key: &str) -> Option<ETag> {
 
 fn info(bucket: &MemoryStore, key: &str) -> Option<ObjectInfo> {
     bucket.head(key).now_or_never().expect("memory does not wait").unwrap()
+}
+
+fn is_ours(object: ObjectInfo) -> bool {
+    object.attributes.contains_key("index-sha256")
+}
+
+/// What the page is told, if there is one.
+fn list(bucket: &MemoryStore) -> Option<Repositories> {
+    let list = bucket.content(REPOSITORIES)?;
+    Some(serde_json::from_slice(&list).expect("only we write it"))
 }
 
 /// Returns an object as it is if we did not make it.

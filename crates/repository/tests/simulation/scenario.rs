@@ -1,11 +1,16 @@
 //! What uploaders do: packages, and histories of operations on them.
 
-use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use alpinist_apk::{checksum::Identity, entry::IndexEntry};
 use alpinist_repository::{
     memory::MemoryStore,
     message::Found,
+    page::{REPOSITORIES, Repositories},
     policy::Policy,
     port::{ETag, ObjectStore as _},
     step,
@@ -166,6 +171,21 @@ pub(crate) fn foreign_bucket(contents: Contents) -> MemoryStore {
     bucket
 }
 
+/// Puts the list for the page as `alpinist page put` does; before somebody else's index is there.
+pub(crate) fn put_list(bucket: &MemoryStore, is_foreign: bool) {
+    let keys = bucket.keys();
+    let has_index = !is_foreign && keys.iter().any(|key| key == INDEX || ADB.contains(&&**key));
+    let names = |is_there: bool, name: &str| {
+        if is_there { BTreeSet::from([name.to_owned()]) } else { BTreeSet::new() }
+    };
+    let has_key = !is_foreign && keys.iter().any(|key| key == KEY_NAME);
+    let list = Repositories {
+        directories: names(has_index, PREFIX.trim_end_matches('/')),
+        keys: names(has_key, KEY_NAME),
+    };
+    bucket.upload(REPOSITORIES, serde_json::to_vec(&list).expect("it is JSON"));
+}
+
 /// What somebody does to the bucket.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
@@ -208,6 +228,8 @@ pub(crate) struct Plan {
     pub(crate) beginning: Contents,
     /// Whether somebody else published it.
     pub(crate) is_foreign: bool,
+    /// Whether there is a page.
+    pub(crate) has_page: bool,
     pub(crate) operations: Vec<Operation>,
     pub(crate) pace: Pace,
     /// Whether events may be lost.
@@ -236,6 +258,7 @@ impl Plan {
             beginning[package] = rng.bool().then_some(content);
         }
         let is_foreign = rng.u32(..8) == 0;
+        let has_page = rng.u32(..4) > 0;
         let meddles = rng.u32(..8) == 0;
         let length = rng.usize(1..=5);
         let comes_and_goes = rng.u32(..4) == 0;
@@ -250,6 +273,7 @@ impl Plan {
         Self {
             beginning,
             is_foreign,
+            has_page,
             operations,
             pace: *pick(rng, &[Pace::Any, Pace::Any, Pace::Any, Pace::InTurn]),
             drops_events: rng.u32(..4) == 0,

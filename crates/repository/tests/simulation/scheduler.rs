@@ -17,6 +17,7 @@ use alpinist_repository::{
     location::Derived,
     memory::MemoryStore,
     message::{Reindex, RejectionReport, Target},
+    page::REPOSITORIES,
     port::ObjectStore as _,
     step::{HealRequest, Healed, Message},
 };
@@ -68,6 +69,8 @@ pub(crate) struct Report {
     /// written.
     pub(crate) torn: [usize; 3],
     pub(crate) rejections: usize,
+    /// How often a publication has told the page something.
+    pub(crate) told: usize,
 }
 
 impl Report {
@@ -85,14 +88,15 @@ impl Report {
             *torn += other;
         }
         self.rejections += other.rejections;
+        self.told += other.told;
     }
 
     /// Returns whether everything happened that a search must cover.
     pub(crate) fn has_everything(&self) -> bool {
         let Self { publications, adb_publications, looks, overtaken, .. } = *self;
-        let Self { waits, crashes, rejections, torn, .. } = *self;
-        let counts = [publications, adb_publications, looks, overtaken, waits, crashes, rejections];
-        counts.iter().chain(&torn).all(|&count| count > 0)
+        let Self { waits, crashes, rejections, told, torn, .. } = *self;
+        let counts = [publications, adb_publications, looks, overtaken, waits, crashes];
+        counts.iter().chain(&[rejections, told]).chain(&torn).all(|&count| count > 0)
     }
 }
 
@@ -187,6 +191,9 @@ impl Simulation {
         } else {
             scenario::bucket(plan.beginning)
         };
+        if plan.has_page {
+            scenario::put_list(&bucket, plan.is_foreign);
+        }
         let mut oracle = Oracle::new(&bucket, plan.beginning);
         if plan.is_foreign {
             oracle.meddled();
@@ -230,6 +237,7 @@ impl Simulation {
         self.report.adb_publications = self.oracle.adb_publications;
         self.report.looks = self.oracle.looks;
         self.report.overtaken = self.oracle.overtaken;
+        self.report.told = self.oracle.told;
         Ok(self.report)
     }
 
@@ -530,6 +538,11 @@ impl Simulation {
     fn pass_gate(&mut self, invocation: &Invocation) {
         let waiting = invocation.line.waiting();
         let gate = pick(&mut self.rng, &waiting).clone();
+        let is_list = gate.0.method == Method::Put && gate.0.key == REPOSITORIES;
+        if is_list && gate.1 == Moment::Before && self.rng.bool() {
+            self.say("elsewhere", || "another directory gets its first index".to_owned());
+            self.oracle.publish_elsewhere(&self.bucket);
+        }
         let injected =
             if gate.1 == Moment::Before { self.injected(&gate.0) } else { Injected::Served };
         let passage = Passage { injected, dice: self.rng.u64(..) };

@@ -117,6 +117,9 @@ fn no_history_breaks_a_rule() {
 #[case::unknown_taken_for_rejected(Fault::UnknownTakenForRejected)]
 #[case::healer_deaf(Fault::HealerDeaf)]
 #[case::times_forgotten(Fault::TimesForgotten)]
+#[case::told_late(Fault::ToldLate)]
+#[case::told_once(Fault::ToldOnce)]
+#[case::list_without_precondition(Fault::ListWithoutPrecondition)]
 fn a_planted_fault_is_found(#[case] fault: Fault) {
     let first = number("ALPINIST_SEED").unwrap_or(0);
     let search = Search::run(first, HISTORIES, Some(fault));

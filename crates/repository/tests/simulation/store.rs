@@ -273,13 +273,20 @@ impl ObjectStore for SimulatedStore {
         let precondition = self.tampering.precondition(key, precondition);
         let object = self.tampering.object(key, object);
         let serve = || {
-            if self.tampering.is_unwritten(key) {
-                return Ok(ETag("\"unwritten\"".to_owned()));
+            let unwritten = || Ok(ETag("\"unwritten\"".to_owned()));
+            if self.tampering.is_unwritten(key, &object) {
+                return unwritten();
             }
-            now(self.bucket.put(key, object.clone(), precondition.clone()))
+            match now(self.bucket.put(key, object.clone(), precondition.clone())) {
+                Err(StoreError::Conflict { .. }) if self.tampering.hides_conflicts(key) => {
+                    unwritten()
+                }
+                written => written,
+            }
         };
         let request = Request { is_conditional, ..request(Method::Put, key) };
         let answer = self.request(request, serve, |etag| Some(etag.clone())).await?;
+        self.tampering.written(&self.bucket, key);
         received(key, answer)
     }
 

@@ -10,6 +10,7 @@ mod blocks;
 mod common;
 mod edits;
 mod heal;
+mod page;
 mod planted;
 mod plus_copies;
 mod publication;
