@@ -4,6 +4,9 @@
 
 #![cfg(test)]
 
+mod adb_conversion;
+mod adb_installing;
+mod adb_packages;
 mod containers;
 mod installing;
 mod loading;

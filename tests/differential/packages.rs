@@ -41,7 +41,8 @@ const KEYS: [&str; 20] = [
     "pkgtype",
 ];
 
-fn text() -> impl Strategy<Value = String> {
+/// Mostly ordinary text, sometimes with control characters.
+pub(crate) fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => Just(String::new()),
         6 => "[ -~]{1,30}",
@@ -52,7 +53,8 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn number() -> impl Strategy<Value = String> {
+/// Mostly ordinary numbers, sometimes none.
+pub(crate) fn number() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[1-9][0-9]{0,9}",
         1 => prop::sample::select(vec![
@@ -62,14 +64,16 @@ fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-fn version() -> impl Strategy<Value = String> {
+/// Mostly versions of the grammar.
+pub(crate) fn version() -> impl Strategy<Value = String> {
     prop_oneof![
         9 => "[0-9]{1,2}(\\.[0-9]{1,2}){0,2}[a-z]?(_(alpha|rc|git|p)[0-9]{0,2})?(~[0-9a-f]{1,3})?(-r[0-9])?",
         1 => "[0-9a-z._~-]{0,6}",
     ]
 }
 
-fn token() -> impl Strategy<Value = String> {
+/// Mostly dependencies as apk has them.
+pub(crate) fn token() -> impl Strategy<Value = String> {
     let operator = prop_oneof![
         5 => prop::sample::select(vec!["=", "<", "<=", ">", ">=", "~", "><"]).prop_map(str::to_owned),
         1 => "[<>=~]{1,3}",
@@ -177,7 +181,7 @@ fn of_apk(apk: &Apk, bytes: &[u8]) -> Option<String> {
 }
 
 /// The beginnings or parts of the messages of documented differences.
-fn documented() -> Vec<String> {
+pub(crate) fn documented() -> Vec<String> {
     let text = fs::read_to_string(workspace::root().join("docs/differences.md")).unwrap();
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect()

@@ -3,14 +3,11 @@
 use std::fs;
 
 use alpinist_tests::{
-    ApkClient, EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, command,
+    ApkClient, EmulatorOptions, KeyPair, LocalStack, PackageSpec, Stack, command, workspace,
 };
 use serde_json::{Value, json};
 
-use crate::{
-    packages::fixtures,
-    repository::{Repository, assert_succeeded, listed, publish},
-};
+use crate::repository::{Repository, assert_succeeded, listed, publish};
 
 impl Repository {
     /// Uploads a package of format v3 that `apk mkpkg` makes.
@@ -92,7 +89,7 @@ async fn a_replaced_v3_package_and_the_removal_of_the_last_one_reach_the_clients
 
 #[tokio::test]
 async fn a_real_feed_is_published_with_our_key() {
-    let Some(fixtures) = fixtures() else { return };
+    let Some(fixtures) = workspace::fixtures() else { return };
     let feed = fixtures.join("../v3/real/mossdef");
     let repository = Repository::open("feed").await;
     let mut files: Vec<_> = fs::read_dir(&feed).unwrap().map(|file| file.unwrap().path()).collect();

@@ -1,8 +1,7 @@
 //! Packages of all kinds: odd names and versions, all architectures, and real ones made by others.
 
 use std::{
-    env, fs, io,
-    io::Write as _,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -70,21 +69,6 @@ pub(crate) fn apkindex(archive: &[u8]) -> String {
     String::from_utf8(tar.stdout).unwrap()
 }
 
-/// The folder with packages that others made. If it is missing, this says so; in CI, or if
-/// `ALPINIST_FIXTURES` is set, it fails.
-pub(crate) fn fixtures() -> Option<PathBuf> {
-    let promised = env::var_os("CI").is_some() || env::var_os("ALPINIST_FIXTURES").is_some();
-    let folder = env::var_os("ALPINIST_FIXTURES")
-        .map_or_else(|| workspace::root().join("../shared/fixtures"), PathBuf::from);
-    if folder.join("packages").is_dir() {
-        return Some(folder);
-    }
-    let message = format!("no fixtures in {}: not checked\n", folder.display());
-    assert!(!promised, "{message}");
-    io::stderr().write_all(message.as_bytes()).unwrap();
-    None
-}
-
 fn files_in(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
@@ -94,7 +78,7 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn real_packages_are_listed_as_apk_index_lists_them_and_can_be_fetched() {
-    let Some(fixtures) = fixtures() else { return };
+    let Some(fixtures) = workspace::fixtures() else { return };
     let repository = Repository::open("real").await;
     for architecture in ["x86_64", "aarch64"] {
         let mut accepted = Vec::new();

@@ -77,13 +77,46 @@ impl Apk {
         fs::create_dir_all(&share).map_err(Error::file("create", &share))?;
         let file = share.join("version");
         fs::write(&file, format!("{name} {version}\n")).map_err(Error::file("write", &file))?;
-        let mut make = self.command();
-        make.args(["mkpkg", "--files"]).arg(&files).arg("--output").arg(&package);
+        let mut make = self.make_package_command(&files, &package);
         let own = [format!("name:{name}"), format!("version:{version}")];
         let info = own.iter().map(String::as_str).chain(more.iter().copied());
         make.args(info.flat_map(|field| ["--info", field]));
-        command::output(make.env("SOURCE_DATE_EPOCH", "1700000000"))?;
+        command::output(&mut make)?;
         fs::read(&package).map_err(Error::file("read", package))
+    }
+
+    /// Returns a command that makes a package of format v3 of the files in a directory, which still
+    /// lacks its name and version, and writes it to `package`. All files get the same time.
+    pub fn make_package_command(&self, files: &Path, package: &Path) -> Command {
+        let mut make = self.command();
+        make.args(["mkpkg", "--files"]).arg(files).arg("--output").arg(package);
+        make.env("SOURCE_DATE_EPOCH", "1700000000");
+        make
+    }
+
+    /// Returns a command that makes an index of format v3 of packages, of either format and signed
+    /// by anybody, and writes it to `index`.
+    pub fn make_index_command(&self, index: &Path, packages: &[PathBuf]) -> Command {
+        let mut make = self.command();
+        make.args(["mkndx", "--allow-untrusted", "--output"]).arg(index).args(packages);
+        make
+    }
+
+    /// Runs `apk convndx` on an index of format v2, signed by anybody, and returns the same of format
+    /// v3.
+    pub fn convert_index(&self, index: &Path) -> Result<Vec<u8>, Error> {
+        let mut convert = self.command();
+        command::output(convert.args(["convndx", "--allow-untrusted"]).arg(index))
+    }
+
+    /// Returns what `apk adbdump` prints of a file of format v3, without its comments: those are
+    /// about sizes and signatures.
+    pub fn dump(&self, file: &Path) -> Result<String, Error> {
+        let mut dump = self.command();
+        let dumped = command::output(dump.arg("adbdump").arg(file))?;
+        let text = String::from_utf8_lossy(&dumped);
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Ok(lines.flat_map(|line| [line, "\n"]).collect())
     }
 
     /// Returns a command that runs apk.

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -12,6 +13,25 @@ use crate::Error;
 pub fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package)
+}
+
+/// Returns the folder with packages and indexes that others made: `../shared/fixtures` beside the
+/// workspace, or `ALPINIST_FIXTURES`. `None`, with a message on standard error, if it is missing.
+///
+/// # Panics
+///
+/// If it is missing where `CI` or `ALPINIST_FIXTURES` is set.
+pub fn fixtures() -> Option<PathBuf> {
+    let named = env::var_os("ALPINIST_FIXTURES");
+    let promised = named.is_some() || env::var_os("CI").is_some();
+    let folder = named.map_or_else(|| root().join("../shared/fixtures"), PathBuf::from);
+    if folder.join("packages").is_dir() {
+        return Some(folder);
+    }
+    let message = format!("no fixtures in {}: not checked\n", folder.display());
+    assert!(!promised, "{message}");
+    let _written = io::stderr().write_all(message.as_bytes());
+    None
 }
 
 /// Returns a file of this package, such as `tools/emulator.py`.

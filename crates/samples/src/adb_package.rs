@@ -15,6 +15,7 @@ pub mod slot {
     pub const DESCRIPTION: usize = 4;
     pub const ARCHITECTURE: usize = 5;
     pub const LICENSE: usize = 6;
+    pub const ORIGIN: usize = 7;
     pub const COMMIT: usize = 10;
     pub const BUILD_TIME: usize = 11;
     pub const INSTALLED_SIZE: usize = 12;

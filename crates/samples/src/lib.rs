@@ -5,6 +5,7 @@
 //! | [`package`] | packages from parts that a test writes |
 //! | [`adb_package`] | the same of format v3 |
 //! | [`arbitrary_package`] | packages from parts that a fuzzer finds |
+//! | [`arbitrary_adb`] | packages and indexes of format v3, the same way |
 //! | [`tar`] | tar entries |
 //! | [`gzip`](mod@gzip) | gzip streams |
 //!
@@ -18,6 +19,7 @@
 )]
 
 pub mod adb_package;
+pub mod arbitrary_adb;
 pub mod arbitrary_package;
 pub mod gzip;
 pub mod package;

@@ -1,6 +1,7 @@
 //! What must hold for everything that is accepted.
 
 use alpinist_apk::{
+    adb::index::{AdbIndex, AdbIndexError},
     checksum::Identity,
     entry::IndexEntry,
     index::Index,
@@ -68,4 +69,16 @@ pub fn inverse(entry: &IndexEntry) {
     let json = serde_json::to_string(entry).expect("an entry is a JSON text");
     assert!(json.len() <= 200 * 1024, "a message of {} bytes", json.len());
     assert_eq!(serde_json::from_str::<IndexEntry>(&json).expect("and is read from it"), *entry);
+}
+
+/// Checks that an index of format v3 of these entries, as far as that can have them, is read as it
+/// was written.
+pub fn index_of_v3(description: &str, entries: &[IndexEntry]) {
+    let (index, _) = AdbIndex::new(description, entries);
+    match index.payload() {
+        Ok(payload) => {
+            index.seal(&payload, &[], std::iter::empty()).expect("ours is read");
+        }
+        Err(error) => assert!(matches!(error, AdbIndexError::NoDescription), "{error}"),
+    }
 }

@@ -35,6 +35,10 @@ const MAX_VALUES: u64 = 16_000_000;
 const MAX_TRIGGERS: usize = 65_000;
 /// The maximum length of the name of a user or a group in bytes.
 const MAX_OWNER: usize = 64;
+/// The bits of permission, with setuid, setgid and sticky.
+const PERMISSIONS: u64 = 0o7777;
+/// Those that a symbolic link can have.
+const PERMISSIONS_OF_LINK: u64 = 0o777;
 
 /// Why an ADB file is not a package that can be listed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -71,6 +75,16 @@ pub enum AdbError {
         path: Excerpt,
         /// The rule that the name breaks, as the end of the sentence.
         rule: &'static str,
+    },
+    /// The mode of a file or a directory has a type, which a client would take for that of the file
+    /// and leave it out or fail, or a symbolic link is setuid, setgid or sticky, which it can't be
+    /// (measured).
+    #[error("`{path}` has the mode 0{mode:o}, with more than the permissions it can have")]
+    Mode {
+        /// The file or directory.
+        path: Excerpt,
+        /// Its mode.
+        mode: u64,
     },
     /// The name of a user or a group is no such name.
     #[error("`{path}` belongs to `{owner}`, which is not the name of a user or group")]
@@ -374,7 +388,7 @@ fn check_file(
     let name = entry.get(file::NAME).blob()?;
     check_name(name, || join(directory, name))?;
     let path = join(directory, name);
-    check_acl(entry.get(file::ACL), &path)?;
+    let mode = check_acl(entry.get(file::ACL), &path)?;
     entry.get(file::MTIME).int()?;
     let size = entry.get(file::SIZE).int()?.unwrap_or_default();
     let hash = entry.get(file::HASH).blob()?;
@@ -392,13 +406,18 @@ fn check_file(
         }
         return Ok(size);
     }
-    check_target(&path, target, contents)?;
+    check_target(&path, target, mode, contents)?;
     contents.take_file(&path)?;
     Ok(0)
 }
 
 /// Checks what a file refers to: a type, and what depends on that.
-fn check_target(path: &[u8], target: &[u8], contents: &Contents) -> Result<(), AdbError> {
+fn check_target(
+    path: &[u8],
+    target: &[u8],
+    mode: u64,
+    contents: &Contents,
+) -> Result<(), AdbError> {
     const HARD_LINK: u16 = 0o100_000;
     const SYMBOLIC_LINK: u16 = 0o120_000;
     const CHARACTER_DEVICE: u16 = 0o020_000;
@@ -412,6 +431,7 @@ fn check_target(path: &[u8], target: &[u8], contents: &Contents) -> Result<(), A
         SYMBOLIC_LINK if !(1..=MAX_PATH).contains(&target.len()) => {
             Err(ContentsError::SymbolicLink { path: shown(), target: Excerpt::of(target) }.into())
         }
+        SYMBOLIC_LINK if mode > PERMISSIONS_OF_LINK => Err(AdbError::Mode { path: shown(), mode }),
         SYMBOLIC_LINK if target.contains(&0) => Err(AdbError::Target { path: shown() }),
         HARD_LINK if !contents.has_file(target) => {
             Err(ContentsError::HardLink { path: shown(), target: Excerpt::of(target) }.into())
@@ -449,10 +469,14 @@ fn check_name(name: &[u8], path: impl Fn() -> Vec<u8>) -> Result<(), AdbError> {
     Err(AdbError::Path { path: Excerpt::of(&path()), rule })
 }
 
-/// Checks who may do what with a file. Without it, a client lets nobody do anything.
-fn check_acl(value: Value<'_>, path: &[u8]) -> Result<(), AdbError> {
+/// Checks who may do what with a file, and returns its mode. Without it, a client lets nobody do
+/// anything.
+fn check_acl(value: Value<'_>, path: &[u8]) -> Result<u64, AdbError> {
     let entry = value.object()?;
-    entry.get(acl::MODE).int()?;
+    let mode = entry.get(acl::MODE).int()?.unwrap_or_default();
+    if mode > PERMISSIONS {
+        return Err(AdbError::Mode { path: Excerpt::of(path), mode });
+    }
     for slot in [acl::USER, acl::GROUP] {
         let owner = entry.get(slot).blob()?;
         let is_allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._$-".contains(b);
@@ -469,7 +493,7 @@ fn check_acl(value: Value<'_>, path: &[u8]) -> Result<(), AdbError> {
             return Err(AdbError::Attribute { path, attribute });
         }
     }
-    Ok(())
+    Ok(mode)
 }
 
 /// Checks the scripts, which may be of any length and content. Returns whether there is one.

@@ -407,6 +407,11 @@ fn an_info_of_v3_that_could_harm_an_index_or_its_clients_is_rejected(
 #[case::empty_file_with_another_hash(file_of(vec![
     text("a"), acl(0o644), Node::Int(0), Node::Int(0), text([7; 32])
 ]))]
+#[case::mode_with_a_type(acl_of(vec![Node::Int(0o10_644), text("root"), text("root")]))]
+#[case::directory_whose_mode_has_a_type(new().paths(vec![Node::Object(vec![text("usr"), acl(0o40_755)])]))]
+#[case::symbolic_link_that_is_sticky(file_of(vec![
+    text("a"), acl(0o1777), Node::Absent, Node::Absent, Node::Absent, text(b"\x00\xa0b")
+]))]
 #[case::user_with_a_colon(acl_of(vec![Node::Int(0o644), text("a:b"), text("root")]))]
 #[case::group_of_65_bytes(acl_of(vec![Node::Int(0o644), text("root"), text("a".repeat(65))]))]
 #[case::attribute_without_a_value(acl_of(vec![

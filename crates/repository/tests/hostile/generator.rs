@@ -1,8 +1,9 @@
 //! Makes the files of the corpus. Each is a correct package, except for one thing.
 
+mod adb;
+
 use alpinist_apk::{index::Index, index_archive};
 use alpinist_samples::{
-    adb_package::AdbParts,
     gzip::gzip,
     package::{Parts, Sections},
     tar::{end_of_archive, entry, file, patched, pax},
@@ -13,12 +14,18 @@ use tar::EntryType;
 type Case = (&'static str, fn(Parts) -> Vec<u8>);
 
 /// The beginnings of the names of files that are rejected long before their end.
-pub(crate) const IN_THE_FIRST_PIECE: [&str; 4] = [
+pub(crate) const IN_THE_FIRST_PIECE: [&str; 7] = [
     "bomb-in-a-script-",
     "bomb-in-the-signatures-",
     "info-of-100-mb-",
     "signatures-by-the-thousand-",
+    "v3-bomb-behind-the-data-",
+    "v3-bomb-in-the-data-",
+    "v3-bomb-in-the-metadata-beyond-its-limit-",
 ];
+
+/// The file that takes the most memory.
+pub(crate) const OF_THE_GREATEST_METADATA: &str = "v3-bomb-in-the-metadata";
 
 /// Returns all files, by the names under which they would be uploaded.
 pub(crate) fn files() -> Vec<(String, Vec<u8>)> {
@@ -29,6 +36,7 @@ pub(crate) fn files() -> Vec<(String, Vec<u8>)> {
             let parts = Parts::new().replace("pkgname = hello", &format!("pkgname = {name}"));
             (format!("{name}-1.2.3-r0.apk"), make(parts))
         })
+        .chain(adb::files())
         .collect()
 }
 
@@ -36,8 +44,6 @@ const OTHER_FILES: &[Case] = &[
     ("empty-object", |_| Vec::new()),
     ("text", |parts| parts.control_tar()),
     ("html", |_| b"<!DOCTYPE html><title>404</title>".to_vec()),
-    ("package-of-v3", |_| AdbParts::new().plain()),
-    ("package-of-v3-compressed", |_| AdbParts::new().build()),
     ("index", |_| index_archive::write_unsigned("v3.22", &Index::default()).unwrap()),
     ("gzip-of-nothing", |_| gzip("")),
     ("gzip-of-text", |_| gzip("pkgname = hello\n")),

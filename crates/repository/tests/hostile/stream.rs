@@ -3,6 +3,7 @@
 use std::{iter, sync::Arc};
 
 use alpinist_samples::{
+    adb_package::AdbParts,
     gzip::gzip,
     package::Parts,
     tar::{entry, file, patched},
@@ -57,6 +58,10 @@ pub(crate) fn streams() -> Vec<Stream> {
     let [bomb_in_info, bomb_in_script, bomb_in_signatures] = [info, script, signature].map(bomb);
     let good = Parts::new();
     let signatures = good.sections().signatures;
+    let good_v3 = AdbParts::new();
+    let blocks = good_v3.blocks();
+    let before_signatures = [b"ADB.pckg", &*blocks[0]].concat();
+    let bomb_of_v3 = with_zeros(b"ADBd", &good_v3.plain());
     vec![
         Stream::new("zeros-of-5-gib", 5 * GIB, Vec::new(), vec![0]),
         Stream::new("larger-than-5-gib", 5 * GIB + 1, good.build(), vec![0]),
@@ -71,19 +76,28 @@ pub(crate) fn streams() -> Vec<Stream> {
             bomb_in_signatures.0,
             bomb_in_signatures.1,
         ),
+        Stream::new("v3-padding-without-end", 5 * GIB, good_v3.plain(), vec![0]),
+        Stream::new("v3-signatures-without-end", 5 * GIB, before_signatures, blocks[1].clone()),
+        Stream::new("v3-content-without-end", 5 * GIB, good_v3.plain(), blocks[3].clone()),
+        Stream::new("v3-bomb-without-end", 5 * GIB, bomb_of_v3.0, bomb_of_v3.1),
     ]
 }
 
 /// Returns the beginning of a gzip stream with a tar header that declares the maximum size, and
 /// zeros that can be repeated forever.
 fn bomb(header: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let header_of_gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03";
+    with_zeros(header_of_gzip, &patched(header, 124, b"77777777777\0"))
+}
+
+/// Returns a header and the beginning of a deflate stream after it, and zeros that can be repeated
+/// forever.
+fn with_zeros(header: &[u8], begin: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut deflate = Compress::new(Compression::best(), false);
     let mut flushed = |content: &[u8]| {
         let mut out = Vec::with_capacity(PIECE);
         deflate.compress_vec(content, &mut out, FlushCompress::Full).unwrap();
         out
     };
-    let begin = flushed(&patched(header, 124, b"77777777777\0"));
-    let header_of_gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03";
-    ([header_of_gzip, &*begin].concat(), flushed(&vec![0; 1024 * 1024]))
+    ([header, &*flushed(begin)].concat(), flushed(&vec![0; 1024 * 1024]))
 }
