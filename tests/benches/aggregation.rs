@@ -35,6 +35,7 @@ use alpinist_repository::{
         self, Attributes, ETag, KeyMaterial, KeyStore, KeyStoreError, NewObject, ObjectStore,
         Precondition, Scheme, StoredKey,
     },
+    replacing::Replacing,
     step,
     v3_index::V3Index,
 };
@@ -162,6 +163,8 @@ impl Repository {
         let whole = AggregateRequest::from(Written {
             target: target("APKINDEX.tar.gz"),
             fragment: None,
+            kept: None,
+            withdrawn: false,
             changed: false,
             rejection: None,
             signed_by: None,
@@ -183,6 +186,8 @@ impl Repository {
         let written = Written {
             target,
             fragment,
+            kept: None,
+            withdrawn: false,
             changed: true,
             rejection: None,
             signed_by: None,
@@ -204,7 +209,8 @@ impl Repository {
         let file = self.uploaded.strip_prefix(PREFIX).expect("it is there");
         let extracted = step::extract(store, Policy::default(), target(file)).await;
         let extracted = extracted.expect("it is a package");
-        let written = step::write_index(store, PlusCopies::Kept, extracted).await;
+        let written =
+            step::write_index(store, PlusCopies::Kept, Replacing::Allowed, extracted).await;
         let request = AggregateRequest::from(written.expect("it writes"));
         let aggregated =
             step::aggregate(store, V3Index::Auto, request).await.expect("it aggregates");
@@ -214,7 +220,7 @@ impl Repository {
 
 fn target(file: &str) -> Target {
     let key = format!("{PREFIX}{file}");
-    Target { bucket: "bucket".to_owned(), key, time: None, reindex: None }
+    Target { bucket: "bucket".to_owned(), key, time: None, reindex: None, withdrawal: false }
 }
 
 /// Puts a package, whose content nobody reads, and its fragment.

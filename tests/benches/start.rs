@@ -30,11 +30,12 @@ const FUNCTIONS: [(&str, &str); 4] = [
 const EMPTY: &str = "empty";
 
 /// The variables that `template.yaml` and Lambda itself set.
-const ENVIRONMENT: [(&str, &str); 17] = [
+const ENVIRONMENT: [(&str, &str); 18] = [
     ("STACK_NAME", "alpinist"),
     ("PACKAGE_SIGNATURES", "Verify"),
     ("MAX_PACKAGE_MIB", "5120"),
     ("PLUS_COPIES", "true"),
+    ("REPLACING", "allowed"),
     ("V3_INDEX", "auto"),
     ("PRIVATE_KEY_PARAMETER", "/apk/rsa"),
     ("KEY_NAME_PARAMETER", "/apk/key"),

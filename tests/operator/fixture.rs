@@ -39,6 +39,11 @@ impl Operator {
         self.run_in(self.path(), arguments)
     }
 
+    /// Runs the command with arguments that may have spaces.
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> CommandOutput {
+        self.alpinist.run_with(self.path(), arguments.iter().copied()).unwrap()
+    }
+
     /// Runs the command in another directory.
     pub(crate) fn run_in(&self, directory: &Path, arguments: &str) -> CommandOutput {
         self.alpinist.run(directory, arguments).unwrap()

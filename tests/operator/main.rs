@@ -8,6 +8,7 @@ mod embedded;
 mod executions;
 mod fixture;
 mod keys;
+mod life;
 mod packages;
 mod page;
 mod quotas;

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::fixture::Operator;
 
 /// Text of `length` bytes that does not compress well.
-fn noise(length: usize) -> String {
+pub(crate) fn noise(length: usize) -> String {
     let mut state = 1_u64;
     let mut next = || {
         state =

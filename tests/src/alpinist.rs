@@ -68,9 +68,18 @@ impl Alpinist {
 
     /// Runs it in a directory, with arguments separated by spaces.
     pub fn run(&self, directory: &Path, arguments: &str) -> Result<CommandOutput, Error> {
+        self.run_with(directory, arguments.split_whitespace())
+    }
+
+    /// Runs it in a directory, with arguments that may have spaces.
+    pub fn run_with<'a>(
+        &self,
+        directory: &Path,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Result<CommandOutput, Error> {
         let mut alpinist = self.command();
         alpinist.current_dir(directory);
-        let output = alpinist.args(arguments.split_whitespace()).stdin(Stdio::null()).output();
+        let output = alpinist.args(arguments).stdin(Stdio::null()).output();
         let output = output.map_err(command::not_started(&alpinist))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(CommandOutput {

@@ -67,7 +67,9 @@ def hold_denials_against_root():
 
 
 def tell_preconditions_to_policies():
-    """Policies can ask for s3:if-match and s3:if-none-match, keys that the emulator does not know.
+    """Policies can ask for s3:if-match, s3:if-none-match and s3:ObjectCreationOperation.
+
+    The emulator does not know these keys.
 
     With AWS, a deletion of many objects at once can have a precondition for each; here they count as without any.
     """
@@ -78,7 +80,10 @@ def tell_preconditions_to_policies():
         context = context_of(action, query, path, headers)
         # The request that begins a multipart upload, and those for its parts, take no
         # preconditions.
-        if query and ("uploads" in query or "partNumber" in query):
+        is_a_part = query and ("uploads" in query or "partNumber" in query)
+        if action == "s3:PutObject":
+            context = context | {"s3:ObjectCreationOperation": "false" if is_a_part else "true"}
+        if is_a_part:
             return context
         given = {f"s3:{name}": headers[name] for name in preconditions.get(action, ()) if name in headers}
         return context | given

@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
-use alpinist_repository::port::{
-    Attributes, Directory, ETag, ListedObject, NewObject, Object, ObjectInfo, ObjectStore,
-    Precondition, Sought, StoreError,
+use alpinist_repository::{
+    port::{
+        Attributes, Directory, ETag, ListedObject, NewObject, Object, ObjectInfo, ObjectStore,
+        Precondition, Sought, StoreError,
+    },
+    replacing::Replacing,
 };
 use aws_sdk_s3::{
     Client,
@@ -37,7 +40,11 @@ const KEY_IN_HEADER: &AsciiSet =
 
 /// The `Cache-Control` of each object that is written: caches may store it, but must revalidate it
 /// each time, so that an index is never served with an older package.
-pub(crate) const CACHE_CONTROL: &str = "no-cache";
+const CACHE_CONTROL: &str = "no-cache";
+
+/// The `Cache-Control` of packages where none is ever replaced: caches keep them for a year without
+/// asking (RFC 8246).
+const CACHE_CONTROL_OF_IMMUTABLE: &str = "max-age=31536000, immutable";
 
 /// The media type of packages.
 pub(crate) const PACKAGE: &str = "application/vnd.alpine.apk";
@@ -54,6 +61,7 @@ const PARALLEL_LISTINGS: usize = 32;
 pub struct S3Store {
     pub(crate) client: Client,
     pub(crate) bucket: String,
+    replacing: Replacing,
 }
 
 /// Whether an object has changed since it was read.
@@ -98,7 +106,22 @@ impl From<Precondition> for Conditions {
 impl S3Store {
     /// Makes a store of `bucket`.
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
-        Self { client, bucket: bucket.into() }
+        Self { client, bucket: bucket.into(), replacing: Replacing::Allowed }
+    }
+
+    /// Sets whether packages may be replaced: if not, those that are written or copied from now on
+    /// tell caches that they never change.
+    #[must_use]
+    pub fn with_replacing(self, replacing: Replacing) -> Self {
+        Self { replacing, ..self }
+    }
+
+    /// Returns the `Cache-Control` of packages.
+    pub(crate) fn cache_control_of_packages(&self) -> &'static str {
+        match self.replacing {
+            Replacing::Allowed => CACHE_CONTROL,
+            Replacing::Refused => CACHE_CONTROL_OF_IMMUTABLE,
+        }
     }
 
     /// Reads an object with one request, unless it still has the ETag `seen`.
@@ -172,7 +195,7 @@ impl S3Store {
             .set_if_match(conditions.if_match)
             .metadata_directive(MetadataDirective::Replace)
             .content_type(PACKAGE)
-            .cache_control(CACHE_CONTROL)
+            .cache_control(self.cache_control_of_packages())
             .set_metadata(Some(attributes.into_iter().collect()))
             // Copying tags would take permissions that nothing else needs.
             .tagging_directive(TaggingDirective::Replace)

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     https::{SLOW_ANSWER, patient},
-    s3::{CACHE_CONTROL, Conditions, PACKAGE, S3Store, etag},
+    s3::{Conditions, PACKAGE, S3Store, etag},
 };
 
 /// The size of a part of an upload in bytes. An upload of 5 GiB, the most that a package may have,
@@ -65,7 +65,7 @@ impl S3Store {
                 .bucket(&self.bucket)
                 .key(key)
                 .content_type(PACKAGE)
-                .cache_control(CACHE_CONTROL)
+                .cache_control(self.cache_control_of_packages())
                 .checksum_algorithm(ChecksumAlgorithm::Crc32)
                 .set_if_none_match(conditions.if_none_match)
                 .set_if_match(conditions.if_match)
@@ -98,7 +98,7 @@ impl S3Store {
             .bucket(&self.bucket)
             .key(key)
             .content_type(PACKAGE)
-            .cache_control(CACHE_CONTROL)
+            .cache_control(self.cache_control_of_packages())
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .send()
             .await

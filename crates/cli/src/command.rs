@@ -13,11 +13,13 @@ mod push;
 mod reader;
 mod reindex;
 mod replay;
+mod restore;
 mod rm;
 mod run;
 mod runs;
 mod setup;
 mod verify;
+mod withdraw;
 
 use std::future::Future;
 
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Push(push::Push),
     Ls(ls::Ls),
     Rm(rm::Rm),
+    Withdraw(withdraw::Withdraw),
+    Restore(restore::Restore),
     Promote(promote::Promote),
     Prune(prune::Prune),
     Runs(runs::Runs),
@@ -70,6 +74,8 @@ impl Command {
             Self::Push(push) => wait(push.run(output)),
             Self::Ls(ls) => wait(ls.run(output)),
             Self::Rm(rm) => wait(rm.run(output)),
+            Self::Withdraw(withdraw) => wait(withdraw.run(output)),
+            Self::Restore(restore) => wait(restore.run(output)),
             Self::Promote(promote) => wait(promote.run(output)),
             Self::Prune(prune) => wait(prune.run(output)),
             Self::Runs(runs) => wait(runs.run(output)),

@@ -6,6 +6,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{KeyStoreError, StoreError},
+    replacing::Replacing,
     trust::PackageSignatures,
     v3_index::V3Index,
 };
@@ -122,7 +123,7 @@ impl Context {
 
     /// Returns the bucket.
     pub(crate) fn bucket(&self) -> Result<S3Store, Error> {
-        Ok(self.session.bucket(self.bucket_name()?))
+        Ok(self.session.bucket(self.bucket_name()?).with_replacing(self.replacing()?))
     }
 
     /// Returns the ARN of the state machine that follows uploads.
@@ -223,6 +224,20 @@ impl Context {
         Ok(v3_index.unwrap_or(V3Index::Auto))
     }
 
+    /// Returns whether published packages may be replaced in the stack's bucket.
+    pub(crate) fn replacing(&self) -> Result<Replacing, Error> {
+        let replacing = self.parse("Replacing", Replacing::VALUES, |value| value.parse().ok())?;
+        Ok(replacing.unwrap_or(Replacing::Allowed))
+    }
+
+    /// Fails if `--replace` was given, but the stack lets nobody replace packages.
+    pub(crate) fn check_replace(&self, replace: bool) -> Result<(), Error> {
+        match self.replacing()? {
+            Replacing::Refused if replace => Err(Error::ReplacingRefused),
+            _ => Ok(()),
+        }
+    }
+
     /// Parses a template parameter, if the stack has it.
     fn parse<T>(
         &self,
@@ -280,6 +295,8 @@ mod tests {
         assert_eq!(with("Serving", "cloudfront").await.plus_copies().unwrap(), PlusCopies::None);
         assert_eq!(with("V3Index", "always").await.v3_index().unwrap(), V3Index::Always);
         assert_eq!(with("Other", "x").await.v3_index().unwrap(), V3Index::Auto);
+        assert_eq!(with("Replacing", "refused").await.replacing().unwrap(), Replacing::Refused);
+        assert_eq!(with("Other", "x").await.replacing().unwrap(), Replacing::Allowed);
 
         let error = with("PackageSignatures", "Demand").await.policy().unwrap_err();
         assert_eq!(
@@ -293,6 +310,8 @@ mod tests {
         let error = with("PlusCopies", "True").await.plus_copies().unwrap_err();
         assert!(matches!(error, Error::Setting { .. }));
         let error = with("V3Index", "Always").await.v3_index().unwrap_err();
+        assert!(matches!(error, Error::Setting { .. }));
+        let error = with("Replacing", "no").await.replacing().unwrap_err();
         assert!(matches!(error, Error::Setting { .. }));
     }
 }

@@ -154,6 +154,12 @@ advised! {
         /// No stack is named, so its keys can't be found.
         #[error("missing `--stack`")]
         MissingStack => Some("name the stack with `--stack NAME` or ALPINIST_STACK".into()),
+        /// The stack lets nobody replace packages.
+        #[error("`--replace` is of no use here: the stack's parameter Replacing is `refused`")]
+        ReplacingRefused => Some(
+            "raise pkgrel and rebuild the package. `alpinist rm` frees the name of a package that nobody \
+             uses yet".into(),
+        ),
         /// There is no such repository.
         #[error("there is no repository below {prefix}")]
         NoRepository {
@@ -171,6 +177,12 @@ advised! {
         /// The stack has no signing key yet.
         #[error("the stack has no signing key yet, so clients would trust none of its indexes")]
         NoKeyYet => Some("store one with `alpinist key put`; `alpinist keygen` makes one".into()),
+        /// A package to be restored is not withdrawn.
+        #[error("no package {name} is withdrawn")]
+        NotWithdrawn {
+            /// What was asked for.
+            name: String,
+        } => Some("`alpinist ls --all` shows what is withdrawn, and why".into()),
         /// A package to be promoted is in no index.
         #[error("{key} is in no index, so it can't be promoted")]
         NotPublished {

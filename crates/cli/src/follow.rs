@@ -44,7 +44,7 @@ const REPETITIONS: u32 = 5;
 /// A change of the bucket.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Change {
-    /// The key of the package.
+    /// The key of the package, or of the object that withdraws it.
     pub(crate) key: String,
     /// The version that was written, or `None` if it was deleted.
     pub(crate) etag: Option<ETag>,
@@ -339,7 +339,8 @@ impl<'a> Watch<'a> {
 fn by_index(changes: &[Change]) -> Vec<AwaitedIndex> {
     let mut indexes = BTreeMap::new();
     for (number, change) in changes.iter().enumerate() {
-        let Ok(package) = change.key.parse::<PackageKey>() else { continue };
+        let package = PackageKey::withdrawn_by(&change.key).or_else(|| change.key.parse().ok());
+        let Some(package) = package else { continue };
         let format = change.format;
         let key = format.index_key(package.prefix());
         let index = indexes.entry(key.clone()).or_insert_with(|| AwaitedIndex {

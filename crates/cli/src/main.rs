@@ -30,6 +30,7 @@ mod sections;
 mod selection;
 mod source;
 mod time;
+mod withdrawn;
 
 use std::process::ExitCode;
 

@@ -13,6 +13,7 @@ use alpinist_aws::{s3::S3Store, upload::UploadError};
 use alpinist_repository::{
     location::PackageKey,
     port::{ETag, ObjectBody as _, ObjectStore as _, Precondition, StoreError},
+    withdrawal,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
@@ -279,9 +280,28 @@ pub(crate) async fn plan(
     for Planned { write, present } in &planned {
         if let Some(reason) = hinders(present) {
             taken.push(TakenKey { key: write.key.clone(), reason: reason.to_owned() });
+        } else if let Some(reason) = withdrawn(store, &write.key).await? {
+            taken.push(TakenKey { key: write.key.clone(), reason });
         }
     }
     Ok(if taken.is_empty() { Ok(planned) } else { Err(Taken { done, taken }) })
+}
+
+/// Returns why a package would not be listed that is withdrawn under this name.
+async fn withdrawn(store: &S3Store, key: &str) -> Result<Option<String>, Error> {
+    let Ok(key) = key.parse::<PackageKey>() else { return Ok(None) };
+    match withdrawal::reason(store, &key).await {
+        Ok(reason) => Ok(reason.map(|reason| {
+            let why = if reason.is_empty() { reason } else { format!(" ({reason})") };
+            format!(
+                "this name and version is withdrawn{why}. Raise the package's pkgrel, or say `alpinist \
+                 restore {key}`"
+            )
+        })),
+        // Credentials that may upload may not be allowed to read or list.
+        Err(StoreError::Denied { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Leaves out repeated packages, with the same key and the same bytes. Other bytes with the same

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alpinist_apk::{entry::IndexEntry, index::Index};
 use alpinist_repository::{
-    location::RepositoryPrefix,
+    location::{PackageKey, RepositoryPrefix},
     port::{ListedObject, ObjectStore},
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Selected {
     pub(crate) prefix: RepositoryPrefix,
     /// The object.
     pub(crate) object: ListedObject,
+    /// The object that withdraws it, if it is withdrawn.
+    pub(crate) withdrawal: Option<ListedObject>,
     /// Its entry in the published index, if it is listed.
     pub(crate) entry: Option<IndexEntry>,
 }
@@ -61,8 +63,15 @@ impl Directory {
         Some(Selected {
             prefix: self.prefix.clone(),
             object: self.objects.get(key)?.clone(),
+            withdrawal: self.withdrawal(key),
             entry: self.entries().iter().find(is_of).cloned(),
         })
+    }
+
+    /// Returns the object that withdraws the package with this key, if there is one.
+    fn withdrawal(&self, key: &str) -> Option<ListedObject> {
+        let key = key.parse::<PackageKey>().ok()?;
+        self.objects.get(&key.withdrawal_key()).cloned()
     }
 
     /// Returns whether there may be versions of this package, but no index that lists them.
@@ -77,7 +86,9 @@ impl Directory {
         let entries = self.entries().iter().filter(|entry| entry.metadata.name.as_str() == name);
         let found = entries.filter_map(|entry| {
             let object = self.objects.get(&self.prefix.package_key(&entry.file_stem()))?.clone();
-            Some(Selected { prefix: self.prefix.clone(), object, entry: Some(entry.clone()) })
+            let (prefix, entry) = (self.prefix.clone(), Some(entry.clone()));
+            let withdrawal = self.withdrawal(&object.key);
+            Some(Selected { prefix, object, withdrawal, entry })
         });
         found.collect()
     }

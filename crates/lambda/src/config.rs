@@ -4,7 +4,8 @@ use std::{env, str::FromStr};
 
 use alpinist_aws::{https, keys::SigningKeys};
 use alpinist_repository::{
-    plus_copy::PlusCopies, policy::Policy, trust::PackageSignatures, v3_index::V3Index,
+    plus_copy::PlusCopies, policy::Policy, replacing::Replacing, trust::PackageSignatures,
+    v3_index::V3Index,
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
@@ -89,6 +90,15 @@ pub fn stack() -> Result<String, InvalidVariable> {
 pub fn plus_copies() -> Result<PlusCopies, InvalidVariable> {
     let is_kept = parsed("PLUS_COPIES", "true or false")?;
     Ok(if is_kept { PlusCopies::Kept } else { PlusCopies::None })
+}
+
+/// Returns whether published packages may be replaced, from `REPLACING`.
+///
+/// # Errors
+///
+/// [`InvalidVariable`]
+pub fn replacing() -> Result<Replacing, InvalidVariable> {
+    parsed("REPLACING", Replacing::VALUES)
 }
 
 /// Returns where indexes of format v3 are published, from `V3_INDEX`.
@@ -210,6 +220,12 @@ mod tests {
         assert_eq!(
             v3_index("Always").unwrap_err().to_string(),
             r#"V3_INDEX has "Always", expected auto or always"#
+        );
+        let replacing = |value: &str| parse("REPLACING", value.to_owned(), Replacing::VALUES);
+        assert_eq!(replacing("refused"), Ok(Replacing::Refused));
+        assert_eq!(
+            replacing("denied").unwrap_err().to_string(),
+            r#"REPLACING has "denied", expected allowed or refused"#
         );
     }
 }

@@ -3,10 +3,13 @@
 //! The content is the index entry as text. An attribute names the version of the package that it
 //! describes.
 
-use alpinist_apk::entry::{EntryError, IndexEntry};
+use alpinist_apk::{
+    checksum::Identity,
+    entry::{EntryError, IndexEntry},
+};
 
 use crate::{
-    location::RepositoryPrefix,
+    location::{PackageKey, RepositoryPrefix},
     message::Accepted,
     port::{Attributes, ETag, NewObject, Object, ObjectInfo, ObjectStore, StoreError},
 };
@@ -81,7 +84,18 @@ pub(crate) fn entry(
     if !describes(&fragment.info, package) {
         return Err(FragmentError::Stale);
     }
-    let entry = IndexEntry::from_stored(&String::from_utf8(fragment.body)?)?;
+    read(fragment.body, prefix, key)
+}
+
+/// Returns the checksum of the package that a fragment describes, whatever became of it since.
+/// `None`, if the fragment is none of this package.
+pub(crate) fn published(fragment: Object<Vec<u8>>, key: &PackageKey) -> Option<Identity> {
+    let entry = read(fragment.body, key.prefix(), &key.to_string()).ok()?;
+    Some(entry.identity)
+}
+
+fn read(body: Vec<u8>, prefix: &RepositoryPrefix, key: &str) -> Result<IndexEntry, FragmentError> {
+    let entry = IndexEntry::from_stored(&String::from_utf8(body)?)?;
     let own_key = prefix.package_key(&entry.file_stem()) == key;
     if !own_key || entry.metadata.architecture != *prefix.architecture() {
         return Err(FragmentError::Foreign);

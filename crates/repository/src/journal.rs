@@ -44,6 +44,9 @@ pub struct RepositoryResult {
     pub indexed: Vec<String>,
     /// Listed, with a fragment that was already right.
     pub unchanged: Vec<String>,
+    /// Not listed, because somebody withdrew them.
+    #[serde(default)]
+    pub withdrawn: Vec<String>,
     /// Gone, although they were listed or had a fragment.
     pub removed: Vec<String>,
     /// Existing, but not listed.

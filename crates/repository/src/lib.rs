@@ -39,11 +39,13 @@ pub mod policy;
 pub mod port;
 pub mod prune;
 pub mod rejection;
+pub mod replacing;
 pub mod snapshot;
 pub mod step;
 pub mod trust;
 pub mod v3_index;
 pub mod verify;
+pub mod withdrawal;
 
 mod advice;
 mod cached_snapshot;

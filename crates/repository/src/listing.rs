@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    location::{ADB_INDEXES, PackageKey, RepositoryPrefix},
+    location::{ADB_INDEXES, PackageKey, RepositoryPrefix, WITHDRAWN},
     port::{ListedObject, ObjectStore, StoreError},
     snapshot::Snapshot,
 };
@@ -15,7 +15,10 @@ const PACKAGES_PER_REQUEST: usize = 496;
 /// The packages and fragments of a repository prefix, by `<name>-<version>`.
 #[derive(Debug)]
 pub(crate) struct Listing {
+    /// Those that may be listed: not withdrawn.
     pub(crate) packages: HashMap<String, ListedObject>,
+    /// Those that are withdrawn.
+    pub(crate) withdrawn: HashMap<String, ListedObject>,
     pub(crate) fragments: HashMap<String, ListedObject>,
     /// The copies of packages whose names have a `+`, by their names with spaces, without `.apk`.
     pub(crate) copies: HashMap<String, ListedObject>,
@@ -50,11 +53,13 @@ impl Listing {
     fn of(objects: Vec<ListedObject>) -> Self {
         let mut listing = Self {
             packages: HashMap::new(),
+            withdrawn: HashMap::new(),
             fragments: HashMap::new(),
             copies: HashMap::new(),
             has_adb: false,
             youngest: 0,
         };
+        let mut withdrawals = Vec::new();
         for object in objects {
             listing.youngest = listing.youngest.max(object.last_modified);
             let file = object.key.rsplit('/').next().unwrap_or_default();
@@ -65,8 +70,15 @@ impl Listing {
                 kind.insert(stem.to_owned(), object);
             } else if let Some(stem) = file.strip_suffix(".index").filter(|_| !is_copy) {
                 listing.fragments.insert(stem.to_owned(), object);
+            } else if let Some(stem) = file.strip_suffix(WITHDRAWN) {
+                withdrawals.push(stem.to_owned());
             } else if ADB_INDEXES.contains(&file) {
                 listing.has_adb = true;
+            }
+        }
+        for stem in withdrawals {
+            if let Some(package) = listing.packages.remove(&stem) {
+                listing.withdrawn.insert(stem, package);
             }
         }
         listing

@@ -3,6 +3,7 @@
 //! ```text
 //! <repository>/<architecture>/<name>-<version>.apk     a package
 //! <repository>/<architecture>/<name>-<version>.index   its fragment
+//! <repository>/<architecture>/<name>-<version>.withdrawn   takes it off the index
 //! <repository>/<architecture>/APKINDEX.tar.gz          the index
 //! <repository>/<architecture>/Packages.adb             the index of format v3
 //! <repository>/<architecture>/packages.adb             the same, as OpenWrt calls it
@@ -34,6 +35,9 @@ pub(crate) const ADB_INDEXES: [&str; 2] = ["Packages.adb", "packages.adb"];
 
 /// The file name of the list of packages that OpenWrt's tools read beside the index.
 const INDEX_JSON: &str = "index.json";
+
+/// How the names of objects end that withdraw packages.
+pub(crate) const WITHDRAWN: &str = ".withdrawn";
 
 /// The key prefix of snapshots.
 const PUBLISHED: &str = ".alpinist/published/";
@@ -93,6 +97,11 @@ impl RepositoryPrefix {
     /// Returns the key of the fragment of the package `stem`.
     pub fn fragment_key(&self, stem: &str) -> String {
         format!("{self}{stem}.index")
+    }
+
+    /// Returns the key of the object that withdraws the package `stem`.
+    pub fn withdrawal_key(&self, stem: &str) -> String {
+        format!("{self}{stem}{WITHDRAWN}")
     }
 
     /// Returns the key of the snapshot, whose index was published last or is about to be.
@@ -275,6 +284,16 @@ impl PackageKey {
     /// Returns the key of the package's fragment.
     pub fn fragment_key(&self) -> String {
         self.prefix.fragment_key(&self.stem)
+    }
+
+    /// Returns the key of the object that withdraws the package.
+    pub fn withdrawal_key(&self) -> String {
+        self.prefix.withdrawal_key(&self.stem)
+    }
+
+    /// Returns the key of the package that an object with this key withdraws, if it can be one.
+    pub fn withdrawn_by(key: &str) -> Option<Self> {
+        format!("{}.apk", key.strip_suffix(WITHDRAWN)?).parse().ok()
     }
 
     /// Returns the key under which S3 looks for the package when a client asks for it with a raw

@@ -37,6 +37,9 @@ pub struct Target {
     /// The reindex that this execution is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reindex: Option<Reindex>,
+    /// Whether the execution follows a withdrawal of the package, or its end.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub withdrawal: bool,
 }
 
 /// A run of the reindex.
@@ -72,6 +75,8 @@ enum Input {
         time: Option<Timestamp>,
         #[serde(default)]
         reindex: Option<Reindex>,
+        #[serde(default)]
+        withdrawal: bool,
     },
 }
 
@@ -97,9 +102,12 @@ impl TryFrom<Input> for Target {
     fn try_from(input: Input) -> Result<Self, InvalidTarget> {
         let target = match input {
             Input::Event { detail: Detail { bucket, object }, time } => {
-                Self { bucket: bucket.name, key: object.key, time, reindex: None }
+                let key = object.key;
+                Self { bucket: bucket.name, key, time, reindex: None, withdrawal: false }
             }
-            Input::Direct { bucket, key, time, reindex } => Self { bucket, key, time, reindex },
+            Input::Direct { bucket, key, time, reindex, withdrawal } => {
+                Self { bucket, key, time, reindex, withdrawal }
+            }
         };
         let Self { bucket, key, .. } = &target;
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
@@ -184,6 +192,25 @@ pub enum Found {
     Rejected(RejectionReport),
 }
 
+impl Written {
+    /// Returns whether no index may list the package: it has no fragment, or is withdrawn.
+    pub(crate) fn is_unlisted(&self) -> bool {
+        self.fragment.is_none() || self.withdrawn
+    }
+
+    /// Returns this of a package that is withdrawn for this reason. Only an execution that follows
+    /// the withdrawal itself succeeds.
+    pub(crate) fn into_withdrawn(self, reason: String) -> Self {
+        let Self { target, fragment, rejection, .. } = &self;
+        let package = fragment.as_ref().map(|fragment| fragment.package.clone());
+        let told = package.filter(|_| !target.withdrawal && target.reindex.is_none());
+        let report =
+            |package| RejectionReport::new(&target.key, package, &Rejection::Withdrawn { reason });
+        let rejection = rejection.clone().or_else(|| told.map(report));
+        Self { rejection, withdrawn: true, ..self }
+    }
+}
+
 /// The state of the package's fragment after the write.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Written {
@@ -193,6 +220,13 @@ pub struct Written {
     /// The current fragment, or `None` if there must be none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<WrittenFragment>,
+    /// The fragment of an earlier package under this name, which may not be
+    /// [replaced](crate::replacing::Replacing::Refused) by the rejected one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<ETag>,
+    /// Whether the package is known to be withdrawn.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub withdrawn: bool,
     /// Whether this execution wrote or removed the fragment, rather than finding it that way.
     pub changed: bool,
     /// Why the package was rejected.
@@ -318,6 +352,11 @@ pub struct Waiting {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
 fn is_zero(number: &usize) -> bool {
     *number == 0
 }
@@ -375,7 +414,13 @@ mod tests {
     #[test]
     fn what_was_extracted_is_a_request_to_write_and_to_extract_again() {
         let time = "2026-11-25T23:37:11Z".parse().ok();
-        let target = Target { bucket: "packages".into(), key: "k".into(), time, reindex: None };
+        let target = Target {
+            bucket: "packages".into(),
+            key: "k".into(),
+            time,
+            reindex: None,
+            withdrawal: false,
+        };
         let rejection = Rejection::Size { size: 2, max: 1 };
         let rejection = RejectionReport::new("k", ETag("p".to_owned()), &rejection);
         for found in [Found::Nothing, Found::Indexed, Found::Rejected(rejection)] {
@@ -388,11 +433,18 @@ mod tests {
 
     #[test]
     fn what_was_written_or_aggregated_is_a_request_to_aggregate() {
-        let target =
-            Target { bucket: "packages".into(), key: "k".into(), time: None, reindex: None };
+        let target = Target {
+            bucket: "packages".into(),
+            key: "k".into(),
+            time: None,
+            reindex: None,
+            withdrawal: false,
+        };
         let written = Written {
             target,
             fragment: None,
+            kept: Some(ETag("k".to_owned())),
+            withdrawn: true,
             changed: true,
             rejection: None,
             signed_by: None,

@@ -74,6 +74,10 @@ impl Response for Extracted {
 
 impl Response for Written {
     fn outcome(&self) -> Outcome<'_> {
+        if self.kept.is_some() {
+            let text = "fragment of the package that was replaced stays";
+            return Outcome::new(text, ChangeState::Pending);
+        }
         let text = match (&self.fragment, self.changed) {
             (Some(_), true) => "fragment was written",
             (Some(_), false) => "fragment was right already",
@@ -132,6 +136,10 @@ impl Response for Healed {
 /// Returns what became of a change, now that the published index is right.
 fn end(written: &Written) -> ChangeState<'_> {
     let is_package = matches!(written.target.key.parse(), Ok(Subject::Package(_)));
+    if written.withdrawn {
+        let is_told = written.rejection.is_some() || written.target.reindex.is_some();
+        return if is_told { ChangeState::None } else { ChangeState::Removed };
+    }
     match (&written.fragment, &written.rejection) {
         (Some(_), None) => ChangeState::Published,
         (None, None) if is_package && written.changed => ChangeState::Removed,
@@ -157,10 +165,24 @@ mod tests {
         let etag = || ETag("e".into());
         let fragment =
             is_there.then(|| WrittenFragment { package: etag(), fragment: etag(), entry });
-        let target =
-            Target { bucket: "packages".into(), key: key.into(), time: None, reindex: None };
+        let target = Target {
+            bucket: "packages".into(),
+            key: key.into(),
+            time: None,
+            reindex: None,
+            withdrawal: false,
+        };
         let warnings = Vec::new();
-        Written { target, fragment, changed, rejection: None, signed_by: None, warnings }
+        Written {
+            target,
+            fragment,
+            kept: None,
+            withdrawn: false,
+            changed,
+            rejection: None,
+            signed_by: None,
+            warnings,
+        }
     }
 
     const PACKAGE: &str = "3.22/main/x86_64/a-1.apk";

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use alpinist_apk::{
     adb::container::ContainerError,
+    checksum::Identity,
     entry::EntryError,
     key_name::SignerName,
     package::{self, AdbError, PackageError, TarError},
@@ -135,6 +136,33 @@ advised! {
              .alpinist/trusted-keys/, under its name or, for a package of format v3, under any \
              that ends in .pub or .pem, then start an execution for the package.",
         ),
+        /// It has another checksum than the package that was published under its name.
+        #[error(
+            "its checksum is {found}, but a package with the checksum {published} was published \
+             under this name, and `Replacing` is `refused`"
+        )]
+        Replaced {
+            /// What clients and indexes know.
+            published: Identity,
+            /// The checksum of the package that is there now.
+            found: Identity,
+        } => Advice::new(
+            "Replaced",
+            "Publish it as a new version: raise pkgrel, rebuild, upload, and upload the package \
+             that was published once more under this name. To give up what was published, delete \
+             the object, wait until the index no longer lists it, and upload again.",
+        ),
+        /// It is withdrawn.
+        #[error("it is withdrawn{}", because(.reason))]
+        Withdrawn {
+            /// Why, in one line; empty if nobody said.
+            reason: String,
+        } => Advice::new(
+            "Withdrawn",
+            "Publish a new version: raise pkgrel, rebuild and upload. Or list this one again with \
+             `alpinist restore`, or by deleting the object beside it that is called like it, with \
+             .withdrawn instead of .apk.",
+        ),
         /// Its entry would harm the index.
         #[error(transparent)]
         Entry(#[from] error: EntryError) => Advice::new(
@@ -177,6 +205,10 @@ impl Advice {
 
 /// What to do about a package that is too large for any repository.
 const SPLIT: &str = "Split it.";
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
 
 fn listed(names: &[String]) -> String {
     match names {

@@ -22,14 +22,17 @@ use crate::{
     fragment,
     listing::Listing,
     location::{PackageKey, RepositoryPrefix},
-    message::Found,
+    message::{Accepted, Found, RejectionReport},
     plus_copy::{self, PlusCopies},
     policy::Policy,
     port::{self, ListedObject, Object, ObjectStore, StoreError},
+    rejection::Rejection,
+    replacing::Replacing,
     snapshot::Snapshot,
     step,
     trust::MAX_KEY_LENGTH,
     v3_index::V3Index,
+    withdrawal,
 };
 
 /// How many packages are read at once.
@@ -54,6 +57,8 @@ pub struct VerifyOptions {
     pub policy: Policy,
     /// Whether copies of packages whose names have a `+` are kept.
     pub plus_copies: PlusCopies,
+    /// Whether published packages may be replaced.
+    pub replacing: Replacing,
     /// Where there should be an index of format v3.
     pub v3_index: V3Index,
     /// The names of the keys in use, as far as they are known.
@@ -117,6 +122,9 @@ pub enum Problem {
         /// The size of the object.
         found: u64,
     },
+    /// The index lists a package that is withdrawn.
+    #[error("the index lists it, but it is withdrawn")]
+    Withdrawn,
     /// The index does not list a package that may be listed.
     #[error("the index does not list it")]
     Unlisted,
@@ -173,6 +181,7 @@ impl Problem {
             Self::NoIndex
             | Self::NoV3Index
             | Self::Missing
+            | Self::Withdrawn
             | Self::Size { .. }
             | Self::Unlisted
             | Self::UnlistedInAdb
@@ -199,6 +208,8 @@ pub struct Verified {
     pub packages: usize,
     /// What is wrong, by key.
     pub problems: Vec<(String, Problem)>,
+    /// The packages that are withdrawn, and why, in one line; by key.
+    pub withdrawn: Vec<(String, String)>,
     /// What the maintainers of listed packages should know, by key.
     pub warnings: Vec<(String, Warning)>,
 }
@@ -263,6 +274,7 @@ pub async fn verify<S: ObjectStore>(
     let warnings = entries.iter().flat_map(warned).collect();
     let comparison = Comparison { store, prefix, options, listing };
     comparison.check(entries, &mut problems).await?;
+    let withdrawn = comparison.withdrawn().await?;
     // Without a readable index, every package is unlisted. If none of the packages may be listed,
     // there is nothing to index.
     if !has_index && leave_out(&mut problems, |problem| matches!(problem, Problem::Unlisted)) {
@@ -282,7 +294,7 @@ pub async fn verify<S: ObjectStore>(
         problems.push((key, problem));
     }
     problems.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(Verified { packages, problems, warnings })
+    Ok(Verified { packages, problems, withdrawn, warnings })
 }
 
 /// Leaves out such problems. Returns whether there were any.
@@ -508,6 +520,18 @@ struct Comparison<'a, S> {
 type Problems = Vec<(String, Problem)>;
 
 impl<S: ObjectStore> Comparison<'_, S> {
+    /// Returns the packages that are withdrawn, and why.
+    async fn withdrawn(&self) -> Result<Vec<(String, String)>, Failure> {
+        let mut withdrawn = Vec::new();
+        for package in self.listing.withdrawn.values() {
+            let Ok(key) = package.key.parse::<PackageKey>() else { continue };
+            let reason = withdrawal::reason(self.store, &key).await?;
+            withdrawn.extend(reason.map(|reason| (package.key.clone(), reason)));
+        }
+        withdrawn.sort_unstable();
+        Ok(withdrawn)
+    }
+
     async fn check(
         &self,
         entries: Vec<IndexEntry>,
@@ -516,10 +540,15 @@ impl<S: ObjectStore> Comparison<'_, S> {
         let entries: HashMap<_, _> =
             entries.into_iter().map(|entry| (entry.file_stem(), entry)).collect();
         for stem in entries.keys().filter(|stem| !self.listing.packages.contains_key(*stem)) {
-            problems.push((self.prefix.package_key(stem), Problem::Missing));
+            let problem = match self.listing.withdrawn.contains_key(stem) {
+                true => Problem::Withdrawn,
+                false => Problem::Missing,
+            };
+            problems.push((self.prefix.package_key(stem), problem));
         }
         for (stem, fragment) in &self.listing.fragments {
-            if !self.listing.packages.contains_key(stem) {
+            let is_withdrawn = self.listing.withdrawn.contains_key(stem);
+            if !self.listing.packages.contains_key(stem) && !is_withdrawn {
                 problems.push((fragment.key.clone(), Problem::Orphan));
             }
         }
@@ -581,6 +610,10 @@ impl<S: ObjectStore> Comparison<'_, S> {
         entry: Option<&IndexEntry>,
     ) -> Result<Option<Problem>, Failure> {
         let found = step::examine(self.store, self.options.policy, &package.key).await?;
+        let found = match found {
+            Found::Accepted(accepted) => self.judge(package, accepted).await?,
+            found => found,
+        };
         Ok(match (found, entry) {
             (Found::Nothing | Found::Indexed, _) => None,
             (Found::Accepted(accepted), None) if is_v3(&accepted.entry) => {
@@ -593,6 +626,33 @@ impl<S: ObjectStore> Comparison<'_, S> {
             (Found::Rejected(report), None) => Some(Problem::Rejected { cause: report.cause }),
             (Found::Rejected(report), Some(_)) => {
                 Some(Problem::ListedThough { cause: report.cause })
+            }
+        })
+    }
+
+    /// Rejects a package that replaces a published one and may not.
+    async fn judge(
+        &self,
+        package: &ListedObject,
+        accepted: Box<Accepted>,
+    ) -> Result<Found, Failure> {
+        let key = package.key.parse::<PackageKey>().ok();
+        let Some(key) = key.filter(|_| self.options.replacing == Replacing::Refused) else {
+            return Ok(Found::Accepted(accepted));
+        };
+        let read = port::read(self.store, &key.fragment_key(), fragment::MAX_LENGTH).await;
+        let published = match read {
+            Ok(fragment) => fragment.and_then(|fragment| fragment::published(fragment, &key)),
+            Err(StoreError::TooLarge { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let found = accepted.entry.identity;
+        Ok(match published.filter(|published| *published != found) {
+            None => Found::Accepted(accepted),
+            Some(published) => {
+                let replaced = Rejection::Replaced { published, found };
+                let report = RejectionReport::new(&package.key, accepted.package, &replaced);
+                Found::Rejected(report)
             }
         })
     }

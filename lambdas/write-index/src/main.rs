@@ -13,11 +13,11 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start_log();
-    let copies = config::plus_copies()?;
+    let (copies, replacing) = (config::plus_copies()?, config::replacing()?);
     let client = clients::s3()?;
     alpinist_lambda::run(async |request: Extracted| {
-        let store = S3Store::new(client.clone(), &request.target.bucket);
-        step::write_index(&store, copies, request).await
+        let store = S3Store::new(client.clone(), &request.target.bucket).with_replacing(replacing);
+        step::write_index(&store, copies, replacing, request).await
     })
     .await
 }

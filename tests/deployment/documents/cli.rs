@@ -108,6 +108,11 @@ const COMMANDS: &[(&str, &[Permission])] = &[
                 &["BUCKET/REPOSITORY/*.apk"],
                 "optional: comparing with the published package, and replacing it only if it is still that one",
             ),
+            (
+                GET_OBJECT,
+                &["BUCKET/REPOSITORY/*.withdrawn"],
+                "optional: uploading nothing that is withdrawn",
+            ),
             (LIST_BUCKET, BUCKET, "`noarch` packages: finding the architectures"),
             (
                 GET_OBJECT,
@@ -119,14 +124,61 @@ const COMMANDS: &[(&str, &[Permission])] = &[
             (START_EXECUTION, MACHINE, "`--wait`: indexing what is unchanged, and not listed"),
         ],
     ),
-    ("ls", &[FIND_PACKAGES, READ_INDEXES]),
-    ("rm", &[FIND_PACKAGES, READ_INDEXES, DELETE_PACKAGES, SEE_EXECUTIONS, SEE_CAUSES]),
+    (
+        "ls",
+        &[
+            FIND_PACKAGES,
+            READ_INDEXES,
+            (GET_OBJECT, &["BUCKET/*.withdrawn", "BUCKET/*.index"], "`--all`"),
+        ],
+    ),
+    (
+        "rm",
+        &[
+            FIND_PACKAGES,
+            READ_INDEXES,
+            DELETE_PACKAGES,
+            (&["s3:DeleteObject"], &["BUCKET/*.withdrawn"], "packages that are withdrawn"),
+            SEE_EXECUTIONS,
+            SEE_CAUSES,
+        ],
+    ),
+    (
+        "withdraw",
+        &[
+            FIND_PACKAGES,
+            READ_INDEXES,
+            (&["s3:PutObject", "s3:PutObjectTagging"], &["BUCKET/*.withdrawn"], "withdrawing"),
+            SEE_EXECUTIONS,
+            SEE_CAUSES,
+        ],
+    ),
+    (
+        "restore",
+        &[
+            FIND_PACKAGES,
+            READ_INDEXES,
+            (
+                GET_OBJECT,
+                &["BUCKET/*.withdrawn", "BUCKET/*.index"],
+                "finding what is withdrawn, and what is to be listed",
+            ),
+            (&["s3:DeleteObject"], &["BUCKET/*.withdrawn"], "restoring"),
+            SEE_EXECUTIONS,
+            SEE_CAUSES,
+        ],
+    ),
     (
         "promote",
         &[
             FIND_PACKAGES,
             READ_INDEXES,
             (GET_OBJECT, &["BUCKET/FROM/*.apk"], "copying from there"),
+            (
+                GET_OBJECT,
+                &["BUCKET/TO/*.withdrawn"],
+                "optional: copying nothing that is withdrawn there",
+            ),
             (
                 &["s3:PutObject", "s3:GetObject"],
                 &["BUCKET/TO/*.apk"],
@@ -200,6 +252,7 @@ const COMMANDS: &[(&str, &[Permission])] = &[
                 &["BUCKET/*.apk", "BUCKET/*.index"],
                 "reading packages that no index lists, or all with `--deep`; copies of names with a `+`",
             ),
+            (GET_OBJECT, &["BUCKET/*.withdrawn"], "saying why packages are withdrawn"),
             (GET_PARAMETER, KEY_NAMES, "optional: whether each key in use has signed each index"),
         ],
     ),
@@ -290,7 +343,13 @@ const COMMANDS: &[(&str, &[Permission])] = &[
     ),
     ("keygen", &[]),
     ("index", &[]),
-    ("inspect", &[(GET_OBJECT, &["BUCKET/KEY"], "only for `s3://BUCKET/KEY`")]),
+    (
+        "inspect",
+        &[
+            (GET_OBJECT, &["BUCKET/KEY"], "only for `s3://BUCKET/KEY`"),
+            (GET_OBJECT, &["BUCKET/*.withdrawn"], "optional: saying whether it is withdrawn"),
+        ],
+    ),
 ];
 
 /// Returns the file with the help of a subcommand.

@@ -71,10 +71,13 @@ fn aggregate(snapshot: Vec<u8>, fragment: Option<&[u8]>) {
         key: prefix.index_key(),
         time: None,
         reindex: None,
+        withdrawal: false,
     };
     let written = Written {
         target,
         fragment: None,
+        kept: None,
+        withdrawn: false,
         changed: true,
         rejection: None,
         signed_by: None,

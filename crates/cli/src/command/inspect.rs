@@ -16,7 +16,9 @@ use alpinist_apk::{
     text::{Excerpt, chain, escaped},
     value::Architecture,
 };
-use alpinist_repository::{message, rejection::Rejection, step};
+use alpinist_repository::{
+    location::PackageKey, message, port::StoreError, rejection::Rejection, step, withdrawal,
+};
 use clap::Args;
 use serde::Serialize;
 
@@ -51,7 +53,8 @@ Examples:
 /// Shows its format and its sections, its signatures and who made them, its `.PKGINFO`, and the
 /// entry that it would get in an index. A package of format v3 has no `.PKGINFO`: its entry shows
 /// the same, with letters for what `APKINDEX.tar.gz` lacks, such as `r:` for `replaces`. The exit
-/// status is 1 if it breaks a rule, so that it would not be listed.
+/// status is 1 if it breaks a rule, so that it would not be listed. Of an object in S3, it also says
+/// whether it is withdrawn.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Inspect {
@@ -149,6 +152,9 @@ impl Inspect {
                 broken_rules.push(rejection.into());
             }
         }
+        if let Some(reason) = withdrawn(&self.file, &self.access).await? {
+            broken_rules.push((&Rejection::Withdrawn { reason }).into());
+        }
         let answer = if broken_rules.is_empty() { ExitStatus::Yes } else { ExitStatus::No };
         let size = metadata.len();
         let file = self.file;
@@ -220,6 +226,22 @@ fn judge_each_rule(
         broken.push(rejection.into());
     }
     placed.or(made).ok()
+}
+
+/// Returns why a package is withdrawn, if it is an object in S3 that is.
+async fn withdrawn(name: &Path, access: &Access) -> Result<Option<String>, Error> {
+    let object = name.to_str().and_then(|name| name.strip_prefix("s3://"));
+    let found = object.and_then(|object| object.split_once('/'));
+    let Some((bucket, Ok(key))) = found.map(|(bucket, key)| (bucket, key.parse::<PackageKey>()))
+    else {
+        return Ok(None);
+    };
+    let store = access.clone().open().await.bucket(bucket);
+    match withdrawal::reason(&store, &key).await {
+        // Credentials that may read the package may not be allowed to read or list others.
+        Err(StoreError::Denied { .. }) => Ok(None),
+        reason => Ok(reason?),
+    }
 }
 
 /// Returns a rejection if the file name is not the one that the package's key needs.

@@ -55,6 +55,7 @@ impl Promote {
             return Err(Error::NoSource { name: name.clone() });
         }
         let context = self.target_options.open().await?;
+        context.check_replace(self.replace)?;
         let (store, executions) = (context.bucket()?, context.executions());
         let found = selection::select(&store, self.from.as_ref(), &self.packages).await?;
         let copies: Result<_, Error> =

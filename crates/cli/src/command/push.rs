@@ -117,6 +117,7 @@ impl Push {
     pub(crate) async fn run(self, output: Output) -> Result<ExitStatus, Error> {
         let context = self.target_options.clone().open().await?;
         let policy = context.policy()?;
+        context.check_replace(self.replace)?;
         let loaded: Result<Vec<_>, Error> =
             self.files.par_iter().map(|file| load(file, policy)).collect();
         let (mut accepted, mut rejected) = (Vec::new(), Vec::new());

@@ -47,10 +47,16 @@ impl Rm {
         let context = self.target_options.open().await?;
         let (store, executions) = (context.bucket()?, context.executions());
         let found = selection::select(&store, self.from.as_ref(), &self.packages).await?;
+        let withdrawals: Vec<_> =
+            found.iter().filter_map(|found| found.withdrawal.clone()).collect();
         let identity = |entry: Option<IndexEntry>| entry.map(|entry| entry.identity);
         let found = found.into_iter().map(|found| (found.object, identity(found.entry))).collect();
         let watch = Watch::begin(&store, &executions, context.state_machine()?).await?;
         let changes = delete_all(&store, found).await?;
+        // Nothing is left to withdraw.
+        for withdrawal in withdrawals {
+            store.delete(&withdrawal.key, &withdrawal.etag).await?;
+        }
         let outcomes = outcomes::wait(watch, &changes).await?;
         Outcomes::of_deletions(&changes, outcomes).print(output)
     }

@@ -51,7 +51,14 @@ struct Verification {
     repositories: usize,
     packages: usize,
     problems: Vec<FoundProblem>,
+    withdrawn: Vec<WithdrawnPackage>,
     warnings: Vec<FoundWarning>,
+}
+
+#[derive(Debug, Serialize)]
+struct WithdrawnPackage {
+    key: String,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,8 +89,8 @@ impl Verify {
             Err(error) => return Err(error),
         };
         let (policy, plus_copies) = (context.policy()?, context.plus_copies()?);
-        let v3_index = context.v3_index()?;
-        let options = VerifyOptions { depth, policy, plus_copies, v3_index, signers };
+        let (v3_index, replacing) = (context.v3_index()?, context.replacing()?);
+        let options = VerifyOptions { depth, policy, plus_copies, replacing, v3_index, signers };
         let mut verified = Verification::default();
         let bucket = context.bucket_name()?;
         let Discovery { repositories, strays } = repository::discover(&store, &self.prefix).await?;
@@ -101,6 +108,10 @@ impl Verify {
             verified
                 .problems
                 .extend(problems.map(|(key, problem)| FoundProblem::new(&prefix, &key, &problem)));
+            let withdrawn = found.withdrawn.into_iter();
+            let withdrawn =
+                withdrawn.map(|(key, reason)| WithdrawnPackage { key: escaped(&key), reason });
+            verified.withdrawn.extend(withdrawn);
             verified.warnings.extend(found.warnings.into_iter().map(|(key, warning)| {
                 let warning = escaped(&format!("{warning}. {}", warning.remedy()));
                 FoundWarning { key: escaped(&key), warning }
@@ -145,6 +156,10 @@ impl WriteText for Verification {
             if let Some(delete) = delete {
                 writeln!(out, "      delete it with: {delete}")?;
             }
+        }
+        for WithdrawnPackage { key, reason } in &self.withdrawn {
+            let reason = if reason.is_empty() { "nobody said why" } else { reason };
+            writeln!(out, "{HEADING}withdrawn{HEADING:#} {key}: {reason}")?;
         }
         for FoundWarning { key, warning } in &self.warnings {
             writeln!(out, "{HEADING}warning{HEADING:#} {key}: {warning}")?;

@@ -7,6 +7,8 @@ const COMMANDS: &[&str] = &[
     "push",
     "ls",
     "rm",
+    "withdraw",
+    "restore",
     "promote",
     "prune",
     "runs",

@@ -26,6 +26,7 @@ use crate::{
         swap::{Evidence, SnapshotUpdate, Swapped},
     },
     v3_index::V3Index,
+    withdrawal,
 };
 
 /// How long an execution waits at least before it looks again, in seconds, if it waits often: twice
@@ -63,7 +64,7 @@ const CROWD_WAIT: u64 = 4;
 pub async fn aggregate<S: ObjectStore>(
     store: &S,
     v3_index: V3Index,
-    request: AggregateRequest,
+    mut request: AggregateRequest,
 ) -> Result<Aggregated, Failure> {
     let Ok(subject) = request.written.target.key.parse::<Subject>() else {
         return Ok(request.written.into());
@@ -93,10 +94,22 @@ pub async fn aggregate<S: ObjectStore>(
                 }
             };
             match rebuilt {
-                Ok(Rebuilt::Swapped(Swapped::Snapshot(staged))) => {
-                    return Ok(Aggregated { written: request.written, staged, waiting: None });
+                Ok(Rebuilt::Swapped { swapped, is_withdrawn }) => {
+                    if is_withdrawn && !request.written.withdrawn {
+                        request.written = withdrawn(store, &subject, request.written).await?;
+                    }
+                    match swapped {
+                        Swapped::Snapshot(staged) => {
+                            let written = request.written;
+                            return Ok(Aggregated { written, staged, waiting: None });
+                        }
+                        Swapped::Superseding => (generation, true),
+                        Swapped::Nothing => {
+                            lease.release(store).await?;
+                            return Ok(request.written.into());
+                        }
+                    }
                 }
-                Ok(Rebuilt::Swapped(Swapped::Superseding)) => (generation, true),
                 Ok(Rebuilt::Unadopted(found)) => {
                     if is_to_ask {
                         ask_for_adoption(store, subject.prefix()).await?;
@@ -106,10 +119,6 @@ pub async fn aggregate<S: ObjectStore>(
                     (generation, false)
                 }
                 Err(Failure::Store(StoreError::Conflict { .. })) => (generation, false),
-                Ok(Rebuilt::Swapped(Swapped::Nothing)) => {
-                    lease.release(store).await?;
-                    return Ok(request.written.into());
-                }
                 Err(failure) => {
                     if !may_have_written(store, &subject, before, &failure).await {
                         lease.release(store).await?;
@@ -158,9 +167,24 @@ async fn may_have_written<S: ObjectStore>(
     now.map_or(true, |now| now.map(|now| now.etag) != before)
 }
 
+/// Returns what was written of a package that turned out to be withdrawn.
+async fn withdrawn<S: ObjectStore>(
+    store: &S,
+    subject: &Subject,
+    written: Written,
+) -> Result<Written, Failure> {
+    let Subject::Package(key) = subject else { return Ok(written) };
+    let reason = withdrawal::reason(store, key).await?;
+    Ok(written.into_withdrawn(reason.unwrap_or_default()))
+}
+
 /// What came of making a snapshot.
 enum Rebuilt {
-    Swapped(Swapped),
+    Swapped {
+        swapped: Swapped,
+        /// Whether the package is withdrawn.
+        is_withdrawn: bool,
+    },
     /// There is no snapshot, and this many packages were never inspected.
     Unadopted(usize),
 }
@@ -216,10 +240,13 @@ impl<S: ObjectStore> Change<'_, S> {
         let (prefix, stem) = (package.prefix(), package.stem());
         let listing = Listing::of_package(self.store, package).await?;
         check(&listing, self.subject, self.written)?;
-        let own = self.own_record();
+        let is_withdrawn = listing.withdrawn.contains_key(stem);
+        let own = self.own_record().filter(|_| !is_withdrawn);
         let is_gone = own.is_none();
+        let fragment = listing.fragments.get(stem).map(|fragment| &fragment.etag);
+        let is_accepted = fragment.is_some() && fragment != self.written.kept.as_ref();
         // Somebody else has accepted what we rejected.
-        if is_gone && listing.fragments.contains_key(stem) && listing.packages.contains_key(stem) {
+        if is_gone && is_accepted && listing.packages.contains_key(stem) {
             return Err(Failure::Superseded { key: package.to_string() });
         }
         let damaged = |source| Failure::StagedDamaged { key: prefix.snapshot_key(), source };
@@ -247,7 +274,8 @@ impl<S: ObjectStore> Change<'_, S> {
             is_fence,
             is_published,
         };
-        Ok(Rebuilt::Swapped(next.swap(self.store, prefix, &snapshot).await?))
+        let swapped = next.swap(self.store, prefix, &snapshot).await?;
+        Ok(Rebuilt::Swapped { swapped, is_withdrawn })
     }
 
     fn wants_adb(&self, snapshot: &Snapshot, published: &Published) -> bool {
@@ -273,14 +301,15 @@ impl<S: ObjectStore> Change<'_, S> {
             ..
         } = base;
         let prefix = subject.prefix();
-        let is_gone = written.fragment.is_none();
-        let own_stem = subject.stem().filter(|_| is_gone).map(str::to_owned);
-        let mut forgotten: HashSet<_> = own_stem.into_iter().collect();
         let damaged = |source| Failure::StagedDamaged { key: prefix.snapshot_key(), source };
         // Perhaps it could not be published, because somebody planted or damaged something in it.
         let cached = if is_published { cached } else { cached.checked(prefix).map_err(damaged)? };
         let listing = Listing::read(store, prefix, &cached).await?;
         check(&listing, subject, written)?;
+        let is_withdrawn = subject.stem().is_some_and(|stem| listing.withdrawn.contains_key(stem));
+        let is_gone = written.fragment.is_none() || is_withdrawn;
+        let own_stem = subject.stem().filter(|_| is_gone).map(str::to_owned);
+        let mut forgotten: HashSet<_> = own_stem.into_iter().collect();
         let reindex = written.target.reindex.as_ref();
         let is_adopted = generation > 0;
         if !is_adopted && reindex.is_none() {
@@ -294,7 +323,7 @@ impl<S: ObjectStore> Change<'_, S> {
             0 => u64::try_from(listing.youngest).unwrap_or_default() + 1,
             generation => generation + 1,
         };
-        let own = self.own_record();
+        let own = self.own_record().filter(|_| !is_withdrawn);
         // Only a run that inspects packages says anything about them.
         let looking = reindex.filter(|reindex| !reindex.sign);
         if let Some(Reindex { run, .. }) = looking {
@@ -359,14 +388,15 @@ impl<S: ObjectStore> Change<'_, S> {
         if let Some(Reindex { run, .. }) = looking {
             record_found(store, run, prefix, &listing, removed, &stems).await?;
         }
-        Ok(Rebuilt::Swapped(swapped))
+        Ok(Rebuilt::Swapped { swapped, is_withdrawn })
     }
 }
 
 /// Checks that the package and its fragment are still as the execution left them.
 fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), Failure> {
     let Some(stem) = subject.stem() else { return Ok(()) };
-    let package = listing.packages.get(stem);
+    let is_withdrawn = listing.withdrawn.contains_key(stem);
+    let package = listing.packages.get(stem).or_else(|| listing.withdrawn.get(stem));
     let fragment = listing.fragments.get(stem);
     let unchanged = match &written.fragment {
         Some(written) => {
@@ -377,5 +407,11 @@ fn check(listing: &Listing, subject: &Subject, written: &Written) -> Result<(), 
             written.rejection.as_ref().is_some_and(|rejection| rejection.package == package.etag)
         }),
     };
-    if unchanged { Ok(()) } else { Err(Failure::Superseded { key: subject.to_string() }) }
+    // What was withdrawn is listed again.
+    let is_restored = written.withdrawn && package.is_some() && !is_withdrawn;
+    if unchanged && !is_restored {
+        Ok(())
+    } else {
+        Err(Failure::Superseded { key: subject.to_string() })
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
     port::{ETag, Generation, ObjectStore, StoreError},
     snapshot::Snapshot,
     step::{LISTED, published::Published},
+    withdrawal,
 };
 
 /// How long a snapshot is presumed to be waiting for its signature, which takes a few seconds.
@@ -124,7 +125,7 @@ pub(super) async fn decide<S: ObjectStore>(
     }
     let has_adb = cached.header().is_some_and(|header| header.adb.is_some());
     let mut published = Published::look(store, prefix, has_adb).await?;
-    if cached.header().is_none() && written.fragment.is_none() {
+    if cached.header().is_none() && written.is_unlisted() {
         // Somebody else's index of format v3 may still list what is gone.
         published.look_at_adb(store, prefix).await?;
     }
@@ -137,7 +138,7 @@ pub(super) async fn decide<S: ObjectStore>(
     };
     let (newer_by, listed_by) = (newer_by(generation), newer_by(listed));
     // A change of the last minutes is found at the beginning of the snapshot, or nowhere.
-    let is_recent = written.fragment.is_some() && written.changed;
+    let is_recent = !written.is_unlisted() && written.changed;
     if !is_recent || listed_by > 1 {
         cached.read_on().await?;
     }
@@ -145,8 +146,8 @@ pub(super) async fn decide<S: ObjectStore>(
     if is_published {
         let row = subject.stem().and_then(|stem| cached.row(stem));
         let agrees = subject.stem().is_some_and(|stem| match &written.fragment {
-            None => row.is_none(),
-            Some(fragment) => cached.has(stem, fragment),
+            Some(fragment) if !written.withdrawn => cached.has(stem, fragment),
+            _ => row.is_none(),
         });
         // Among versions that apk can't tell apart, the latest upload comes first, and only a
         // listing shows when that was.
@@ -166,7 +167,12 @@ pub(super) async fn decide<S: ObjectStore>(
             Subject::Index(_) if listed_by > 1 && written.target.reindex.is_none() => {
                 return Ok(Decision::UpToDate);
             }
-            Subject::Package(key) if listed_by > 1 && written.fragment.is_some() => {
+            // Its maker may have seen a withdrawal that we did not.
+            Subject::Package(key)
+                if listed_by > 1
+                    && !written.is_unlisted()
+                    && withdrawal::reason(store, key).await?.is_none() =>
+            {
                 return Err(Failure::Superseded { key: key.to_string() });
             }
             _ => {}

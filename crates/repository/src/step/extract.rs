@@ -24,7 +24,8 @@ use crate::{
 /// How often to read a package that somebody keeps replacing.
 const ATTEMPTS: usize = 8;
 
-/// Reads the current package, checks it and its signatures, and makes its index entry. A package
+/// Reads the current package, checks it and its signatures, and makes its index entry. If the target
+/// is the [withdrawal](crate::withdrawal) of a package, that package is meant. A package
 /// that is gone or may not be listed is no failure: its fragment and its entry must go. If it is
 /// replaced meanwhile, the new one is read.
 ///
@@ -40,7 +41,10 @@ pub async fn extract<S: ObjectStore>(
     policy: Policy,
     target: Target,
 ) -> Result<Extracted, Failure> {
-    let target = package_of_lost_copy(store, target).await?;
+    let target = match PackageKey::withdrawn_by(&target.key) {
+        Some(package) => Target { key: package.to_string(), withdrawal: true, ..target },
+        None => package_of_lost_copy(store, target).await?,
+    };
     let passes_over = target.reindex.as_ref().is_some_and(|reindex| reindex.only_stale);
     let found = if passes_over && is_indexed(store, &target.key).await? {
         Found::Indexed

@@ -384,27 +384,24 @@ impl<S: ObjectStore> Directory<'_, S> {
     }
 
     /// Returns whether the fragment of a package is right: it describes the package, or neither
-    /// exists, or the package was rejected.
+    /// exists, or the package was rejected and is not listed.
     async fn is_right(&self, stem: &str, known: Option<Row<'_>>) -> Result<bool, Failure> {
         let fragment = self.store.head(&self.prefix.fragment_key(stem)).await?;
         let package = self.store.head(&self.prefix.package_key(stem)).await?;
         Ok(match (fragment, package) {
             (None, None) => true,
             (Some(_), None) => false,
-            (None, Some(package)) => {
+            (Some(fragment), Some(package)) if fragment::describes(&fragment, &package.etag) => {
+                !known.is_some_and(|row| {
+                    row.is_of_package(&package.etag) && !row.is_of_fragment(&fragment.etag)
+                })
+            }
+            // The fragment of an earlier package stays if that may not be replaced.
+            (_, Some(package)) => {
                 let age = i64::try_from(package.age.as_secs()).unwrap_or(i64::MAX);
                 let written = self.store.now().saturating_sub(age);
-                RejectionNotes::read(self.store, self.prefix).await?.contain(
-                    stem,
-                    &package.etag,
-                    written,
-                )
-            }
-            (Some(fragment), Some(package)) => {
-                let knows_other = known.is_some_and(|row| {
-                    row.is_of_package(&package.etag) && !row.is_of_fragment(&fragment.etag)
-                });
-                fragment::describes(&fragment, &package.etag) && !knows_other
+                let rejections = RejectionNotes::read(self.store, self.prefix).await?;
+                known.is_none() && rejections.contain(stem, &package.etag, written)
             }
         })
     }
@@ -427,6 +424,7 @@ impl<S: ObjectStore> Directory<'_, S> {
             return Ok(Cure::Reindex);
         }
         let rejections = RejectionNotes::read(self.store, self.prefix).await?;
+        let is_withdrawn = |stem: &&String| listing.withdrawn.contains_key(*stem);
         let may_be_listed = |stem: &&String| {
             listing.packages.get(*stem).is_some_and(|package| {
                 !rejections.contain(stem, &package.etag, package.last_modified)
@@ -435,7 +433,8 @@ impl<S: ObjectStore> Directory<'_, S> {
         let has_content = listing.fragments.keys().any(|stem| may_be_listed(&stem));
         let index = (has_content || is_published).then(|| self.prefix.index_key());
         // Fragments without a package, or of a rejected one, belong in no index.
-        let orphans = listing.fragments.keys().filter(|stem| !may_be_listed(stem));
+        let orphans =
+            listing.fragments.keys().filter(|stem| !may_be_listed(stem) && !is_withdrawn(stem));
         let orphans = orphans.take(MAX_EXECUTIONS).map(|stem| self.prefix.package_key(stem));
         Ok(Cure::Executions(orphans.chain(index).collect()))
     }
@@ -492,7 +491,10 @@ impl<S: ObjectStore> Directory<'_, S> {
         if stems.len() > MAX_EXECUTIONS {
             return Ok(Cure::Reindex);
         }
-        keys.extend(stems.iter().map(|stem| self.prefix.package_key(stem)));
+        keys.extend(stems.iter().map(|stem| match listing.withdrawn.contains_key(stem) {
+            true => self.prefix.withdrawal_key(stem),
+            false => self.prefix.package_key(stem),
+        }));
         Ok(Cure::Executions(keys))
     }
 
@@ -525,6 +527,19 @@ impl<S: ObjectStore> Directory<'_, S> {
             .collect()
     }
 
+    /// Returns whether the fragment of a package, if it has one, describes its current version. That
+    /// of a package that may not be replaced describes an earlier one.
+    async fn is_described(
+        &self,
+        stem: &str,
+        package: &ListedObject,
+        listing: &Listing,
+    ) -> Result<bool, Failure> {
+        let Some(fragment) = listing.fragments.get(stem) else { return Ok(false) };
+        let fragment = self.store.head(&fragment.key).await?;
+        Ok(fragment.is_some_and(|fragment| fragment::describes(&fragment, &package.etag)))
+    }
+
     /// Returns the packages, by `<name>-<version>`, on which objects and snapshot disagree.
     async fn doubtful(
         &self,
@@ -545,14 +560,20 @@ impl<S: ObjectStore> Directory<'_, S> {
         }
         if !unlisted.is_empty() {
             let rejections = RejectionNotes::read(self.store, self.prefix).await?;
-            unlisted.retain(|(stem, package)| {
-                let is_clean =
-                    !listing.fragments.contains_key(*stem) && !rows.contains_key(stem.as_str());
-                !(is_clean && rejections.contain(stem, &package.etag, package.last_modified))
-            });
+            let found = std::mem::take(&mut unlisted);
+            for (stem, package) in found {
+                let is_rejected = !rows.contains_key(stem.as_str())
+                    && rejections.contain(stem, &package.etag, package.last_modified);
+                if !is_rejected || self.is_described(stem, package, listing).await? {
+                    unlisted.push((stem, package));
+                }
+            }
         }
         let is_known = self.prefix.architecture().is_known();
-        let fragments = listing.fragments.keys().filter(|stem| is_known && may_be_stem(stem));
+        let is_withdrawn = |stem: &String| listing.withdrawn.contains_key(stem);
+        let fragments = listing.fragments.keys();
+        let fragments =
+            fragments.filter(|stem| is_known && may_be_stem(stem) && !is_withdrawn(stem));
         let gone = rows.keys().map(|stem| (*stem).to_owned()).chain(fragments.cloned());
         let gone = gone.filter(|stem| !listing.packages.contains_key(stem));
         Ok(unlisted.into_iter().map(|(stem, _)| stem.clone()).chain(gone).collect())

@@ -91,6 +91,9 @@ pub struct Report {
     pub unchanged: Vec<String>,
     /// Not listed, and why.
     pub rejected: Vec<Rejected>,
+    /// Not listed, because somebody withdrew them.
+    #[serde(default)]
+    pub withdrawn: Vec<String>,
     /// Gone, although they were listed or had a fragment.
     pub removed: Vec<String>,
     /// Existing, but not listed yet: uploaded or replaced during the run. Each has its own
@@ -154,6 +157,7 @@ async fn report<S: ObjectStore>(
     for found in journal::repositories(store, run).await? {
         report.indexed.extend(found.indexed);
         report.unchanged.extend(found.unchanged.into_iter().filter(|key| !failed.contains(key)));
+        report.withdrawn.extend(found.withdrawn);
         report.removed.extend(found.removed);
         let known = |key: &String| rejected.contains(key) || failed.contains(key);
         let unlisted = found.unlisted.into_iter().filter(|key| !known(key));
@@ -162,8 +166,8 @@ async fn report<S: ObjectStore>(
         if is_told { &mut report.changed } else { &mut report.failed }.extend(unlisted);
     }
     report.failed.extend(failed);
-    let Report { indexed, unchanged, removed, changed, failed, .. } = &mut report;
-    for keys in [indexed, unchanged, removed, changed, failed] {
+    let Report { indexed, unchanged, withdrawn, removed, changed, failed, .. } = &mut report;
+    for keys in [indexed, unchanged, withdrawn, removed, changed, failed] {
         keys.sort_unstable();
     }
     let key = format!("{}report.json", reindex_prefix(run));
@@ -234,8 +238,10 @@ pub(super) async fn record_found<S: ObjectStore>(
         }
         .push(prefix.package_key(stem));
     }
+    found.withdrawn = listing.withdrawn.keys().map(|stem| prefix.package_key(stem)).collect();
     for (stem, fragment) in &listing.fragments {
         let is_orphan = !listing.packages.contains_key(stem)
+            && !listing.withdrawn.contains_key(stem)
             && store.head(&prefix.package_key(stem)).await?.is_none()
             && fragment::is_ours(store, prefix, &fragment.key).await?;
         if is_orphan {
@@ -243,9 +249,12 @@ pub(super) async fn record_found<S: ObjectStore>(
             gone.insert(stem.clone());
         }
     }
-    gone.retain(|stem| !listing.packages.contains_key(stem));
+    gone.retain(|stem| {
+        !listing.packages.contains_key(stem) && !listing.withdrawn.contains_key(stem)
+    });
     found.removed = gone.iter().map(|stem| prefix.package_key(stem)).collect();
-    for keys in [&mut found.indexed, &mut found.unchanged, &mut found.unlisted] {
+    let RepositoryResult { indexed, unchanged, unlisted, withdrawn, .. } = &mut found;
+    for keys in [indexed, unchanged, unlisted, withdrawn] {
         keys.sort_unstable();
     }
     journal::record_repository(store, run, prefix, &found).await

@@ -1,3 +1,5 @@
+use alpinist_apk::checksum::Identity;
+
 use crate::{
     failure::Failure,
     fragment, journal,
@@ -5,7 +7,10 @@ use crate::{
     message::{Accepted, Extracted, Found, Reindex, RejectionReport, Written, WrittenFragment},
     plus_copy::{self, PlusCopies},
     port::{self, ETag, ObjectInfo, ObjectStore, Precondition, StoreError},
+    rejection::Rejection,
     rejection_note,
+    replacing::Replacing,
+    withdrawal,
 };
 
 /// How often to try to write a fragment that somebody keeps changing.
@@ -18,6 +23,10 @@ const ATTEMPTS: usize = 8;
 /// only if it is still the same: whoever replaces the package meanwhile either comes later and
 /// overwrites our fragment, or came first and makes our write fail.
 ///
+/// Where [replacing is refused](Replacing::Refused), a package is rejected here if the existing
+/// fragment has another checksum. That fragment stays, as the memory of what was published, until
+/// the package is deleted.
+///
 /// # Errors
 ///
 /// [`Failure::Superseded`], if the package is no longer the one that was accepted or rejected;
@@ -25,9 +34,10 @@ const ATTEMPTS: usize = 8;
 pub async fn write_index<S: ObjectStore>(
     store: &S,
     copies: PlusCopies,
+    replacing: Replacing,
     request: Extracted,
 ) -> Result<Written, Failure> {
-    let written = apply(store, copies, request).await?;
+    let written = apply(store, copies, replacing, request).await?;
     if let Some(Reindex { run, .. }) = &written.target.reindex {
         note(store, run, &written).await?;
     }
@@ -37,10 +47,11 @@ pub async fn write_index<S: ObjectStore>(
 async fn apply<S: ObjectStore>(
     store: &S,
     copies: PlusCopies,
+    replacing: Replacing,
     request: Extracted,
 ) -> Result<Written, Failure> {
     let Extracted { target, found } = request;
-    let (accepted, rejection) = match found {
+    let (mut accepted, mut rejection) = match found {
         Found::Indexed => return Err(Failure::InvalidInput),
         Found::Nothing => (None, None),
         Found::Accepted(accepted) => (Some(accepted), None),
@@ -50,6 +61,8 @@ async fn apply<S: ObjectStore>(
         return Ok(Written {
             target,
             fragment: None,
+            kept: None,
+            withdrawn: false,
             changed: false,
             rejection,
             signed_by: None,
@@ -58,14 +71,20 @@ async fn apply<S: ObjectStore>(
     };
     for _ in 0..ATTEMPTS {
         let outcome = match &accepted {
-            Some(accepted) => {
-                let written = write(store, &key, accepted, copies).await;
-                written.map(|(fragment, changed)| (Some(fragment), changed))
-            }
-            None => remove(store, &key, rejection.as_ref()).await.map(|changed| (None, changed)),
+            Some(accepted) => write(store, &key, accepted, copies, replacing).await,
+            None => remove(store, &key, rejection.as_ref(), replacing).await,
         };
         match outcome {
-            Ok((fragment, changed)) => {
+            Ok(Outcome::Replaces(published)) => {
+                // What is published under this name is gone.
+                if let Some(Accepted { package, entry, .. }) = accepted.take().as_deref() {
+                    let found = entry.identity;
+                    let replaced = Rejection::Replaced { published, found };
+                    let report = RejectionReport::new(&target.key, package.clone(), &replaced);
+                    rejection = Some(report);
+                }
+            }
+            Ok(Outcome::Done { fragment, kept, changed, is_new }) => {
                 if let Some(rejection) = &rejection {
                     // A note counts only if it is not older than the package, which may have been
                     // uploaded again, so each upload renews it. A reindex follows no upload, so it
@@ -78,7 +97,26 @@ async fn apply<S: ObjectStore>(
                 }
                 let (signed_by, warnings) = accepted
                     .map_or((None, Vec::new()), |accepted| (accepted.signed_by, accepted.warnings));
-                return Ok(Written { target, fragment, changed, rejection, signed_by, warnings });
+                let is_doubtful = target.withdrawal || !is_new && target.reindex.is_none();
+                let written = Written {
+                    target,
+                    fragment,
+                    kept,
+                    withdrawn: false,
+                    changed,
+                    rejection,
+                    signed_by,
+                    warnings,
+                };
+                // Of a new package, the listing will show it.
+                let reason = match is_doubtful {
+                    true => withdrawal::reason(store, &key).await?,
+                    false => None,
+                };
+                return Ok(match reason {
+                    Some(reason) => written.into_withdrawn(reason),
+                    None => written,
+                });
             }
             Err(Failure::Store(StoreError::Conflict { .. })) => {}
             Err(failure) => return Err(failure),
@@ -100,8 +138,30 @@ async fn note<S: ObjectStore>(store: &S, run: &str, written: &Written) -> Result
     }
 }
 
-/// Writes the fragment of an accepted package. Returns the current fragment, and whether it was
-/// written just now.
+/// What came of an attempt.
+enum Outcome {
+    /// The fragment is as it should be.
+    Done {
+        /// The fragment of the package, unless it is to have none.
+        fragment: Option<WrittenFragment>,
+        /// The fragment of an earlier package under this name, which may not be replaced.
+        kept: Option<ETag>,
+        /// Whether it was written or removed just now.
+        changed: bool,
+        /// Whether there was none before.
+        is_new: bool,
+    },
+    /// A package with this checksum was published under this name, and may not be replaced.
+    Replaces(Identity),
+}
+
+impl Outcome {
+    fn without_fragment(changed: bool) -> Self {
+        Self::Done { fragment: None, kept: None, changed, is_new: false }
+    }
+}
+
+/// Writes the fragment of an accepted package, unless it replaces another one and may not.
 ///
 /// Most packages are new, so the first attempt writes without checking anything. The package is
 /// checked before an existing fragment is overwritten, which may be better than ours, and always at
@@ -112,14 +172,23 @@ async fn write<S: ObjectStore>(
     key: &PackageKey,
     accepted: &Accepted,
     copies: PlusCopies,
-) -> Result<(WrittenFragment, bool), Failure> {
+    replacing: Replacing,
+) -> Result<Outcome, Failure> {
     let fragment_key = key.fragment_key();
     let object = fragment::new(accepted);
+    let mut is_new = true;
     let outcome = match store.put(&fragment_key, object.clone(), Precondition::Absent).await {
-        Err(StoreError::Conflict { .. }) => match present(store, &fragment_key, accepted).await? {
-            Present::Current(etag) => (etag, false),
-            Present::Other(etag) => {
+        Err(StoreError::Conflict { .. }) => match present(store, key, accepted).await? {
+            Present::Current(etag) => {
+                is_new = false;
+                (etag, false)
+            }
+            Present::Other(etag, published) => {
                 check(store, key, accepted).await?;
+                if let Some(published) = published.filter(|_| replacing == Replacing::Refused) {
+                    return Ok(Outcome::Replaces(published));
+                }
+                is_new = false;
                 let still = Precondition::Unchanged(etag);
                 (store.put(&fragment_key, object, still).await?, true)
             }
@@ -135,31 +204,38 @@ async fn write<S: ObjectStore>(
     check(store, key, accepted).await?;
     let (fragment, changed) = outcome;
     let Accepted { package, entry, .. } = accepted.clone();
-    Ok((WrittenFragment { package, fragment, entry }, changed))
+    let fragment = Some(WrittenFragment { package, fragment, entry });
+    Ok(Outcome::Done { fragment, kept: None, changed, is_new })
 }
 
 /// The version of the existing fragment.
 enum Present {
     /// It is what we would write.
     Current(ETag),
-    /// It is not, or is too large.
-    Other(ETag),
+    /// It is not, or is too large. The checksum is that of another package of this name.
+    Other(ETag, Option<Identity>),
 }
 
 /// Compares the existing fragment with that of the accepted package.
 async fn present<S: ObjectStore>(
     store: &S,
-    key: &str,
+    key: &PackageKey,
     accepted: &Accepted,
 ) -> Result<Present, StoreError> {
-    let gone = || StoreError::Conflict { key: key.to_owned() };
-    match port::read(store, key, fragment::MAX_LENGTH).await {
+    let fragment_key = &key.fragment_key();
+    let gone = || StoreError::Conflict { key: fragment_key.clone() };
+    match port::read(store, fragment_key, fragment::MAX_LENGTH).await {
         Ok(Some(there)) if fragment::is_current(&there, accepted) => {
             Ok(Present::Current(there.info.etag))
         }
-        Ok(there) => Ok(Present::Other(there.ok_or_else(gone)?.info.etag)),
+        Ok(there) => {
+            let there = there.ok_or_else(gone)?;
+            let etag = there.info.etag.clone();
+            let published = fragment::published(there, key);
+            Ok(Present::Other(etag, published.filter(|known| *known != accepted.entry.identity)))
+        }
         Err(StoreError::TooLarge { .. }) => {
-            Ok(Present::Other(store.head(key).await?.ok_or_else(gone)?.etag))
+            Ok(Present::Other(store.head(fragment_key).await?.ok_or_else(gone)?.etag, None))
         }
         Err(error) => Err(error),
     }
@@ -182,17 +258,20 @@ async fn check<S: ObjectStore>(
 /// ours is late. If the package came back between the two checks, the fragment was removed wrongly,
 /// and [`Failure::Superseded`] makes the execution examine the package again.
 ///
-/// Returns whether a fragment was removed.
+/// The fragment of an earlier package stays if that may not be replaced.
 async fn remove<S: ObjectStore>(
     store: &S,
     key: &PackageKey,
     rejection: Option<&RejectionReport>,
-) -> Result<bool, Failure> {
+    replacing: Replacing,
+) -> Result<Outcome, Failure> {
     plus_copy::remove(store, key).await?;
     let fragment_key = key.fragment_key();
-    let Some(present) = store.head(&fragment_key).await? else { return Ok(false) };
+    let Some(present) = store.head(&fragment_key).await? else {
+        return Ok(Outcome::without_fragment(false));
+    };
     if !fragment::is_ours(store, key.prefix(), &fragment_key).await? {
-        return Ok(false);
+        return Ok(Outcome::without_fragment(false));
     }
     let superseded = || Err(Failure::Superseded { key: key.to_string() });
     let is_rejected =
@@ -206,13 +285,17 @@ async fn remove<S: ObjectStore>(
             {
                 return superseded();
             }
-            None if is_described(&package) => return Ok(false),
+            None if is_described(&package) => return Ok(Outcome::without_fragment(false)),
+            Some(_) if replacing == Replacing::Refused && !is_described(&package) => {
+                let kept = Some(present.etag);
+                return Ok(Outcome::Done { fragment: None, kept, changed: false, is_new: false });
+            }
             _ => {}
         }
     }
     store.delete(&fragment_key, &present.etag).await?;
     match store.head(&key.to_string()).await? {
         Some(package) if is_described(&package) && !is_rejected(&package) => superseded(),
-        _ => Ok(true),
+        _ => Ok(Outcome::without_fragment(true)),
     }
 }

@@ -8,6 +8,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{ObjectStore, Starter, StoreError},
+    replacing::Replacing,
     step::{self, HealRequest, Healed},
     v3_index::V3Index,
 };
@@ -25,6 +26,31 @@ pub(crate) enum State {
     Publish(PublishRequest),
     /// Not a state, but the function that starts executions where something is wrong.
     Heal(HealRequest),
+}
+
+/// The parameters of the template that change what steps do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) v3_index: V3Index,
+    pub(crate) replacing: Replacing,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { v3_index: V3Index::Auto, replacing: Replacing::Allowed }
+    }
+}
+
+impl From<V3Index> for Settings {
+    fn from(v3_index: V3Index) -> Self {
+        Self { v3_index, ..Self::default() }
+    }
+}
+
+impl From<Replacing> for Settings {
+    fn from(replacing: Replacing) -> Self {
+        Self { replacing, ..Self::default() }
+    }
 }
 
 /// Where a state leads.
@@ -53,16 +79,17 @@ impl State {
 
     /// Runs the function, and catches what the state machine catches.
     pub(crate) async fn run<S: ObjectStore>(self, store: &S, keys: &Keys) -> Result<Next, Failure> {
-        self.run_where(store, keys, V3Index::Auto).await
+        self.run_where(store, keys, Settings::default()).await
     }
 
-    /// Runs the function where this is the setting.
+    /// Runs the function where these are the settings.
     pub(crate) async fn run_where<S: ObjectStore>(
         self,
         store: &S,
         keys: &Keys,
-        v3_index: V3Index,
+        settings: impl Into<Settings>,
     ) -> Result<Next, Failure> {
+        let Settings { v3_index, replacing } = settings.into();
         match self {
             Self::Extract(target) => {
                 let extracted = step::extract(store, Policy::default(), target).await?;
@@ -73,7 +100,7 @@ impl State {
             }
             Self::Write(request) => {
                 let target = request.target.clone();
-                match step::write_index(store, PlusCopies::Kept, request).await {
+                match step::write_index(store, PlusCopies::Kept, replacing, request).await {
                     Err(failure) if failure.kind() == FailureKind::Superseded => {
                         Ok(Next::Go(Self::Extract(target)))
                     }

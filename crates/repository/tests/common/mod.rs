@@ -100,7 +100,13 @@ impl KeyStore for Keys {
 }
 
 pub(crate) fn target(key: &str) -> Target {
-    Target { bucket: "bucket".to_owned(), key: key.to_owned(), time: None, reindex: None }
+    Target {
+        bucket: "bucket".to_owned(),
+        key: key.to_owned(),
+        time: None,
+        reindex: None,
+        withdrawal: false,
+    }
 }
 
 pub(crate) fn key(stem: &str) -> String {

@@ -23,6 +23,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{Starter, StoreError},
+    replacing::Replacing,
     snapshot::{Header, Snapshot},
     step::{self, HealRequest, Healed},
     trust::{PackageSignatures, SignedBy},
@@ -48,7 +49,7 @@ const ALIAS: &str = "3.22/main/x86_64/packages.adb";
 const JSON: &str = "3.22/main/x86_64/index.json";
 const SNAPSHOT: &str = ".alpinist/published/3.22/main/x86_64/snapshot.json.gz";
 
-fn v3_package(name: &str, version: &str) -> Vec<u8> {
+pub(crate) fn v3_package(name: &str, version: &str) -> Vec<u8> {
     AdbParts::new().info(slot::NAME, text(name)).info(slot::VERSION, text(version)).build()
 }
 
@@ -249,7 +250,8 @@ async fn a_package_that_leaves_somebody_elses_index_of_v3_alone_has_the_director
     store.remove(&key("b-1-r0"));
     store.pass(Duration::from_mins(10));
     let extracted = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.waiting.as_ref().unwrap().unknown, 1);
     assert_eq!(listed_in_adb(&store), ["b-1-r0", "c-1-r0"], "it does not shrink meanwhile");
@@ -281,7 +283,7 @@ async fn check_where(store: &MemoryStore, v3_index: V3Index) -> Healed {
     let request = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
     let healed = step::heal(store, &Nothing, PlusCopies::Kept, v3_index, request).await.unwrap();
     for key in &healed.executions {
-        execute_where(store, v3_index, target(key)).await;
+        execute_where(store, v3_index, target(key)).await.unwrap();
     }
     healed
 }
@@ -501,17 +503,17 @@ async fn where_it_is_always_wanted_v2_packages_have_an_index_of_v3() {
     store.upload(&garbage, "garbage");
     assert!(run(&store, always, &garbage).await.is_some());
     store.pass(Duration::from_mins(1));
-    execute_where(&store, always, target(INDEX)).await;
+    execute_where(&store, always, target(INDEX)).await.unwrap();
     store.remove(&garbage);
     assert_eq!(run(&store, always, &garbage).await, None);
     store.pass(Duration::from_mins(1));
-    execute_where(&store, always, target(INDEX)).await;
+    execute_where(&store, always, target(INDEX)).await.unwrap();
     assert_eq!((store.content(ADB), store.content(INDEX)), (None, None));
 
     for name in ["a", "b"] {
         store.pass(Duration::from_mins(1));
         store.upload(&key(&format!("{name}-1-r0")), package(name, "1-r0", name));
-        execute_where(&store, always, target(&key(&format!("{name}-1-r0")))).await;
+        execute_where(&store, always, target(&key(&format!("{name}-1-r0")))).await.unwrap();
     }
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
     assert_eq!(listed_in_adb(&store), ["a-1-r0", "b-1-r0"]);
@@ -519,7 +521,7 @@ async fn where_it_is_always_wanted_v2_packages_have_an_index_of_v3() {
     for name in ["a", "b"] {
         store.pass(Duration::from_mins(1));
         store.remove(&key(&format!("{name}-1-r0")));
-        execute_where(&store, always, target(&key(&format!("{name}-1-r0")))).await;
+        execute_where(&store, always, target(&key(&format!("{name}-1-r0")))).await.unwrap();
     }
     assert!(listed(&store).is_empty());
     assert!(listed_in_adb(&store).is_empty());
@@ -552,12 +554,12 @@ async fn a_directory_from_before_follows_the_setting(#[case] occasion: Occasion)
     match occasion {
         Occasion::Upload => {
             store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
-            execute_where(&store, always, target(&key("b-1-r0"))).await;
+            execute_where(&store, always, target(&key("b-1-r0"))).await.unwrap();
             expected.push("b-1-r0");
         }
         Occasion::Replacement => {
             store.upload(&key("a-1-r0"), package("a", "1-r0", "other"));
-            execute_where(&store, always, target(&key("a-1-r0"))).await;
+            execute_where(&store, always, target(&key("a-1-r0"))).await.unwrap();
         }
         Occasion::Check => {
             assert_eq!(check(&store).await, Healed::default());
@@ -566,7 +568,7 @@ async fn a_directory_from_before_follows_the_setting(#[case] occasion: Occasion)
         }
         Occasion::Reindex { sign } => {
             let reindex = Some(Reindex { run: "run".to_owned(), only_stale: true, sign });
-            execute_where(&store, always, Target { reindex, ..target(INDEX) }).await;
+            execute_where(&store, always, Target { reindex, ..target(INDEX) }).await.unwrap();
         }
     }
     assert_eq!(listed_in_adb(&store), expected);

@@ -11,6 +11,7 @@ use alpinist_repository::{
     message::{AggregateRequest, Extracted, Found, Waiting},
     plus_copy::PlusCopies,
     policy::Policy,
+    replacing::Replacing,
     snapshot::{Header, Snapshot},
     step,
     v3_index::V3Index,
@@ -33,7 +34,7 @@ fn header(store: &MemoryStore) -> Header {
 async fn written(store: &MemoryStore, stem: &str, bytes: Vec<u8>) -> AggregateRequest {
     store.upload(&key(stem), bytes);
     let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
-    step::write_index(store, PlusCopies::Kept, extracted).await.unwrap().into()
+    step::write_index(store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap().into()
 }
 
 /// A bucket whose index lists one package and was published a minute ago.
@@ -247,7 +248,8 @@ async fn a_change_that_is_over_is_looked_at_again() {
 async fn what_somebody_else_has_accepted_meanwhile_stays_listed() {
     let store = one_package().await;
     let extracted = rejected_now(&store, &key("a-1-r0")).await;
-    let request = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let request =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     assert!(request.rejection.is_some());
     execute(&store, &key("a-1-r0")).await.unwrap();
     store.pass(Duration::from_mins(1));
@@ -264,7 +266,8 @@ async fn a_planted_snapshot_cannot_say_that_it_comes_from_a_later_listing() {
     store.upload(SNAPSHOT, snapshot.to_bytes(&planted).unwrap());
     store.pass(Duration::from_mins(1));
     let extracted = Extracted { target: target(INDEX), found: Found::Nothing };
-    let request = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let request =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let waiting =
         Waiting { since: planted.generation, times: 1, seconds: 2, overtook: false, unknown: 0 };
     let request = AggregateRequest { waiting: Some(waiting), ..request.into() };

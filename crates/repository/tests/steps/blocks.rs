@@ -14,6 +14,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition},
+    replacing::Replacing,
     snapshot::{Edit, Header, Record, Snapshot},
     step,
     v3_index::V3Index,
@@ -73,7 +74,8 @@ async fn staged(store: &MemoryStore, name: &str) -> PublishRequest {
     let stem = format!("{name}-1-r0");
     store.upload(&key(&stem), package(name, "1-r0", name));
     let extracted = step::extract(store, Policy::default(), target(&key(&stem))).await.unwrap();
-    let written = step::write_index(store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     travelled(
         &step::aggregate(store, V3Index::Auto, AggregateRequest::from(written)).await.unwrap(),
     )

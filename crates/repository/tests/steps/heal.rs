@@ -12,6 +12,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition, Starter, StoreError},
+    replacing::Replacing,
     step::{self, HealRequest, Message},
     v3_index::V3Index,
 };
@@ -59,7 +60,7 @@ fn event(kind: &str, key: &str, etag: &str) -> Message {
 }
 
 /// Returns what the scheduled check starts.
-async fn check(store: &MemoryStore) -> Vec<String> {
+pub(crate) async fn check(store: &MemoryStore) -> Vec<String> {
     heal(store, HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() }).await
 }
 
@@ -143,7 +144,8 @@ async fn an_index_that_cannot_be_written_is_not_tried_again_for_ever() {
     store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
     // As if the function that signs had failed.
     let extracted = step::extract(&store, Policy::default(), target(&key("c-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert!(aggregated.staged.is_some());
     store.pass(Duration::from_mins(10));
@@ -240,7 +242,8 @@ async fn an_upload_into_a_bucket_of_somebody_else_takes_nothing_off_its_index() 
     let index = store.content(INDEX).unwrap();
     store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
     let extracted = step::extract(&store, Policy::default(), target(&key("c-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let mut aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.waiting.as_ref().unwrap().unknown, 2);
     assert_eq!(told(&store, &[WANTED]).await, [format!("reindex of {PREFIX}")]);
@@ -263,7 +266,8 @@ async fn a_deletion_in_a_bucket_of_somebody_else_reaches_its_index() {
     let store = foreign_bucket().await;
     store.remove(&key("b-1-r0"));
     let extracted = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.waiting.unwrap().unknown, 1);
     reindex(&store, PREFIX, true).await.unwrap();
@@ -408,7 +412,7 @@ async fn a_package_that_was_written_again_is_not_taken_for_rejected() {
     let store = two_packages().await;
     store.upload(&key("c-1-r0"), package("c", "1-r0", ""));
     let rejected = rejected_now(&store, &key("c-1-r0")).await;
-    step::write_index(&store, PlusCopies::Kept, rejected).await.unwrap();
+    step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, rejected).await.unwrap();
     store.pass(Duration::from_mins(10));
     assert_eq!(check(&store).await, Vec::<String>::new());
     // The same bytes, in another storage class.
@@ -473,7 +477,8 @@ async fn a_fragment_of_a_backup_is_not_believed_when_nothing_is_remembered() {
     store.remove(SNAPSHOT);
     assert_eq!(told(&store, &[SNAPSHOT]).await, [INDEX]);
     let extracted = step::extract(&store, Policy::default(), target(INDEX)).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.waiting.unwrap().unknown, 1);
     assert_eq!(told(&store, &[WANTED]).await, [format!("reindex of {PREFIX}")]);
@@ -611,7 +616,8 @@ async fn while_a_reindex_is_awaited_fragments_are_not_read_again_each_time() {
     store.upload(&key("new-1-r0"), package("new", "1-r0", ""));
     let extracted =
         step::extract(&store, Policy::default(), target(&key("new-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let mut request = AggregateRequest::from(written);
     for look in 0..3 {
         let before = store.requests();

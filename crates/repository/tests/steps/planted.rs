@@ -14,6 +14,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{NewObject, ObjectStore as _, Precondition},
+    replacing::Replacing,
     snapshot::{Beginning, Edit, Header, MAX_STORED, Record, Snapshot},
     v3_index::V3Index,
     verify::{Depth, VerifyOptions, verify},
@@ -474,6 +475,7 @@ async fn what_builds_before_blocks_wrote_is_right_until_the_next_publication_rep
         depth: Depth::Content,
         policy: Policy::default(),
         plus_copies: PlusCopies::Kept,
+        replacing: Replacing::Allowed,
         v3_index: V3Index::Auto,
         signers: vec![KEY_NAME.to_owned()],
     };

@@ -4,6 +4,7 @@ use alpinist_repository::{
     memory::{MemoryStore, Request},
     plus_copy::PlusCopies,
     policy::Policy,
+    replacing::Replacing,
     step,
 };
 
@@ -125,7 +126,7 @@ async fn without_copies_none_is_made_and_a_stale_one_goes() {
     upload(&store, "new");
     for _ in 0..2 {
         let extracted = step::extract(&store, Policy::default(), target(&key(NAME))).await.unwrap();
-        step::write_index(&store, PlusCopies::None, extracted).await.unwrap();
+        step::write_index(&store, PlusCopies::None, Replacing::Allowed, extracted).await.unwrap();
         assert_eq!(store.content(COPY), None);
     }
 }

@@ -13,6 +13,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::StoreError,
+    replacing::Replacing,
     step,
     v3_index::V3Index,
 };
@@ -41,7 +42,8 @@ async fn a_lost_race_goes_back_to_aggregation_and_loses_nobody() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     rival(&store, &key("b-1-r0"));
     let keys = Keys::good();
@@ -57,7 +59,8 @@ async fn a_change_that_a_rival_published_is_covered() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     rival(&store, &key("b-1-r0"));
     assert_eq!(listed(&store), ["a-1-r0", "b-1-r0"]);
@@ -80,9 +83,10 @@ async fn the_first_index_does_not_cover_a_rebuild_that_began_before_it() {
             // The bucket was already listed, and the event of b is lost.
             store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
             let extracted = now(step::extract(store, Policy::default(), target(&key("b-1-r0"))));
-            now(step::write_index(store, PlusCopies::Kept, extracted));
+            now(step::write_index(store, PlusCopies::Kept, Replacing::Allowed, extracted));
             let index = Extracted { target: target(INDEX), found: Found::Nothing };
-            let written = now(step::write_index(store, PlusCopies::Kept, index));
+            let written =
+                now(step::write_index(store, PlusCopies::Kept, Replacing::Allowed, index));
             *begun.lock().unwrap() =
                 Some(now(step::aggregate(store, V3Index::Auto, written.into())));
         }
@@ -113,7 +117,8 @@ async fn a_late_execution_does_not_overwrite_a_newer_fragment() {
     store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
     rival(&store, &key("a-1-r0"));
     let fragment = store.content(&format!("{PREFIX}a-1-r0.index"));
-    let failure = step::write_index(&store, PlusCopies::Kept, late).await.unwrap_err();
+    let failure =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, late).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), fragment);
 }
@@ -211,7 +216,8 @@ async fn a_fragment_that_a_rival_wrote_meanwhile_is_not_overwritten() {
             rival(store, &key("a-1-r0"));
         },
     );
-    let failure = step::write_index(&store, PlusCopies::Kept, late).await.unwrap_err();
+    let failure =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, late).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
     let fragment = store.content(&format!("{PREFIX}a-1-r0.index")).unwrap();
     let fragment = String::from_utf8(fragment.to_vec()).unwrap();
@@ -231,7 +237,8 @@ async fn a_fragment_of_a_package_that_came_back_is_noticed_when_removed() {
             store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
         },
     );
-    let failure = step::write_index(&store, PlusCopies::Kept, gone).await.unwrap_err();
+    let failure =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, gone).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 }
 
@@ -241,7 +248,7 @@ async fn a_late_removal_leaves_the_fragment_of_a_package_that_is_there() {
     let gone = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "a"));
     rival(&store, &key("a-1-r0"));
-    step::write_index(&store, PlusCopies::Kept, gone).await.unwrap();
+    step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, gone).await.unwrap();
     assert!(store.content(&format!("{PREFIX}a-1-r0.index")).is_some());
 }
 
@@ -250,13 +257,15 @@ async fn aggregation_notices_that_the_package_is_another_one() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "old"));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     store.upload(&key("a-1-r0"), package("a", "1-r0", "new"));
     let failure = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Superseded);
 
     let gone = step::extract(&store, Policy::default(), target(&key("b-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, gone).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, gone).await.unwrap();
     execute(&store, &key("a-1-r0")).await.unwrap();
     store.upload(&key("b-1-r0"), package("b", "1-r0", "b"));
     store.upload(INDEX, "so that it is not covered");
@@ -278,7 +287,7 @@ async fn a_replaced_package_is_not_listed_with_the_fragment_of_the_old_one() {
 async fn staged(store: &MemoryStore, stem: &str) -> PublishRequest {
     let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
     let mut request = AggregateRequest::from(
-        step::write_index(store, PlusCopies::Kept, extracted).await.unwrap(),
+        step::write_index(store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap(),
     );
     for _ in 0..10 {
         let aggregated = step::aggregate(store, V3Index::Auto, request).await.unwrap();
@@ -325,7 +334,7 @@ async fn whoever_overtakes_a_publisher_that_dies_fixes_what_it_published() {
     store.remove(&key("b-1-r0"));
     store.pass(Duration::from_mins(1));
     let gone = now(step::extract(&store, Policy::default(), target(&key("b-1-r0"))));
-    let written = now(step::write_index(&store, PlusCopies::Kept, gone));
+    let written = now(step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, gone));
     let overtaking = Arc::new(Mutex::new(None));
     let slot = overtaking.clone();
     store.before_requests(move |store, request| {
@@ -438,7 +447,8 @@ async fn a_snapshot_that_is_replaced_while_it_is_read_is_looked_at_again() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     // What a reader gets whose connection broke.
     store.before_requests(|_, request| match request {
         Request::Get(key) if key.ends_with("snapshot.json.gz") => {

@@ -6,6 +6,7 @@ use alpinist_repository::{
     message::{Found, Reindex, Target},
     plus_copy::PlusCopies,
     policy::Policy,
+    replacing::Replacing,
     step::{self, ReindexRequest, ReindexResponse, Report},
     trust::PackageSignatures,
 };
@@ -22,15 +23,16 @@ pub(crate) async fn reindex(
     prefix: &str,
     only_stale: bool,
 ) -> Result<Report, Failure> {
-    reindex_under(store, prefix, only_stale, PackageSignatures::Verify).await
+    let signatures = PackageSignatures::Verify;
+    reindex_under(store, prefix, only_stale, (signatures, Replacing::Allowed)).await
 }
 
 /// Does what the state machine of the reindex does.
-async fn reindex_under(
+pub(crate) async fn reindex_under(
     store: &MemoryStore,
     prefix: &str,
     only_stale: bool,
-    signatures: PackageSignatures,
+    (signatures, replacing): (PackageSignatures, Replacing),
 ) -> Result<Report, Failure> {
     let reindex = Reindex { run: RUN.to_owned(), only_stale, sign: false };
     let target = |key: &str| Target { reindex: Some(reindex.clone()), ..target(key) };
@@ -43,7 +45,7 @@ async fn reindex_under(
         let policy = Policy { signatures, ..Policy::default() };
         let extracted = step::extract(store, policy, target(key)).await?;
         if extracted.found != Found::Indexed {
-            step::write_index(store, PlusCopies::Kept, extracted).await?;
+            step::write_index(store, PlusCopies::Kept, replacing, extracted).await?;
         }
     }
     for index in indexes {
@@ -132,7 +134,7 @@ async fn what_a_reindex_rejects_under_a_stricter_setting_is_not_listed_from_memo
     }
     store.remove(&format!("{PREFIX}b-1-r0.index"));
     let require = PackageSignatures::Require;
-    let report = reindex_under(&store, "", false, require).await.unwrap();
+    let report = reindex_under(&store, "", false, (require, Replacing::Allowed)).await.unwrap();
     assert_eq!(listed(&store), Vec::<String>::new());
     let rejected: Vec<_> = report.rejected.into_iter().map(|rejected| rejected.key).collect();
     assert_eq!(rejected, [key("a-1-r0"), key("b-1-r0")]);

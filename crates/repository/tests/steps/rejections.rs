@@ -9,6 +9,7 @@ use alpinist_repository::{
     policy::Policy,
     port::StoreError,
     rejection::Rejection,
+    replacing::Replacing,
     step,
     v3_index::V3Index,
 };
@@ -245,12 +246,15 @@ async fn a_late_rejection_does_no_harm_to_the_package_that_came_after() {
     let rejected = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
     publish(&store, "a", "1-r0", "").await;
 
-    let late = step::write_index(&store, PlusCopies::Kept, rejected.clone()).await.unwrap_err();
+    let late = step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, rejected.clone())
+        .await
+        .unwrap_err();
     assert_eq!(late.kind(), FailureKind::Superseded);
 
     let fragment = store.content(&format!("{PREFIX}a-1-r0.index")).unwrap();
     store.remove(&format!("{PREFIX}a-1-r0.index"));
-    let written = step::write_index(&store, PlusCopies::Kept, rejected).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, rejected).await.unwrap();
     let late = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap_err();
     assert_eq!(late.kind(), FailureKind::Superseded);
     store.upload(&format!("{PREFIX}a-1-r0.index"), fragment);
@@ -262,7 +266,9 @@ async fn a_package_that_is_rejected_now_loses_its_fragment() {
     let store = MemoryStore::default();
     publish(&store, "a", "1-r0", "").await;
     let rejected = rejected_now(&store, &key("a-1-r0")).await;
-    let write = async || step::write_index(&store, PlusCopies::Kept, rejected.clone()).await;
+    let write = async || {
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, rejected.clone()).await
+    };
     write().await.unwrap();
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), None);
     // The response may be lost, and the step retried.
@@ -279,7 +285,10 @@ async fn a_late_rejection_by_an_earlier_rule_does_no_harm() {
     execute(&store, &key("a-1-r0")).await.unwrap();
     let fragment = store.content(&format!("{PREFIX}a-1-r0.index"));
     for _ in 0..2 {
-        let late = step::write_index(&store, PlusCopies::Kept, rejected.clone()).await.unwrap_err();
+        let late =
+            step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, rejected.clone())
+                .await
+                .unwrap_err();
         assert_eq!(late.kind(), FailureKind::Superseded);
     }
     assert_eq!(store.content(&format!("{PREFIX}a-1-r0.index")), fragment);

@@ -9,7 +9,6 @@ use alpinist_repository::{
     message::{AggregateRequest, Extracted, RejectionReport, Target},
     policy::Policy,
     step,
-    v3_index::V3Index,
 };
 
 pub(crate) use crate::common::{
@@ -18,7 +17,7 @@ pub(crate) use crate::common::{
 };
 use crate::common::{
     PRIVATE_KEY,
-    execution::{Next, State},
+    execution::{Next, Settings, State},
 };
 
 /// How an execution failed, as it is displayed.
@@ -80,10 +79,13 @@ pub(crate) async fn execute_target(
     go_on(store, keys, State::Extract(target)).await
 }
 
-/// Runs the steps where this is the setting.
-pub(crate) async fn execute_where(store: &MemoryStore, v3_index: V3Index, target: Target) {
-    let state = State::Extract(target);
-    go_on_where(store, &Keys::good(), v3_index, state).await.unwrap();
+/// Runs the steps where these are the settings.
+pub(crate) async fn execute_where(
+    store: &MemoryStore,
+    settings: impl Into<Settings>,
+    target: Target,
+) -> Result<(), Failed> {
+    go_on_where(store, &Keys::good(), settings.into(), State::Extract(target)).await
 }
 
 /// Continues after the fragment was written.
@@ -97,18 +99,18 @@ pub(crate) async fn aggregate_and_publish(
 
 /// Continues from a state.
 async fn go_on(store: &MemoryStore, keys: &Keys, state: State) -> Result<(), Failed> {
-    go_on_where(store, keys, V3Index::Auto, state).await
+    go_on_where(store, keys, Settings::default(), state).await
 }
 
-/// Continues from a state where this is the setting. Time passes while an execution waits.
+/// Continues from a state where these are the settings. Time passes while an execution waits.
 async fn go_on_where(
     store: &MemoryStore,
     keys: &Keys,
-    v3_index: V3Index,
+    settings: Settings,
     mut state: State,
 ) -> Result<(), Failed> {
     for _ in 0..100 {
-        state = match state.run_where(store, keys, v3_index).await? {
+        state = match state.run_where(store, keys, settings).await? {
             Next::Go(next) => next,
             Next::Wait(next) => {
                 store.pass(Duration::from_secs(30));

@@ -11,6 +11,7 @@ use alpinist_repository::{
     plus_copy::PlusCopies,
     policy::Policy,
     port::{Generation, NewObject, ObjectStore as _, Precondition},
+    replacing::Replacing,
     snapshot::{Header, Record, Snapshot},
     step,
     v3_index::V3Index,
@@ -52,7 +53,8 @@ async fn unknown(store: &MemoryStore, stem: &str) -> usize {
     // The lease of the first snapshot has expired.
     store.pass(Duration::from_mins(1));
     let extracted = step::extract(store, Policy::default(), target(&key(stem))).await.unwrap();
-    let written = step::write_index(store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let aggregated = step::aggregate(store, V3Index::Auto, written.into()).await.unwrap();
     assert_eq!(aggregated.staged, None);
     aggregated.waiting.map_or(0, |waiting| waiting.unknown)
@@ -128,7 +130,8 @@ async fn a_package_that_is_rejected_now_is_not_listed_from_memory() {
     let store = two_packages().await;
     let rejected = rejected_now(&store, &key("b-1-r0")).await;
     store.remove(&format!("{PREFIX}b-1-r0.index"));
-    let written = step::write_index(&store, PlusCopies::Kept, rejected).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, rejected).await.unwrap();
     aggregate_and_publish(&store, &Keys::good(), written.into()).await.unwrap_err();
     assert_eq!(listed(&store), ["a-1-r0"]);
 }
@@ -232,7 +235,8 @@ async fn a_staged_index_that_is_gone_or_damaged_is_aggregated_again() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     let staged = store.keys().into_iter().find(|key| key.contains("/published/")).unwrap();
     for damage in [|store: &MemoryStore, key: &str| store.upload(key, "x"), MemoryStore::remove] {
@@ -249,7 +253,8 @@ async fn an_index_that_has_become_too_large_ends_the_execution() {
     let store = MemoryStore::default();
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     let extracted = step::extract(&store, Policy::default(), target(&key("a-1-r0"))).await.unwrap();
-    let written = step::write_index(&store, PlusCopies::Kept, extracted).await.unwrap();
+    let written =
+        step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted).await.unwrap();
     let mut aggregated = step::aggregate(&store, V3Index::Auto, written.into()).await.unwrap();
     let (header, snapshot) = Snapshot::read(&store.content(SNAPSHOT).unwrap()).unwrap();
     let [record] = &snapshot.records().unwrap()[..] else { panic!("one package") };

@@ -20,6 +20,7 @@ use alpinist_samples::adb_package::{AdbParts, dependency, slot, text};
 use rand_core::OsRng;
 use rstest::rstest;
 
+use crate::common::execution::Settings;
 use crate::common::{PRIVATE_KEY, Second};
 use crate::support::{
     INDEX, KEY_NAME, Keys, PREFIX, execute, execute_where, execute_with, key, publish, target,
@@ -59,19 +60,20 @@ async fn verified(
     depth: Depth,
     signers: &[&str],
 ) -> (usize, Vec<(String, String, Remedy)>) {
-    verified_where(store, V3Index::Auto, depth, signers).await
+    verified_where(store, Settings::default(), depth, signers).await
 }
 
-/// The same, where this is the setting.
-async fn verified_where(
+/// The same, where these are the settings.
+pub(crate) async fn verified_where(
     store: &MemoryStore,
-    v3_index: V3Index,
+    settings: impl Into<Settings>,
     depth: Depth,
     signers: &[&str],
 ) -> (usize, Vec<(String, String, Remedy)>) {
     let signers = signers.iter().map(|name| (*name).to_owned()).collect();
     let (policy, plus_copies) = (Policy::default(), PlusCopies::Kept);
-    let options = VerifyOptions { depth, policy, plus_copies, v3_index, signers };
+    let Settings { v3_index, replacing } = settings.into();
+    let options = VerifyOptions { depth, policy, plus_copies, replacing, v3_index, signers };
     let prefix = PREFIX.parse().unwrap();
     let verified = verify::verify(store, &prefix, &options).await.unwrap();
     let problems = verified.problems.into_iter().map(|(key, problem)| {
@@ -275,7 +277,7 @@ async fn where_an_index_of_v3_is_always_wanted_it_is_missed() {
     let message = "somebody else wrote it, and it is not the index of the packages";
     assert_eq!(always(&store).await, [problem("Packages.adb", message, Remedy::ReindexStale)]);
     store.pass(Duration::from_mins(1));
-    execute_where(&store, V3Index::Always, target(INDEX)).await;
+    execute_where(&store, V3Index::Always, target(INDEX)).await.unwrap();
     assert_eq!(always(&store).await, []);
     assert_eq!(problems(&store).await, []);
 }
