@@ -1,12 +1,7 @@
 //! The function of CloudFront, in the two engines that can be had: Node, and njs, which the runtime
 //! of CloudFront descends from.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, path::Path, process::Command};
 
 use alpinist_repository::location::{PackageKey, RepositoryPrefix, rejected_prefix, trusted_key};
 use alpinist_tests::{Tools, command, workspace};
@@ -68,12 +63,13 @@ fn stored() -> Value {
         }
         reader.to_string()
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    // In 2100, and in 2026.
+    let (later, earlier) = (4_102_444_800, 1_767_225_600);
     json!({
-        "ci": reader(TOKEN, &["3.22/main"], Some(now + 3600)),
+        "ci": reader(TOKEN, &["3.22/main"], Some(later)),
         "all": reader(OTHER, &[""], None),
         "two": reader(OTHER, &["3.21", "edge/testing/x86_64"], None),
-        "gone": reader(TOKEN, &["3.22/main"], Some(now)),
+        "gone": reader(TOKEN, &["3.22/main"], Some(earlier)),
         "none": reader(TOKEN, &[], None),
         "null": "null",
         "broken": "{",

@@ -540,9 +540,10 @@ impl<S: ObjectStore> Comparison<'_, S> {
         let entries: HashMap<_, _> =
             entries.into_iter().map(|entry| (entry.file_stem(), entry)).collect();
         for stem in entries.keys().filter(|stem| !self.listing.packages.contains_key(*stem)) {
-            let problem = match self.listing.withdrawn.contains_key(stem) {
-                true => Problem::Withdrawn,
-                false => Problem::Missing,
+            let problem = if self.listing.withdrawn.contains_key(stem) {
+                Problem::Withdrawn
+            } else {
+                Problem::Missing
             };
             problems.push((self.prefix.package_key(stem), problem));
         }

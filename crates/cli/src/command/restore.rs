@@ -79,9 +79,10 @@ impl Restore {
             let is_named = |found: &&Withdrawn| {
                 let entry = found.entry.as_ref();
                 let is_name = entry.is_some_and(|entry| entry.metadata.name.as_str() == name);
-                match selection::is_key(name) {
-                    true => found.package.to_string() == *name,
-                    false => is_name || found.package.stem() == name,
+                if selection::is_key(name) {
+                    found.package.to_string() == *name
+                } else {
+                    is_name || found.package.stem() == name
                 }
             };
             let found: Vec<_> = all.iter().filter(is_named).cloned().collect();

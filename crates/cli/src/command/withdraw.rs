@@ -84,9 +84,12 @@ impl Withdraw {
             }));
         }
         let mut followed = outcomes::wait(watch, &changes).await?.into_iter();
-        let outcomes = written.into_iter().map(|is_new| match is_new {
-            true => PushOutcome::Followed(followed.next().unwrap_or(Outcome::NotObserved)),
-            false => PushOutcome::NotWritten(NotWritten::Unchanged),
+        let outcomes = written.into_iter().map(|is_new| {
+            if is_new {
+                PushOutcome::Followed(followed.next().unwrap_or(Outcome::NotObserved))
+            } else {
+                PushOutcome::NotWritten(NotWritten::Unchanged)
+            }
         });
         let outcomes = outcomes.collect();
         Outcomes::new("withdrawn", keys.iter().map(String::as_str), outcomes).print(output)

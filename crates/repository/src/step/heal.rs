@@ -491,9 +491,12 @@ impl<S: ObjectStore> Directory<'_, S> {
         if stems.len() > MAX_EXECUTIONS {
             return Ok(Cure::Reindex);
         }
-        keys.extend(stems.iter().map(|stem| match listing.withdrawn.contains_key(stem) {
-            true => self.prefix.withdrawal_key(stem),
-            false => self.prefix.package_key(stem),
+        keys.extend(stems.iter().map(|stem| {
+            if listing.withdrawn.contains_key(stem) {
+                self.prefix.withdrawal_key(stem)
+            } else {
+                self.prefix.package_key(stem)
+            }
         }));
         Ok(Cure::Executions(keys))
     }

@@ -100,7 +100,7 @@ async fn apply<S: ObjectStore>(
                 let is_doubtful = target.withdrawal || !is_new && target.reindex.is_none();
                 let written = Written {
                     target,
-                    fragment,
+                    fragment: fragment.map(|fragment| *fragment),
                     kept,
                     withdrawn: false,
                     changed,
@@ -109,10 +109,8 @@ async fn apply<S: ObjectStore>(
                     warnings,
                 };
                 // Of a new package, the listing will show it.
-                let reason = match is_doubtful {
-                    true => withdrawal::reason(store, &key).await?,
-                    false => None,
-                };
+                let reason =
+                    if is_doubtful { withdrawal::reason(store, &key).await? } else { None };
                 return Ok(match reason {
                     Some(reason) => written.into_withdrawn(reason),
                     None => written,
@@ -143,7 +141,7 @@ enum Outcome {
     /// The fragment is as it should be.
     Done {
         /// The fragment of the package, unless it is to have none.
-        fragment: Option<WrittenFragment>,
+        fragment: Option<Box<WrittenFragment>>,
         /// The fragment of an earlier package under this name, which may not be replaced.
         kept: Option<ETag>,
         /// Whether it was written or removed just now.
@@ -204,7 +202,7 @@ async fn write<S: ObjectStore>(
     check(store, key, accepted).await?;
     let (fragment, changed) = outcome;
     let Accepted { package, entry, .. } = accepted.clone();
-    let fragment = Some(WrittenFragment { package, fragment, entry });
+    let fragment = Some(Box::new(WrittenFragment { package, fragment, entry }));
     Ok(Outcome::Done { fragment, kept: None, changed, is_new })
 }
 
