@@ -73,7 +73,7 @@ const EXAMPLES: [(&str, &str, usize, &str, &str); 12] = [
         "acme-common libacme>=2",
     ),
     ("acme-common", "2.7.1-r0", 41_900, "Users, groups and directories of Acme", "busybox"),
-    ("acme-keys", "2026.11-r0", 4_096, "Public keys of Acme's repositories", ""),
+    ("acme-keys", "2026.11-r0", 4_096, "Public keys of Acme's repositories", "acme-common"),
     (
         "libacme",
         "2.3.0-r2",
@@ -340,8 +340,8 @@ async fn plant_v3(stack: &Stack, keys: &Keys) {
     let v3 = |version: &str, description: &str| {
         entry(&format!(
             "C:Q2AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\nP:alone\nV:{version}\nA:x86_64\nS:7\n\
-             I:9\nT:{description}\nU:https://example.com\nL:MIT\nD:!conflict needed>=1.0\n\
-             t:1700000000\n"
+             I:9\nT:{description}\nU:https://example.com\nL:MIT\nt:1700000000\n\
+             D:!conflict needed>=1.0\n"
         ))
     };
     let entries = [v3("1.0-r0", "The first"), v3("2.0-r0", "The second"), one_of_many(1)];
