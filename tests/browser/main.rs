@@ -1,7 +1,7 @@
 //! The page, in real browsers, on the local stack.
 //!
-//! `page.cjs` in `tests/tools/npm` has the checks, which [`published`](mod@published) gives something
-//! to look at.
+//! `page.cjs` in `tests/tools/npm` has the checks, which [`published`](mod@published) gives
+//! something to look at.
 
 #![cfg(test)]
 

@@ -318,7 +318,8 @@ fn hostile_index(key: &Key) -> Vec<u8> {
     [gzip_at([&*wrong, right].concat(), 6), unsigned].concat()
 }
 
-/// An index with a signature in which a number is shorter than the order of the curve: one of 128 is.
+/// An index with a signature in which a number is shorter than the order of the curve: one of 128
+/// is.
 fn short_signature<'a>(
     key: &Key,
     entries: &'a [IndexEntry],

@@ -102,8 +102,8 @@ impl Apk {
         make
     }
 
-    /// Runs `apk convndx` on an index of format v2, signed by anybody, and returns the same of format
-    /// v3.
+    /// Runs `apk convndx` on an index of format v2, signed by anybody, and returns the same of
+    /// format v3.
     pub fn convert_index(&self, index: &Path) -> Result<Vec<u8>, Error> {
         let mut convert = self.command();
         command::output(convert.args(["convndx", "--allow-untrusted"]).arg(index))

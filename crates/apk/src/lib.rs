@@ -14,7 +14,8 @@
 //! | [`signature`], [`package_signature`] | signatures in general, and those of packages |
 //! | [`warning`] | what is valid in a package, but will surprise its users |
 //! | [`text`] | untrusted text and error messages, prepared for display |
-//! | [`value`], [`version`], [`dependency`], [`tags`], [`checksum`] | checked values that the rest uses |
+//! | [`value`], [`version`], [`dependency`], [`tags`], [`checksum`] | checked values that the rest
+//! uses |
 //!
 //! A package file is a sequence of gzip streams (*members* in RFC 1952), called *sections* here and
 //! *segments* elsewhere: signatures, control, data. Together they inflate to a single tar.

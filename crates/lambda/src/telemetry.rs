@@ -14,7 +14,8 @@
 //! All are in the namespace `Alpinist`, with the dimension `Stack`. They are written to standard
 //! output in the [embedded metric format], from which `CloudWatch` takes them without a request.
 //!
-//! [embedded metric format]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+//! [embedded metric format]:
+//! https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
 use std::io::{self, Write};
 

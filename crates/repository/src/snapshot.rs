@@ -11,8 +11,10 @@
 //! |---|---|
 //! | a line | the format |
 //! | a line | the [`Header`], in JSON |
-//! | recent rows | the [`Row`]s that changed last, at most 1,024 of them: whether a snapshot has a recent change can be told from its beginning |
-//! | v2 packages | the [blocks](alpinist_apk::block) of `APKINDEX.tar.gz`, as they are published, after a directory of them and a table of [`Row`]s for each |
+//! | recent rows | the [`Row`]s that changed last, at most 1,024 of them: whether a snapshot has a
+//! recent change can be told from its beginning |
+//! | v2 packages | the [blocks](alpinist_apk::block) of `APKINDEX.tar.gz`, as they are published,
+//! after a directory of them and a table of [`Row`]s for each |
 //! | v3 packages | the same; these blocks are not published |
 //!
 //! Snapshots of earlier builds are read as well.

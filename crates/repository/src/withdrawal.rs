@@ -1,5 +1,5 @@
-//! Withdrawals: objects that take a package off the index while its bytes stay, so that clients with
-//! an older index can still install it.
+//! Withdrawals: objects that take a package off the index while its bytes stay, so that clients
+//! with an older index can still install it.
 //!
 //! A withdrawal is an object `<name>-<version>.withdrawn` beside the package. Its content is the
 //! reason, as text. The package is listed again once the object is deleted.

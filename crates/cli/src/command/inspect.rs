@@ -53,8 +53,8 @@ Examples:
 /// Shows its format and its sections, its signatures and who made them, its `.PKGINFO`, and the
 /// entry that it would get in an index. A package of format v3 has no `.PKGINFO`: its entry shows
 /// the same, with letters for what `APKINDEX.tar.gz` lacks, such as `r:` for `replaces`. The exit
-/// status is 1 if it breaks a rule, so that it would not be listed. Of an object in S3, it also says
-/// whether it is withdrawn.
+/// status is 1 if it breaks a rule, so that it would not be listed. Of an object in S3, it also
+/// says whether it is withdrawn.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Inspect {

@@ -24,8 +24,8 @@ use crate::{
 /// How often to read a package that somebody keeps replacing.
 const ATTEMPTS: usize = 8;
 
-/// Reads the current package, checks it and its signatures, and makes its index entry. If the target
-/// is the [withdrawal](crate::withdrawal) of a package, that package is meant. A package
+/// Reads the current package, checks it and its signatures, and makes its index entry. If the
+/// target is the [withdrawal](crate::withdrawal) of a package, that package is meant. A package
 /// that is gone or may not be listed is no failure: its fragment and its entry must go. If it is
 /// replaced meanwhile, the new one is read.
 ///

@@ -530,8 +530,8 @@ impl<S: ObjectStore> Directory<'_, S> {
             .collect()
     }
 
-    /// Returns whether the fragment of a package, if it has one, describes its current version. That
-    /// of a package that may not be replaced describes an earlier one.
+    /// Returns whether the fragment of a package, if it has one, describes its current version.
+    /// That of a package that may not be replaced describes an earlier one.
     async fn is_described(
         &self,
         stem: &str,
