@@ -116,9 +116,7 @@ impl Token {
 impl Reader {
     /// Returns what is stored of a reader with this token.
     pub(crate) fn new(token: &Token, prefixes: Vec<OpenPrefix>, until: Option<i64>) -> Self {
-        let digest = Sha256::digest(token.as_str());
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { sha256, prefixes, until }
+        Self { sha256: hex::encode(Sha256::digest(token.as_str())), prefixes, until }
     }
 
     /// Returns the text that is stored, unless it is longer than CloudFront allows.
