@@ -15,9 +15,9 @@ use alpinist_repository::{
     message::{AggregateRequest, Extracted, Published, Target, Written},
     plus_copy::PlusCopies,
     policy::Policy,
+    replacing::Replacing,
     step::{self, ReindexRequest, ReindexResponse},
     v3_index::V3Index,
-    replacing::Replacing,
 };
 use alpinist_samples::arbitrary_package::ArbitraryPackage;
 use futures::executor::block_on;
@@ -81,7 +81,9 @@ fn extract(target: Target) {
 
 fn write(extracted: Extracted) {
     let store = bucket();
-    if let Ok(written) = block_on(step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted)) {
+    if let Ok(written) =
+        block_on(step::write_index(&store, PlusCopies::Kept, Replacing::Allowed, extracted))
+    {
         assert_eq!(
             passed::<_, AggregateRequest>(&written),
             AggregateRequest::from(written.clone())
