@@ -1,12 +1,7 @@
 //! The function of CloudFront, in the two engines that can be had: Node, and njs, which the runtime
 //! of CloudFront descends from.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, path::Path, process::Command};
 
 use alpinist_repository::location::{PackageKey, RepositoryPrefix, rejected_prefix, trusted_key};
 use alpinist_tests::{Tools, command, workspace};
@@ -24,6 +19,10 @@ const MAX_LENGTH: usize = 10 * 1024;
 /// The tokens of the readers `ci` and `all`.
 const TOKEN: &str = "alp_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq";
 const OTHER: &str = "alp_-_-_0123456789-_-_0123456789-_-_0123456789A";
+
+/// Two times, in seconds since 1970.
+const YEAR_2026: u64 = 1_767_225_600;
+const YEAR_3000: u64 = 32_503_680_000;
 
 const PACKAGE: &str = "/3.22/main/x86_64/hello-1.0-r0.apk";
 
@@ -68,12 +67,11 @@ fn stored() -> Value {
         }
         reader.to_string()
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     json!({
-        "ci": reader(TOKEN, &["3.22/main"], Some(now + 3600)),
+        "ci": reader(TOKEN, &["3.22/main"], Some(YEAR_3000)),
         "all": reader(OTHER, &[""], None),
         "two": reader(OTHER, &["3.21", "edge/testing/x86_64"], None),
-        "gone": reader(TOKEN, &["3.22/main"], Some(now)),
+        "gone": reader(TOKEN, &["3.22/main"], Some(YEAR_2026)),
         "none": reader(TOKEN, &[], None),
         "null": "null",
         "broken": "{",
