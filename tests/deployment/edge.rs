@@ -20,6 +20,10 @@ const MAX_LENGTH: usize = 10 * 1024;
 const TOKEN: &str = "alp_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq";
 const OTHER: &str = "alp_-_-_0123456789-_-_0123456789-_-_0123456789A";
 
+/// Two times, in seconds since 1970.
+const YEAR_2026: u64 = 1_767_225_600;
+const YEAR_3000: u64 = 32_503_680_000;
+
 const PACKAGE: &str = "/3.22/main/x86_64/hello-1.0-r0.apk";
 
 /// What the function answers.
@@ -63,13 +67,11 @@ fn stored() -> Value {
         }
         reader.to_string()
     };
-    // In 2100, and in 2026.
-    let (later, earlier) = (4_102_444_800, 1_767_225_600);
     json!({
-        "ci": reader(TOKEN, &["3.22/main"], Some(later)),
+        "ci": reader(TOKEN, &["3.22/main"], Some(YEAR_3000)),
         "all": reader(OTHER, &[""], None),
         "two": reader(OTHER, &["3.21", "edge/testing/x86_64"], None),
-        "gone": reader(TOKEN, &["3.22/main"], Some(earlier)),
+        "gone": reader(TOKEN, &["3.22/main"], Some(YEAR_2026)),
         "none": reader(TOKEN, &[], None),
         "null": "null",
         "broken": "{",
