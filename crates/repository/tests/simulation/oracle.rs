@@ -232,7 +232,9 @@ impl Oracle {
         if let Some(lost) = self.elsewhere.iter().find(|it| !list.directories.contains(*it)) {
             return Err(broken("the page forgets no directory", lost));
         }
-        let has_index = [INDEX, ADB[0]].iter().any(|key| info(bucket, key).is_some_and(is_ours));
+        let has_index = [INDEX, ADB[0]]
+            .iter()
+            .any(|key| info(bucket, key).is_some_and(|object| is_ours(&object)));
         if !has_index {
             return Ok(());
         }
@@ -725,7 +727,7 @@ impl Oracle {
         let snapshot = snapshot.and_then(|snapshot| Snapshot::read(&snapshot).ok());
         let is_wanted = packages.values().any(is_v3)
             || snapshot.is_some_and(|(header, _)| header.adb.is_some())
-            || ADB.iter().any(|key| info(bucket, key).is_some_and(is_ours))
+            || ADB.iter().any(|key| info(bucket, key).is_some_and(|object| is_ours(&object)))
             || self.adb.is_some() && !self.is_meddled;
         if !is_wanted {
             return Ok(());
@@ -806,7 +808,7 @@ fn info(bucket: &MemoryStore, key: &str) -> Option<ObjectInfo> {
     bucket.head(key).now_or_never().expect("memory does not wait").unwrap()
 }
 
-fn is_ours(object: ObjectInfo) -> bool {
+fn is_ours(object: &ObjectInfo) -> bool {
     object.attributes.contains_key("index-sha256")
 }
 

@@ -223,6 +223,7 @@ pub(crate) enum Pace {
 
 /// The plan of a history.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they have nothing to do with each other")]
 pub(crate) struct Plan {
     /// What is published at the beginning.
     pub(crate) beginning: Contents,
