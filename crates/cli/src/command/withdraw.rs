@@ -51,7 +51,7 @@ fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     match text.len() {
         0 => Err("it is empty".to_owned()),
-        ..=MAX_REASON => Ok(text.to_owned()),
+        1..=MAX_REASON => Ok(text.to_owned()),
         length => Err(format!("it has {length} bytes, more than {MAX_REASON}")),
     }
 }

@@ -57,12 +57,12 @@ async fn a_page_knows_what_was_there_and_what_comes() {
 async fn an_index_of_format_v3_alone_and_one_that_was_adopted_are_known() {
     let store = MemoryStore::default();
     page::put(&store, MARK).await.unwrap();
-    execute_where(&store, V3Index::Always, target(INDEX)).await;
+    execute_where(&store, V3Index::Always, target(INDEX)).await.unwrap();
     assert_eq!(stored(&store), Some(list(&[], &[])), "nothing is published");
     store.upload(&key("a-1-r0"), package("a", "1-r0", ""));
     store.upload(INDEX, "somebody else's");
-    execute_where(&store, V3Index::Always, target(&key("a-1-r0"))).await;
-    execute_where(&store, V3Index::Always, target(INDEX)).await;
+    execute_where(&store, V3Index::Always, target(&key("a-1-r0"))).await.unwrap();
+    execute_where(&store, V3Index::Always, target(INDEX)).await.unwrap();
     assert_eq!(stored(&store), Some(list(&[DIRECTORY], &[KEY_NAME])));
 }
 
