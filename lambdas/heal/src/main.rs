@@ -22,9 +22,10 @@ async fn main() -> Result<(), Error> {
         config::variable("REINDEX_STATE_MACHINE")?,
     );
     let (copies, v3_index) = (config::plus_copies()?, config::v3_index()?);
+    let replacing = config::replacing()?;
     alpinist_lambda::run(async |request: HealRequest| {
         let store = S3Store::new(client.clone(), request.bucket().unwrap_or_default());
-        step::heal(&store, &starter, copies, v3_index, request).await
+        step::heal(&store, &starter, copies, replacing, v3_index, request).await
     })
     .await
 }

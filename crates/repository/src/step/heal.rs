@@ -20,6 +20,7 @@ use crate::{
     port::{ETag, ListedObject, ObjectStore, Starter},
     rank,
     rejection_note::RejectionNotes,
+    replacing::Replacing,
     snapshot::{Row, Snapshot},
     step::{
         adoption::{IN_FLIGHT, unknown},
@@ -159,6 +160,7 @@ pub async fn heal<S: ObjectStore>(
     store: &S,
     starter: &impl Starter,
     copies: PlusCopies,
+    replacing: Replacing,
     v3_index: V3Index,
     request: HealRequest,
 ) -> Result<Healed, Failure> {
@@ -166,7 +168,7 @@ pub async fn heal<S: ObjectStore>(
     match request {
         HealRequest::Messages { records } => {
             for (prefix, changes) in by_directory(&records).into_values() {
-                let directory = Directory { store, prefix: &prefix, copies, v3_index };
+                let directory = Directory { store, prefix: &prefix, copies, replacing, v3_index };
                 let cure = directory.heal(&changes).await;
                 let outcome = start(starter, &prefix, cure, &mut healed).await;
                 failed = failed.and(outcome);
@@ -175,7 +177,8 @@ pub async fn heal<S: ObjectStore>(
         HealRequest::Check { prefix, .. } => {
             let found = stream::iter(discovery::repositories(store, &prefix).await?)
                 .map(async |prefix| {
-                    let directory = Directory { store, prefix: &prefix, copies, v3_index };
+                    let directory =
+                        Directory { store, prefix: &prefix, copies, replacing, v3_index };
                     let cure = directory.check().await;
                     (prefix, cure)
                 })
@@ -301,6 +304,7 @@ struct Directory<'a, S> {
     store: &'a S,
     prefix: &'a RepositoryPrefix,
     copies: PlusCopies,
+    replacing: Replacing,
     v3_index: V3Index,
 }
 
@@ -384,7 +388,7 @@ impl<S: ObjectStore> Directory<'_, S> {
     }
 
     /// Returns whether the fragment of a package is right: it describes the package, or neither
-    /// exists, or the package was rejected and is not listed.
+    /// exists, or the package was rejected.
     async fn is_right(&self, stem: &str, known: Option<Row<'_>>) -> Result<bool, Failure> {
         let fragment = self.store.head(&self.prefix.fragment_key(stem)).await?;
         let package = self.store.head(&self.prefix.package_key(stem)).await?;
@@ -397,11 +401,15 @@ impl<S: ObjectStore> Directory<'_, S> {
                 })
             }
             // The fragment of an earlier package stays if that may not be replaced.
-            (_, Some(package)) => {
+            (fragment, Some(package)) => {
+                let is_kept = self.replacing == Replacing::Refused && known.is_none();
+                if fragment.is_some() && !is_kept {
+                    return Ok(false);
+                }
                 let age = i64::try_from(package.age.as_secs()).unwrap_or(i64::MAX);
                 let written = self.store.now().saturating_sub(age);
                 let rejections = RejectionNotes::read(self.store, self.prefix).await?;
-                known.is_none() && rejections.contain(stem, &package.etag, written)
+                rejections.contain(stem, &package.etag, written)
             }
         })
     }
@@ -530,17 +538,20 @@ impl<S: ObjectStore> Directory<'_, S> {
             .collect()
     }
 
-    /// Returns whether the fragment of a package, if it has one, describes its current version.
-    /// That of a package that may not be replaced describes an earlier one.
-    async fn is_described(
+    /// Returns whether a rejected package left no fragment behind but that of an earlier package
+    /// which may not be replaced.
+    async fn is_clean(
         &self,
         stem: &str,
         package: &ListedObject,
         listing: &Listing,
     ) -> Result<bool, Failure> {
-        let Some(fragment) = listing.fragments.get(stem) else { return Ok(false) };
+        let Some(fragment) = listing.fragments.get(stem) else { return Ok(true) };
+        if self.replacing == Replacing::Allowed {
+            return Ok(false);
+        }
         let fragment = self.store.head(&fragment.key).await?;
-        Ok(fragment.is_some_and(|fragment| fragment::describes(&fragment, &package.etag)))
+        Ok(!fragment.is_some_and(|fragment| fragment::describes(&fragment, &package.etag)))
     }
 
     /// Returns the packages, by `<name>-<version>`, on which objects and snapshot disagree.
@@ -567,7 +578,7 @@ impl<S: ObjectStore> Directory<'_, S> {
             for (stem, package) in found {
                 let is_rejected = !rows.contains_key(stem.as_str())
                     && rejections.contain(stem, &package.etag, package.last_modified);
-                if !is_rejected || self.is_described(stem, package, listing).await? {
+                if !is_rejected || !self.is_clean(stem, package, listing).await? {
                     unlisted.push((stem, package));
                 }
             }

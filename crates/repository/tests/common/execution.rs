@@ -132,7 +132,8 @@ impl State {
                 }
             }
             Self::Heal(request) => Ok(Next::Start(
-                step::heal(store, &NothingStarted, PlusCopies::Kept, v3_index, request).await?,
+                step::heal(store, &NothingStarted, PlusCopies::Kept, replacing, v3_index, request)
+                    .await?,
             )),
         }
     }

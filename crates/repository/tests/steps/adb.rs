@@ -281,7 +281,10 @@ async fn check(store: &MemoryStore) -> Healed {
 /// Runs the daily check where this is the setting, and then what it starts.
 async fn check_where(store: &MemoryStore, v3_index: V3Index) -> Healed {
     let request = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
-    let healed = step::heal(store, &Nothing, PlusCopies::Kept, v3_index, request).await.unwrap();
+    let healed =
+        step::heal(store, &Nothing, PlusCopies::Kept, Replacing::Allowed, v3_index, request)
+            .await
+            .unwrap();
     for key in &healed.executions {
         execute_where(store, v3_index, target(key)).await.unwrap();
     }

@@ -328,9 +328,16 @@ async fn one_directory_that_can_not_be_looked_at_stands_in_the_way_of_no_other()
     let check = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
     for request in [HealRequest::Messages { records }, check] {
         let starter = Heard::default();
-        let failure = step::heal(&store, &starter, PlusCopies::Kept, V3Index::Auto, request)
-            .await
-            .unwrap_err();
+        let failure = step::heal(
+            &store,
+            &starter,
+            PlusCopies::Kept,
+            Replacing::Allowed,
+            V3Index::Auto,
+            request,
+        )
+        .await
+        .unwrap_err();
         assert_eq!(failure.kind(), FailureKind::AccessDenied);
         assert_eq!(*starter.0.lock().unwrap(), [INDEX]);
     }
@@ -500,7 +507,9 @@ async fn the_check_finds_a_copy_that_is_missing_or_of_another_size() {
     assert_eq!(check(&store).await, [key("libstdc++-13-r0")]);
     let starter = Heard::default();
     let request = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
-    step::heal(&store, &starter, PlusCopies::None, V3Index::Auto, request).await.unwrap();
+    step::heal(&store, &starter, PlusCopies::None, Replacing::Allowed, V3Index::Auto, request)
+        .await
+        .unwrap();
     assert_eq!(*starter.0.lock().unwrap(), Vec::<String>::new(), "where none are kept");
     execute(&store, &key("libstdc++-13-r0")).await.unwrap();
     assert_eq!(store.content(COPY), store.content(&key("libstdc++-13-r0")));
