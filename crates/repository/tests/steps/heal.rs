@@ -33,7 +33,17 @@ const COPY: &str = "3.22/main/x86_64/libstdc  -13-r0.apk";
 const WANTED: &str = ".alpinist/adoption/3.22/main/x86_64/wanted";
 
 async fn heal(store: &MemoryStore, request: HealRequest) -> Vec<String> {
-    let Next::Start(healed) = State::Heal(request).run(store, &Keys::good()).await.unwrap() else {
+    heal_where(store, Replacing::Allowed, request).await
+}
+
+async fn heal_where(
+    store: &MemoryStore,
+    replacing: Replacing,
+    request: HealRequest,
+) -> Vec<String> {
+    let Next::Start(healed) =
+        State::Heal(request).run_where(store, &Keys::good(), replacing).await.unwrap()
+    else {
         panic!("healing is to start something, or nothing");
     };
     let reindexes = healed.reindexes.into_iter().map(|prefix| format!("reindex of {prefix}"));
@@ -61,7 +71,13 @@ fn event(kind: &str, key: &str, etag: &str) -> Message {
 
 /// Returns what the scheduled check starts.
 pub(crate) async fn check(store: &MemoryStore) -> Vec<String> {
-    heal(store, HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() }).await
+    check_where(store, Replacing::Allowed).await
+}
+
+/// The same, where this is the setting.
+pub(crate) async fn check_where(store: &MemoryStore, replacing: Replacing) -> Vec<String> {
+    let request = HealRequest::Check { bucket: "bucket".to_owned(), prefix: String::new() };
+    heal_where(store, replacing, request).await
 }
 
 /// A bucket with the packages `a` and `b`, both listed some time ago.

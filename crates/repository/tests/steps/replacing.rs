@@ -10,7 +10,7 @@ use alpinist_repository::{
 use crate::{
     adb::v3_package,
     common::execution::Settings,
-    heal::check,
+    heal::check_where,
     reindex::reindex_under,
     support::{
         Failed, KEY_NAME, PREFIX, checksum, execute_where, key, listed, package, publish, target,
@@ -128,7 +128,11 @@ async fn checks_and_reindexes_know_a_rejected_replacement() {
     let store = replaced().await;
     execute(&store, "a-1-r0").await.unwrap_err();
     store.pass(Duration::from_mins(10));
-    assert_eq!(check(&store).await, Vec::<String>::new(), "it is looked at once");
+    assert_eq!(
+        check_where(&store, Replacing::Refused).await,
+        Vec::<String>::new(),
+        "it is looked at once"
+    );
     for depth in [Depth::Listing, Depth::Content] {
         let (_, problems) = verified_where(&store, Replacing::Refused, depth, &[KEY_NAME]).await;
         let [(file, message, _)] = &problems[..] else { panic!("{problems:?}") };
