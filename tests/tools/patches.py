@@ -22,6 +22,7 @@ def apply():
     tell_preconditions_to_policies()
     evaluate_jsonata_in_distributed_maps()
     offer_redrive()
+    name_roles_rather_than_sessions()
     queue_for_functions()
     name_throttling()
     log_as_asked()
@@ -64,6 +65,22 @@ def hold_denials_against_root():
         return principal
 
     iam_evaluator.resolve_principal = resolved
+
+
+def name_roles_rather_than_sessions():
+    """For a session of a role, aws:PrincipalArn is the ARN of the role; with the emulator, it is that of the session.
+
+    The path of the role is not known here.
+    """
+    resolve = iam_evaluator._resolve_condition_key
+    session = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
+
+    def resolved(key, context):
+        value = resolve(key, context)
+        found = session.fullmatch(value) if key.lower() == "aws:principalarn" and value else None
+        return "arn:{}:iam::{}:role/{}".format(*found.groups()) if found else value
+
+    iam_evaluator._resolve_condition_key = resolved
 
 
 def tell_preconditions_to_policies():
