@@ -115,11 +115,12 @@ async fn where_replacing_is_refused_nobody_replaces_a_package() {
     // What is new is welcome, also as a copy, in parts, and withdrawn.
     let said = operator.done("promote c++-1.0-r0 large --from 3.22/main --to edge/main");
     assert_eq!(said.lines().count(), 2, "{said}");
-    let new = format!("s3://{}/3.22/main/x86_64/new-1.0-r0.apk", stack.bucket());
+    let new = "3.22/main/x86_64/new-1.0-r0.apk";
     let file = operator.build(&PackageSpec::new("new", "1.0"), "");
-    let said = aws(&["s3", "cp", "--no-overwrite", file.to_str().unwrap(), &new]);
+    let put = ["s3api", "put-object", "--bucket", stack.bucket(), "--key", new, "--body"];
+    let said = aws(&[&put[..], &[file.to_str().unwrap(), "--if-none-match", "*"]].concat());
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    stack.wait_for_executions("3.22/main/x86_64/new-1.0-r0.apk", 1).await.unwrap();
+    stack.wait_for_executions(new, 1).await.unwrap();
     operator.done(&format!("withdraw {key} --reason later"));
     operator.done(&format!("restore {key}"));
     let client = stack.client("3.22/main", "x86_64").await.unwrap();
