@@ -504,7 +504,11 @@ mod tests {
 
     /// Pushes the bytes `ours`.
     async fn push(rules: &[&Rule], replace: bool) -> Result<WriteResult, Error> {
-        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
+        let is_withdrawn = mock!(Client::get_object)
+            .match_requests(|request| request.key().is_some_and(|key| key.ends_with(".withdrawn")))
+            .then_http_response(|| answer(404, "NoSuchKey"));
+        let rules = [&[&is_withdrawn], rules].concat();
+        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, &rules);
         let store = S3Store::new(client, "bucket");
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"ours").unwrap();
