@@ -725,8 +725,10 @@ impl Oracle {
     fn end_of_adb(&self, bucket: &MemoryStore, packages: &Entries) -> Result<(), Violation> {
         let snapshot = bucket.content(&snapshot_key());
         let snapshot = snapshot.and_then(|snapshot| Snapshot::read(&snapshot).ok());
+        // Nobody finds a directory with nothing in it, nor misses what was never published.
+        let was_published = self.adb.is_some() || !packages.is_empty();
         let is_wanted = packages.values().any(is_v3)
-            || snapshot.is_some_and(|(header, _)| header.adb.is_some())
+            || was_published && snapshot.is_some_and(|(header, _)| header.adb.is_some())
             || ADB.iter().any(|key| info(bucket, key).is_some_and(|object| is_ours(&object)))
             || self.adb.is_some() && !self.is_meddled;
         if !is_wanted {
