@@ -38,7 +38,7 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reindex: Option<Reindex>,
     /// Whether the execution follows a withdrawal of the package, or its end.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "Not::not")]
     pub withdrawal: bool,
 }
 
@@ -225,7 +225,7 @@ pub struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<ETag>,
     /// Whether the package is known to be withdrawn.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "Not::not")]
     pub withdrawn: bool,
     /// Whether this execution wrote or removed the fragment, rather than finding it that way.
     pub changed: bool,
@@ -349,11 +349,6 @@ pub struct Waiting {
     /// reindex has inspected them, the current index stays.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown: usize,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
