@@ -4,7 +4,7 @@ use std::fmt;
 
 use ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::{
-    Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey,
+    Pkcs1v15Sign, RsaPrivateKey,
     pkcs1::EncodeRsaPublicKey as _,
     pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding},
     rand_core::CryptoRngCore,
@@ -13,59 +13,18 @@ use rsa::{
 use sha2::{Digest as _, Sha512};
 use zeroize::Zeroizing;
 
-pub use crate::key_error::{KeyError, MAX_BITS, MIN_BITS};
 use crate::{
     ec,
+    key_material::{Private, Public},
     key_name::KeyName,
     pem,
     signature::{Algorithm, Signature, SignatureName},
     spki,
 };
-
-/// What a key is made of.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum KeyKind {
-    /// RSA. Signs v2 and v3.
-    Rsa {
-        /// Bits of its modulus.
-        bits: usize,
-    },
-    /// EC on the curve P-256, also called secp256r1 and prime256v1. Signs only v3.
-    P256,
-    /// EC on the curve P-384, also called secp384r1. Signs only v3.
-    P384,
-}
-
-impl KeyKind {
-    /// Returns whether such a key signs v2 indexes and v2 packages. All kinds sign v3.
-    ///
-    /// apk 3.0.8 verifies an EC signature in `APKINDEX.tar.gz` (measured), but RSA alone is what
-    /// apk-v2(5) has, and what older versions verify.
-    pub fn signs_v2(self) -> bool {
-        matches!(self, Self::Rsa { .. })
-    }
-
-    /// Returns the length of the SHA-512 digest that a key service must be given to sign with such
-    /// a key (see [`crate::adb::signature`]).
-    pub(crate) fn remote_digest_length(self) -> usize {
-        match self {
-            Self::Rsa { .. } => 64,
-            Self::P256 => 32,
-            Self::P384 => 48,
-        }
-    }
-}
-
-impl fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rsa { bits } => write!(f, "RSA, {bits} bits"),
-            Self::P256 => f.write_str("EC, P-256"),
-            Self::P384 => f.write_str("EC, P-384"),
-        }
-    }
-}
+pub use crate::{
+    key_error::{KeyError, MAX_BITS, MIN_BITS},
+    key_kind::KeyKind,
+};
 
 /// By what a v3 signature names its key: the first 16 bytes of SHA-512 over the bare public key
 /// (measured on apk 3.0.8). The name of the key's file does not matter there.
@@ -99,13 +58,6 @@ impl fmt::Debug for KeyId {
 pub struct SigningKey {
     private: Private,
     public: VerifyingKey,
-}
-
-#[derive(Clone)]
-pub(crate) enum Private {
-    Rsa(Box<RsaPrivateKey>),
-    P256(p256::SecretKey),
-    P384(p384::SecretKey),
 }
 
 impl fmt::Debug for SigningKey {
@@ -243,13 +195,6 @@ impl SigningKey {
 pub struct VerifyingKey {
     public: Public,
     id: KeyId,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Public {
-    Rsa(RsaPublicKey),
-    P256(p256::ecdsa::VerifyingKey),
-    P384(p384::ecdsa::VerifyingKey),
 }
 
 impl VerifyingKey {

@@ -2,7 +2,7 @@
 
 use rsa::pkcs8::ObjectIdentifier;
 
-use crate::key::KeyKind;
+use crate::key_kind::KeyKind;
 
 /// The minimum size of an RSA key in bits. apk itself sets no limit (measured: it accepts 512).
 pub const MIN_BITS: usize = 2048;

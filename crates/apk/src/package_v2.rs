@@ -6,26 +6,18 @@ use crate::{
     checksum::{DataHash, PullChecksum},
     contents::{Contents, MAX_DATA_ENTRIES},
     inflate::{InflateStream, Malformed},
-    package::{MAX_DATA_LENGTH, Package, PackageError, Section, Signatures},
+    package_error::{PackageError, Section},
     package_info::PackageInfo,
+    package_limits::{
+        MAX_CONTROL_ENTRIES, MAX_CONTROL_LENGTH, MAX_DATA_LENGTH, MAX_SCRIPT_LENGTH,
+        MAX_SIGNATURES_LENGTH, MAX_SIGNATURES_SECTIONS,
+    },
     package_signature::{ControlDigest, PackageSignature},
+    package_summary::{Package, Signatures},
     signature::{Signature, SignatureName},
     tar::{Bodies, Entry, Scan, Scanner},
     text::Excerpt,
 };
-
-/// The maximum size in bytes that a signatures or control section may inflate to. It has at most
-/// seven scripts, each of [`MAX_SCRIPT_LENGTH`].
-pub const MAX_CONTROL_LENGTH: u64 = 8 * 1024 * 1024;
-/// The maximum number of signatures sections. One is usual; apk accepts any number.
-pub const MAX_SIGNATURES_SECTIONS: usize = 16;
-/// The maximum length of all signatures together in bytes. They are kept until the trusted keys are
-/// known. A signature by a 4096-bit key, as abuild-keygen makes, has 512.
-pub const MAX_SIGNATURES_LENGTH: usize = 1024 * 1024;
-/// The maximum number of entries in a signatures or control section.
-pub const MAX_CONTROL_ENTRIES: u64 = 64;
-/// The maximum size of a script in bytes: apk silently drops a longer one (measured).
-pub const MAX_SCRIPT_LENGTH: usize = 256 * 1024;
 
 /// Reads a package of format v2, which begins with a gzip header.
 pub(crate) struct Reader {

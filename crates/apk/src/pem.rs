@@ -10,8 +10,8 @@ use sec1::EcPrivateKey;
 
 use crate::{
     ec::{self, Curve},
-    key::Private,
     key_error::{KeyError, check_bits, kind_of},
+    key_material::Private,
 };
 
 /// The text from a line `-----BEGIN …-----` to its `-----END …-----`, inclusive.

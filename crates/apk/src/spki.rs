@@ -8,8 +8,8 @@ use rsa::{
 
 use crate::{
     ec::{self, Curve},
-    key::Public,
     key_error::{KeyError, check_bits, kind_of},
+    key_material::Public,
 };
 
 /// Reads the only text from `-----BEGIN PUBLIC KEY-----` to its end.
